@@ -1,0 +1,49 @@
+"""Every error that the pipeline raises on purpose.
+
+    PipelineError
+    +-- InputError    what the user gave does not fit          exit code 2
+    |   +-- StaleError   the output holds results of another configuration
+    +-- BlocksFailed  some blocks could not be computed        exit code 1
+    +-- DamageError   stored data contradict themselves        exit code 1
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """Base of all errors with a message meant for the user; ``exit_code`` is what the command returns."""
+
+    exit_code = 1
+
+
+class InputError(PipelineError):
+    """Bad input, found before anything was written.
+
+    Args:
+        field: the configuration key, option or file that is wrong, e.g. ``"volume.path"``.
+        value: what was found there.
+        expected: what would have been accepted.
+        remedy: what the user can do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, field: str, value: object, expected: str, remedy: str) -> None:
+        super().__init__(field, value, expected, remedy)
+        self.field, self.value, self.expected, self.remedy = field, value, expected, remedy
+
+    def __str__(self) -> str:
+        shown = repr(self.value) if isinstance(self.value, str) else str(self.value)
+        return f"{self.field} = {shown}: expected {self.expected}; {self.remedy}"
+
+
+class StaleError(InputError):
+    """The output holds results that another configuration made."""
+
+
+class BlocksFailed(PipelineError):
+    """Blocks failed; the message names them, the tail of their error and the log."""
+
+
+class DamageError(PipelineError):
+    """Stored data contradict themselves or cannot be decoded; the message names the file and the stage to redo."""

@@ -1,0 +1,1 @@
+"""What lies on disk: volumes, output arrays, tables, done records. The only rooms that import zarr and funlib."""
