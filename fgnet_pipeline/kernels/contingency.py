@@ -1,0 +1,208 @@
+"""Contingency tables of a segmentation against labels, and the scores that follow from them.
+
+A table is sparse: one row for each pair (segment, label) that shares a voxel, with the exact number of
+voxels. Tables of disjoint blocks add up to the table of their union, so a volume of any size is scored block
+by block. A table of *fragments* becomes that of any segmentation of them through a LUT (`relabel`).
+
+Voxels whose label is 0 (no ground truth) never enter a table. Segment 0 (background) is an ordinary segment.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Ids = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Contingency:
+    """Rows (segment, label, count), sorted by segment and then label, without duplicates.
+
+    Attributes:
+        segments: (n,) uint64, ids of the segmentation; 0 is its background.
+        labels: (n,) uint64, ids of the ground truth, never 0.
+        counts: (n,) int64, voxels in both, at least 1.
+    """
+
+    segments: Ids
+    labels: Ids
+    counts: Counts
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def voxels(self) -> int:
+        """Number of voxels counted."""
+        return int(self.counts.sum())
+
+
+@njit(cache=True, nogil=True)
+def _slot(u: np.uint64, v: np.uint64, mask: np.uint64) -> np.uint64:
+    """First slot of the pair (u, v) in a hash table of mask + 1 slots (finaliser of splitmix64)."""
+    h = u * np.uint64(0x9E3779B97F4A7C15) ^ v * np.uint64(0xC2B2AE3D27D4EB4F)
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (h ^ (h >> np.uint64(31))) & mask
+
+
+@njit(cache=True, nogil=True)
+def _find(keys: Ids, values: Ids, counts: Counts, u: np.uint64, v: np.uint64) -> np.uint64:
+    """Slot that holds the pair (u, v), or the free slot (count 0) where it belongs."""
+    mask = np.uint64(len(keys) - 1)
+    slot = _slot(u, v, mask)
+    while counts[slot] != 0 and (keys[slot] != u or values[slot] != v):
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@njit(cache=True, nogil=True)
+def _grown(keys: Ids, values: Ids, counts: Counts) -> tuple[Ids, Ids, Counts]:
+    """The same hash table with twice the slots."""
+    size = 2 * len(keys)
+    new_keys, new_values = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+    new_counts = np.zeros(size, np.int64)
+    for i in range(len(keys)):
+        if counts[i] != 0:
+            slot = _find(new_keys, new_values, new_counts, keys[i], values[i])
+            new_keys[slot], new_values[slot], new_counts[slot] = keys[i], values[i], counts[i]
+    return new_keys, new_values, new_counts
+
+
+@njit(cache=True, nogil=True)
+def _count_voxels(segments: Ids, labels: Ids) -> tuple[Ids, Ids, Counts]:
+    """Sum up runs of equal pairs in a hash table; unsorted rows out. Label 0 is left out."""
+    keys, values = np.zeros(1024, np.uint64), np.zeros(1024, np.uint64)
+    counts = np.zeros(1024, np.int64)
+    used, i, n = 0, 0, len(labels)
+    while i < n:
+        u, v, start = segments[i], labels[i], i
+        while i < n and segments[i] == u and labels[i] == v:
+            i += 1
+        if v == 0:
+            continue
+        slot = _find(keys, values, counts, u, v)
+        used += counts[slot] == 0
+        keys[slot], values[slot] = u, v
+        counts[slot] += i - start
+        if 2 * used > len(keys):
+            keys, values, counts = _grown(keys, values, counts)
+    taken = counts != 0
+    return keys[taken], values[taken], counts[taken]
+
+
+def _reduced(segments: Ids, labels: Ids, counts: Counts) -> Contingency:
+    """Sort rows and add up those of the same pair."""
+    order = np.lexsort((labels, segments))
+    segments, labels, counts = segments[order], labels[order], counts[order]
+    first = np.ones(len(counts), bool)
+    first[1:] = (segments[1:] != segments[:-1]) | (labels[1:] != labels[:-1])
+    starts = np.flatnonzero(first)
+    sums = np.add.reduceat(counts, starts) if len(starts) else counts
+    return Contingency(segments[starts], labels[starts], sums.astype(np.int64, copy=False))
+
+
+def contingency(segmentation: npt.NDArray[np.integer], labels: npt.NDArray[np.integer]) -> Contingency:
+    """The table of one block.
+
+    Args:
+        segmentation: integer array of any shape (usually (z, y, x)); 0 is background and counts as a segment.
+        labels: integer array of the same shape; voxels with 0 are ignored.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if segmentation.shape != labels.shape:
+        raise ValueError(f"shapes differ: segmentation {segmentation.shape}, labels {labels.shape}")
+    flat = (np.ascontiguousarray(a, dtype=np.uint64).reshape(-1) for a in (segmentation, labels))
+    return _reduced(*_count_voxels(*flat))
+
+
+def empty() -> Contingency:
+    """A table of no voxel."""
+    return Contingency(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+
+def merge(tables: Iterable[Contingency]) -> Contingency:
+    """The table of the union of disjoint blocks; the order of the tables does not matter."""
+    parts = [empty(), *tables]
+    return _reduced(
+        np.concatenate([t.segments for t in parts]),
+        np.concatenate([t.labels for t in parts]),
+        np.concatenate([t.counts for t in parts]),
+    )
+
+
+def relabel(table: Contingency, lut_keys: Ids, lut_values: Ids) -> Contingency:
+    """Turn a table of fragments into the table of the segmentation that a LUT makes of them.
+
+    Args:
+        table: contingency of fragments against labels.
+        lut_keys: (n,) uint64, fragment ids, strictly increasing.
+        lut_values: (n,) uint64, segment of each fragment. Background 0 stays 0 unless the LUT holds it.
+
+    Raises:
+        ValueError: the LUT is not sorted, of unequal lengths, or lacks a fragment of the table.
+    """
+    keys, values = np.asarray(lut_keys, np.uint64), np.asarray(lut_values, np.uint64)
+    if keys.shape != values.shape or np.any(keys[1:] <= keys[:-1]):
+        raise ValueError("a LUT needs strictly increasing keys and one value for each")
+    if not len(keys) or keys[0] != 0:
+        keys, values = np.insert(keys, 0, 0), np.insert(values, 0, 0)
+    at = np.minimum(np.searchsorted(keys, table.segments), len(keys) - 1)
+    missing = keys[at] != table.segments
+    if missing.any():
+        raise ValueError(f"the LUT lacks fragment {int(table.segments[missing][0])}")
+    return _reduced(values[at], table.labels, table.counts)
+
+
+def _totals(ids: Ids, counts: Counts) -> tuple[Counts, Counts]:
+    """Voxels of each distinct id, and for each row the voxels of its id."""
+    distinct, inverse = np.unique(ids, return_inverse=True)
+    totals = np.zeros(len(distinct), np.int64)
+    np.add.at(totals, inverse, counts)
+    return totals, totals[inverse]
+
+
+def conditional_entropies(table: Contingency) -> tuple[float, float]:
+    """(H(segment | label), H(label | segment)) in bits (log2), the split and merge part of the VOI.
+
+    Every summand is >= 0 and a pure segment adds exactly 0. An empty table gives (0, 0).
+    Source: Meila 2007, doi:10.1016/j.jmva.2006.11.013.
+    """
+    n = table.voxels
+    if n == 0:
+        return 0.0, 0.0
+    share = table.counts / n
+    of_segment = _totals(table.segments, table.counts)[1]
+    of_label = _totals(table.labels, table.counts)[1]
+    split = float(np.sum(share * np.log2(of_label / table.counts)))
+    merged = float(np.sum(share * np.log2(of_segment / table.counts)))
+    return split, merged
+
+
+def _ordered_pairs(counts: Counts) -> int:
+    """Ordered pairs of distinct voxels inside the groups, sum of c (c - 1), exact for any size."""
+    if not len(counts):
+        return 0
+    total = int(counts.sum())
+    if int(counts.max()) * total < 2**63:
+        return int(counts @ counts) - total
+    return sum(c * (c - 1) for c in counts.tolist())
+
+
+def adapted_rand_error(table: Contingency) -> float:
+    """1 - F-score of the pairs of voxels put together, in [0, 1]; 0 when neither side joins any pair.
+
+    Source: Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142, over pairs of distinct voxels,
+    c (c - 1) for a group of c, as scikit-image counts them.
+    """
+    together = _ordered_pairs(table.counts)
+    of_segments = _ordered_pairs(_totals(table.segments, table.counts)[0])
+    of_labels = _ordered_pairs(_totals(table.labels, table.counts)[0])
+    either = of_segments + of_labels
+    return (either - 2 * together) / either if either else 0.0
