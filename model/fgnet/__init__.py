@@ -1,0 +1,30 @@
+"""FGNet: affinities of volume electron microscopy, guided by the SAM 2 image encoder (arXiv 2511.13063).
+
+Importing this package does not import torch: a pipeline reads a model's geometry without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fgnet.errors import ModelError
+from fgnet.geometry import Geometry
+from fgnet.weights import checkpoint_digest, read_geometry
+
+if TYPE_CHECKING:
+    from fgnet.predictor import Predictor
+
+__all__ = ["Geometry", "ModelError", "checkpoint_digest", "load_predictor", "read_geometry"]
+
+
+def load_predictor(
+    checkpoint: str,
+    mode: str = "exact",
+    device: str = "cpu",
+    threads: int = 1,
+    expect_sha256: str | None = None,
+) -> Predictor:
+    """See `fgnet.predictor.load_predictor`; torch is imported only now."""
+    from fgnet import predictor
+
+    return predictor.load_predictor(checkpoint, mode, device, threads, expect_sha256)

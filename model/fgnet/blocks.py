@@ -1,0 +1,87 @@
+"""The 3D building blocks: convolution with norm, residual blocks, channel norm, resizing.
+
+Tensors are (B, C, z, y, x).
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fgnet.geometry import Triple
+
+
+def same(kernel: Triple) -> Triple:
+    """The zero padding that keeps a shape under an odd kernel."""
+    return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
+
+
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """GroupNorm over at most `groups` groups, as many as divide the channels."""
+    while channels % groups:
+        groups -= 1
+    return nn.GroupNorm(groups, channels)
+
+
+def conv_norm_elu(inputs: int, outputs: int, kernel: Triple, groups: int, stride: Triple = (1, 1, 1)) -> nn.Sequential:
+    """Convolution without bias, GroupNorm, ELU."""
+    conv = nn.Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False)
+    return nn.Sequential(conv, group_norm(outputs, groups), nn.ELU(inplace=True))
+
+
+class ConvNextBlock(nn.Module):
+    """x + [depthwise, norm, 1x1x1 to `expansion` times the channels, ELU, 1x1x1 back, norm]."""
+
+    def __init__(self, channels: int, kernel: Triple, expansion: int, groups: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv3d(channels, channels, kernel, padding=same(kernel), groups=channels, bias=False),
+            group_norm(channels, groups),
+            nn.Conv3d(channels, channels * expansion, 1),
+            nn.ELU(inplace=True),
+            nn.Conv3d(channels * expansion, channels, 1, bias=False),
+            group_norm(channels, groups),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.body(x)
+        return result
+
+
+class DenseBlock(nn.Module):
+    """x + [convolution, norm, ELU, convolution, norm]: on a CPU cheaper to train than a depthwise convolution."""
+
+    def __init__(self, channels: int, kernel: Triple, expansion: int, groups: int) -> None:
+        super().__init__()
+        del expansion
+        self.body = nn.Sequential(
+            *conv_norm_elu(channels, channels, kernel, groups),
+            nn.Conv3d(channels, channels, kernel, padding=same(kernel), bias=False),
+            group_norm(channels, groups),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = x + self.body(x)
+        return result
+
+
+BLOCKS: dict[str, type[ConvNextBlock] | type[DenseBlock]] = {"convnext": ConvNextBlock, "dense": DenseBlock}
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of each voxel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.norm(x.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3)
+        return result
+
+
+def resize(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Trilinear to (z, y, x) = shape, corners aligned."""
+    if tuple(x.shape[2:]) == tuple(shape):
+        return x
+    return F.interpolate(x, size=list(shape), mode="trilinear", align_corners=True)

@@ -1,0 +1,141 @@
+"""Sizes of a network as frozen data, and the presets. Free of torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from fgnet.errors import ModelError
+from fgnet.geometry import NEAREST, Triple
+
+GUIDANCE = ("fga", "none", "se", "cbam", "eca", "cross_attention")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Arguments of sam2's Hiera and FpnNeck; the names are sam2's own."""
+
+    embed_dim: int = 144
+    num_heads: int = 2
+    stages: tuple[int, ...] = (2, 6, 36, 4)
+    global_att_blocks: tuple[int, ...] = (23, 33, 43)
+    window_pos_embed_bkg_spatial_size: tuple[int, int] = (7, 7)
+    window_spec: tuple[int, ...] = (8, 4, 16, 8)
+    dim_mul: float = 2.0
+    head_mul: float = 2.0
+    d_model: int = 256
+    imagenet: bool = True
+    """Scale by ImageNet's mean and deviation after the normalisation, as the authors' code does."""
+
+
+@dataclass(frozen=True)
+class FineConfig:
+    """The fine-grained encoder and the refined decoder: one entry a level, finest first; kernels and strides are zyx."""
+
+    filters: tuple[int, ...] = (16, 64, 64, 64, 64)
+    strides: tuple[Triple, ...] = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
+    kernels: tuple[Triple, ...] = ((1, 3, 3), (1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
+    stem: tuple[Triple, ...] = ((1, 3, 3), (1, 3, 3))
+    block: str = "convnext"
+    block_kernel: Triple = (3, 7, 7)
+    expansion: int = 4
+    blocks: tuple[int, ...] = (1, 1, 1, 1, 1)
+    decoder_convs: tuple[int, ...] = (0, 0, 0, 0, 0)
+    head_kernel: Triple = (1, 5, 5)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Everything that shapes a network's parameters. `auxiliary`: further offsets predicted in training only."""
+
+    name: str = "large"
+    encoder: EncoderConfig = EncoderConfig()
+    fine: FineConfig = FineConfig()
+    guide_channels: int = 64
+    guided_levels: tuple[int, ...] = (1, 2, 3)
+    guidance: str = "fga"
+    pool_guides: bool = False
+    """Average guides over z where a level is coarser in z, instead of interpolating between sections."""
+    coarse_channels: int = 64
+    coarse_convs: int = 4
+    groups: int = 8
+    neighbourhood: tuple[Triple, ...] = NEAREST
+    auxiliary: tuple[Triple, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.guidance not in GUIDANCE:
+            raise ModelError("guidance", self.guidance, f"one of {GUIDANCE}", "choose one of these")
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> NetworkConfig:
+        """The inverse of `to_json`; ModelError where a field is missing or unknown."""
+        try:
+            fields = {name: _tuples(value) for name, value in json.loads(text).items()}
+            fields["encoder"] = EncoderConfig(**fields["encoder"])
+            fields["fine"] = FineConfig(**fields["fine"])
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            remedy = "it was written by another version: export it again"
+            raise ModelError("checkpoint", text[:80], "the architecture of an FGNet", remedy) from error
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(v) for v in value)
+    if isinstance(value, dict):
+        return {name: _tuples(v) for name, v in value.items()}
+    return value
+
+
+_ISOTROPIC = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2))
+_NANO = NetworkConfig(
+    name="nano",
+    encoder=EncoderConfig(
+        embed_dim=32,
+        num_heads=1,
+        head_mul=1.0,
+        dim_mul=1.5,
+        stages=(1, 2, 3, 1),
+        global_att_blocks=(4,),
+        window_spec=(8, 4, 6, 3),
+        d_model=48,
+        imagenet=False,
+    ),
+    fine=FineConfig(
+        filters=(16, 32, 64, 80, 80),
+        strides=_ISOTROPIC,
+        kernels=((3, 3, 3),) * 5,
+        stem=((3, 3, 3),),
+        block="dense",
+        block_kernel=(3, 3, 3),
+        blocks=(0, 2, 1, 1, 1),
+        decoder_convs=(1, 1, 1, 0, 0),
+        head_kernel=(3, 3, 3),
+    ),
+    guide_channels=32,
+    pool_guides=True,
+    coarse_channels=24,
+    coarse_convs=3,
+    auxiliary=((-3, 0, 0), (0, -3, 0), (0, 0, -3), (-9, 0, 0), (0, -9, 0), (0, 0, -9)),
+)
+_SAM = {
+    "tiny": EncoderConfig(96, 1, (1, 2, 7, 2), (5, 7, 9), (7, 7), (8, 4, 14, 7)),
+    "small": EncoderConfig(96, 1, (1, 2, 11, 2), (7, 10, 13), (7, 7), (8, 4, 14, 7)),
+    "base_plus": EncoderConfig(112, 2, (2, 3, 16, 3), (12, 16, 20), (14, 14), (8, 4, 14, 7)),
+    "large": EncoderConfig(),
+}
+PRESETS = ("nano", *_SAM)
+
+
+def preset(name: str) -> NetworkConfig:
+    """The configuration of one of `PRESETS`; ModelError on another name."""
+    if name == "nano":
+        return _NANO
+    if name not in _SAM:
+        raise ModelError("architecture", name, f"one of {PRESETS}", "choose one of these")
+    return NetworkConfig(name=name, encoder=_SAM[name])

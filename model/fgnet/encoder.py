@@ -1,0 +1,63 @@
+"""The SAM 2 image encoder, section by section, from sam2's own classes (no Hydra)."""
+
+from __future__ import annotations
+
+import torch
+from sam2.modeling.backbones.hieradet import Hiera
+from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
+from torch import Tensor, nn
+
+from fgnet.config import EncoderConfig
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class NoPosition(nn.Module):
+    """Stands in for sam2's position encoding, which FGNet never reads and which has no parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:0]
+
+
+def build_image_encoder(config: EncoderConfig) -> ImageEncoder:
+    """sam2's ImageEncoder; its parameters carry the official names without the prefix `image_encoder.`."""
+    trunk = Hiera(
+        embed_dim=config.embed_dim,
+        num_heads=config.num_heads,
+        stages=config.stages,
+        global_att_blocks=config.global_att_blocks,
+        window_pos_embed_bkg_spatial_size=config.window_pos_embed_bkg_spatial_size,
+        window_spec=config.window_spec,
+        dim_mul=config.dim_mul,
+        head_mul=config.head_mul,
+    )
+    neck = FpnNeck(
+        NoPosition(),
+        d_model=config.d_model,
+        backbone_channel_list=trunk.channel_list,
+        fpn_top_down_levels=[2, 3],
+        fpn_interp_model="nearest",
+    )
+    return ImageEncoder(trunk, neck, scalp=1)
+
+
+class SectionEncoder(nn.Module):
+    """(N, 1, H, W) normalised sections -> three maps (N, d_model, H/s, W/s), s = 4, 8, 16. H, W multiples of 32."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.image_encoder = build_image_encoder(config)
+        self.imagenet = config.imagenet
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, sections: Tensor) -> list[Tensor]:
+        rgb: Tensor = sections.expand(-1, 3, -1, -1)
+        if self.imagenet:
+            rgb = (rgb - self.mean) / self.deviation
+        maps: list[Tensor] = self.image_encoder(rgb)["backbone_fpn"]
+        return maps

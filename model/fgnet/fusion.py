@@ -1,0 +1,24 @@
+"""From the encoder's maps to guides: a small feature pyramid, section by section."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FusionPyramid(nn.Module):
+    """Three maps (N, d, H/s, W/s) at s = 4, 8, 16 -> three guides (N, channels, H/s, W/s).
+
+    3x3 lateral convolutions, top-down average: prev = (lateral + bilinear2x(prev)) / 2.
+    """
+
+    def __init__(self, d_model: int, channels: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(d_model, channels, 3, padding=1) for _ in range(3))
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        guides = [conv(x) for conv, x in zip(self.lateral, maps, strict=True)]
+        for level in (1, 0):
+            up = F.interpolate(guides[level + 1], scale_factor=2.0, mode="bilinear", align_corners=False)
+            guides[level] = (guides[level] + up) / 2
+        return guides

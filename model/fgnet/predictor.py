@@ -1,0 +1,148 @@
+"""From normalised tiles to affinities, one tile at a time, so that no tile's result depends on its batch-mates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fgnet.errors import ModelError
+from fgnet.geometry import Geometry, Triple
+from fgnet.network import FGNet, channels_last
+from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
+
+
+class Predictor(Protocol):
+    """Tiles (B, *geometry.tile) float32, normalised -> affinities (B, C, *geometry.output) float32 in [0, 1]."""
+
+    geometry: Geometry
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]: ...
+
+
+def crop_margin(tiles: NDArray[np.float32], margin: Triple) -> NDArray[np.float32]:
+    """Cut `margin` voxels off each face of the last three axes."""
+    z, y, x = (slice(m, n - m) for m, n in zip(margin, tiles.shape[-3:], strict=True))
+    return tiles[..., z, y, x]
+
+
+def check_tiles(tiles: NDArray[np.float32], geometry: Geometry) -> None:
+    """ModelError unless `tiles` are (B, *tile)."""
+    if tiles.ndim != 4 or tuple(tiles.shape[1:]) != geometry.tile:
+        raise ModelError("tiles", tiles.shape, f"(B, *{geometry.tile})", "cut tiles as the geometry says")
+
+
+class ToyPredictor:
+    """`identity`: every channel is raw/255. `shift`: its mean over 3x3x3 voxels, the tile's edge repeated."""
+
+    def __init__(self, name: str) -> None:
+        self.geometry, self.name = TOYS[name], name
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        check_tiles(tiles, self.geometry)
+        values = np.clip(tiles * np.float32(0.5) + np.float32(0.5), 0, 1)
+        if self.name == "shift":
+            padded = F.pad(torch.from_numpy(values)[:, None], (1, 1, 1, 1, 1, 1), mode="replicate")
+            values = F.avg_pool3d(padded, 3, stride=1)[:, 0].numpy()
+        inner = crop_margin(values, self.geometry.margin)
+        return np.repeat(inner[:, None], len(self.geometry.neighbourhood), axis=1)
+
+
+class NetworkPredictor:
+    """An FGNet with its weights.
+
+    mode `reference` evaluates both branches, `exact` the refined one alone, `fast` the same in bfloat16.
+    """
+
+    def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.network, self.geometry, self.mode = network.eval(), geometry, mode
+        self.device = torch.device(device)
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        check_tiles(tiles, self.geometry)
+        return np.concatenate([self._one(tile) for tile in tiles])
+
+    @torch.inference_mode()
+    def _one(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        x = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mode == "fast"):
+            guides = self.network.guides(x)
+            if self.mode == "reference":
+                self.network.coarse_logits(guides, x.shape[2:])
+            logits = self.network.refine(x, guides)
+        probabilities: NDArray[np.float32] = logits.float().sigmoid().contiguous().cpu().numpy()
+        return crop_margin(probabilities, self.geometry.margin)
+
+
+def compare_keys(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    """ModelError that lists missing, extra and wrongly shaped keys, unless there are none."""
+    missing = sorted(expected.keys() - given.keys())
+    extra = sorted(given.keys() - expected.keys())
+    shapes = [
+        f"{k} {tuple(given[k].shape)} instead of {tuple(expected[k].shape)}"
+        for k in sorted(expected.keys() & given.keys())
+        if given[k].shape != expected[k].shape
+    ]
+    complaints = [
+        f"{what}: {', '.join(keys)}"
+        for what, keys in (("missing", missing), ("extra", extra), ("shape", shapes))
+        if keys
+    ]
+    if complaints:
+        remedy = "use a checkpoint of this architecture: " + "; ".join(complaints)
+        raise ModelError("model.checkpoint", source, f"exactly the {len(expected)} keys of the network", remedy)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, or of a torch file read with `weights_only=True`; ModelError on anything else."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError("model.checkpoint", str(path), f"readable weights ({error})", "give a whole file") from error
+    if not isinstance(loaded, dict):
+        raise ModelError("model.checkpoint", str(path), "a dictionary of tensors", "give a state dict")
+    return loaded
+
+
+def load_network(path: Path) -> FGNet:
+    """The network that a safetensors file states, with its weights as float32."""
+    network = FGNet(read_network(path))
+    weights = read_weights(path)
+    compare_keys(weights, network.state_dict(), str(path))
+    network.load_state_dict({k: v.float() for k, v in weights.items()})
+    return channels_last(network)
+
+
+def load_predictor(
+    checkpoint: str,
+    mode: str = "exact",
+    device: str = "cpu",
+    threads: int = 1,
+    expect_sha256: str | None = None,
+) -> Predictor:
+    """The predictor of a checkpoint: a path, a shipped name, `identity` or `shift`.
+
+    mode: see `NetworkPredictor`. device: as torch names it. threads: of torch, in this process. ModelError where the
+    file's bytes do not have the SHA-256 `expect_sha256`, and where keys or shapes differ from the architecture.
+    """
+    if mode not in MODES:
+        raise ModelError("model.mode", mode, f"one of {MODES}", "choose one of these")
+    if expect_sha256 is not None and (found := checkpoint_digest(checkpoint)) != expect_sha256:
+        remedy = "the file changed since this run began: put the old one back"
+        raise ModelError("model.checkpoint", found, f"the SHA-256 {expect_sha256}", remedy)
+    if checkpoint in TOYS:
+        return ToyPredictor(checkpoint)
+    network = load_network(locate(checkpoint)).to(device)
+    return NetworkPredictor(network, read_geometry(checkpoint, mode), mode, device, threads)

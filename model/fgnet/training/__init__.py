@@ -1,0 +1,1 @@
+"""Training of FGNet in plain torch: targets, losses, augmentation, the loop and its checkpoints."""

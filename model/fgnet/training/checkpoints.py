@@ -1,0 +1,63 @@
+"""Training states on disk, written whole or not at all, and the export of finished weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from fgnet.errors import ModelError
+from fgnet.geometry import Geometry
+from fgnet.network import FGNet
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path` through a temporary file, flushed to disk before it takes the name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training state (tensors, numbers, strings in dicts and lists) whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(dict(state), temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote, tensors only (`weights_only`). ModelError where it cannot be read."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    except Exception as error:
+        remedy = "delete it to begin again, or put a whole copy there"
+        raise ModelError("checkpoint", str(path), f"a training state ({error})", remedy) from error
+
+
+def export(path: Path, network: FGNet, weights: Mapping[str, Tensor], geometry: Geometry, half: bool = True) -> None:
+    """Write `weights` as safetensors, architecture and geometry in the header, the auxiliary head left out."""
+    dtype = torch.float16 if half else torch.float32
+    kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith("auxiliary.")}
+    config = dataclasses.replace(network.config, auxiliary=())
+    header = {"geometry": geometry.to_json(), "network": config.to_json(), "format": "fgnet-1"}
+    write_whole(path, save(kept, metadata=header))

@@ -1,0 +1,227 @@
+"""The training loop: AdamW, warm-up and cosine (with restarts), averaged weights, resumable to the same loss curve."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fgnet.config import NetworkConfig
+from fgnet.errors import ModelError
+from fgnet.network import FGNet, channels_last
+from fgnet.training.chance import Chance
+from fgnet.training.checkpoints import load_state, save_state
+from fgnet.training.losses import total_loss
+from fgnet.training.sampling import AugmentSettings, LabelledVolume, draw
+from fgnet.training.targets import affinities, erode
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """From iteration `begin` on: patches of `patch` voxels (zyx), `batch` of them an iteration."""
+
+    begin: int
+    patch: tuple[int, int, int]
+    batch: int
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how.
+
+    cycles: iterations at which the learning rate starts anew; the last one is the end of training.
+    """
+
+    cycles: tuple[int, ...]
+    phases: tuple[Phase, ...]
+    learning_rate: float = 1e-3
+    final_rate: float = 0.01
+    restart_rate: float = 0.7
+    warm_up: int = 200
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    average: float = 0.998
+    auxiliary_weight: float = 0.5
+    accumulate: int = 1
+    mixed: bool = True
+    seed: int = 1
+    freeze_encoder: bool = False
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+
+    @property
+    def iterations(self) -> int:
+        return self.cycles[-1]
+
+    def phase(self, iteration: int) -> Phase:
+        return [p for p in self.phases if p.begin <= iteration][-1]
+
+    def rate(self, iteration: int) -> float:
+        """The learning rate: in every cycle a linear warm-up and a cosine down to `final_rate` of the peak."""
+        begin = max((c for c in (0, *self.cycles[:-1]) if c <= iteration), default=0)
+        end = min(c for c in self.cycles if c > iteration)
+        peak = self.learning_rate * (self.restart_rate if begin else 1.0)
+        ramp = min(1.0, (iteration - begin + 1) / max(1, self.warm_up))
+        fall = 0.5 + 0.5 * math.cos(math.pi * (iteration - begin) / (end - begin))
+        return peak * ramp * (self.final_rate + (1 - self.final_rate) * fall)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one iteration did. seconds: wall clock of this iteration."""
+
+    iteration: int
+    loss: float
+    rate: float
+    seconds: float
+
+
+def make_batch(
+    volumes: Sequence[LabelledVolume], settings: LoopSettings, network: NetworkConfig, iteration: int, part: int = 0
+) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """The batch of an iteration, a function of the arguments alone.
+
+    Returns raw (B, 1, z, y, x), (target, weight) and the same pair for the auxiliary offsets, see `affinities`.
+    """
+    phase = settings.phase(iteration)
+    patches = [
+        draw(volumes, phase.patch, settings.augment, Chance(settings.seed, iteration, part, i))
+        for i in range(phase.batch)
+    ]
+    labels = torch.stack([p.labels for p in patches])
+    objects = torch.stack([erode(p.labels[None], (0, 1, 2) if p.isotropic else (1, 2))[0] for p in patches])
+    raw = torch.stack([p.raw for p in patches])[:, None].contiguous(memory_format=torch.channels_last_3d)
+    main = affinities(labels, objects, network.neighbourhood)
+    extra = affinities(labels, labels, network.auxiliary) if network.auxiliary else None
+    return raw, main, extra
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weights with decay; biases and norms (one-dimensional parameters) without."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+class Trainer:
+    """A network in training, with its optimiser and the running average of its weights."""
+
+    def __init__(
+        self, config: NetworkConfig, settings: LoopSettings, volumes: Sequence[LabelledVolume], device: str = "cpu"
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
+        self.network = channels_last(FGNet(config)).to(self.device).train()
+        if settings.freeze_encoder:
+            self.network.encoder.requires_grad_(False)
+        groups = parameter_groups(self.network, settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999))
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.iteration = 0
+        self.seconds = 0.0
+
+    def loss(self, part: int = 0) -> Tensor:
+        """The loss of this iteration's batch, with its graph."""
+        raw, main, extra = make_batch(self.volumes, self.settings, self.network.config, self.iteration, part)
+        move = self.device
+        with torch.autocast(move.type, torch.bfloat16, enabled=self.settings.mixed):
+            logits = self.network(raw.to(move))
+        target, weight = (t.to(move) for t in main)
+        others = None if extra is None else (extra[0].to(move), extra[1].to(move))
+        return total_loss(logits, target, weight, others, self.settings.auxiliary_weight)
+
+    def step(self) -> Step:
+        """One iteration. ModelError where the loss is not finite: nothing is updated then."""
+        start = time.perf_counter()
+        rate = self.settings.rate(self.iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        value = 0.0
+        for part in range(self.settings.accumulate):
+            loss = self.loss(part) / self.settings.accumulate
+            value += float(loss.detach())
+            if not math.isfinite(value):
+                remedy = "lower optimise.learning_rate and run again: it resumes from the last checkpoint"
+                raise ModelError("loss", value, f"a finite number at iteration {self.iteration}", remedy)
+            loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self.optimizer.step()
+        self._average()
+        self.iteration += 1
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        return Step(self.iteration - 1, value, rate, seconds)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.settings.average, (1 + self.iteration) / (10 + self.iteration))
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed training needs, for `save_state`."""
+        return {
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "architecture": self.network.config.to_json(),
+            "seed": self.settings.seed,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; ModelError where it belongs to another network or seed."""
+        for field_name, ours in (("architecture", self.network.config.to_json()), ("seed", self.settings.seed)):
+            if state[field_name] != ours:
+                remedy = "take another output path, or delete the old state"
+                raise ModelError(field_name, ours, f"the one of the state to resume, {state[field_name]}", remedy)
+        self.network.load_state_dict(state["network"])
+        self.average = {k: v.to(self.device) for k, v in state["average"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+
+
+def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callable[[Step], None] | None = None) -> None:
+    """Train to the end, resuming from `folder`/last.pt where it exists; the losses go to `folder`/log.jsonl."""
+    last, log = folder / "last.pt", folder / "log.jsonl"
+    folder.mkdir(parents=True, exist_ok=True)
+    if last.exists():
+        trainer.restore(load_state(last))
+        logger.info("resuming at iteration %d", trainer.iteration)
+    _truncate(log, trainer.iteration)
+    with open(log, "a") as file:
+        while trainer.iteration < trainer.settings.iterations:
+            step = trainer.step()
+            file.write(json.dumps(asdict(step)) + "\n")
+            file.flush()
+            if progress is not None:
+                progress(step)
+            if trainer.iteration % checkpoint_every == 0 or trainer.iteration == trainer.settings.iterations:
+                save_state(last, trainer.state())
+
+
+def _truncate(log: Path, iteration: int) -> None:
+    """Drop the lines of iterations that will be done again, a torn last line included."""
+    if not log.exists():
+        return
+    kept = []
+    for line in log.read_text().splitlines():
+        try:
+            if json.loads(line)["iteration"] < iteration:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            break
+    log.write_text("".join(line + "\n" for line in kept))
