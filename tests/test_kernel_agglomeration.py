@@ -53,9 +53,11 @@ def test_equals_oracle(weights: int, counts: int) -> None:
     for _ in range(500):
         nodes = int(rng.integers(2, 14))
         graph = random_graph(rng, nodes, int(rng.integers(1, 4 * nodes)), weights, counts)
-        result = agglomerate(*columns(graph))
-        assert as_rows(result.merges) == oracle(graph)
-        assert len(result.u) == 0
+        expected = oracle(graph)
+        for widest in (0, 3, 512):
+            result = agglomerate(*columns(graph), widest=widest)
+            assert as_rows(result.merges) == expected
+            assert len(result.u) == 0
 
 
 def divided(rng: np.random.Generator, graph: dict, nodes: list, levels: int) -> list[Row]:
@@ -78,7 +80,7 @@ def divided(rng: np.random.Generator, graph: dict, nodes: list, levels: int) -> 
                 assert not set(edges) & set(residual.get(child, {}))
                 edges.update(residual.get(child, {}))
             frozen = np.array(sorted(leaving), np.uint64)
-            result = agglomerate(*columns(edges), frozen=frozen)
+            result = agglomerate(*columns(edges), frozen=frozen, widest=int(rng.choice([0, 2, 5, 512])))
             rows += as_rows(result.merges)
             merged[c] = {
                 (u, v): (s, n) for u, v, s, n in as_rows((result.u, result.v, result.sum, result.count))

@@ -7,10 +7,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fgnet_pipeline.kernels.means import compare_fractions, compare_means
+from fgnet_pipeline.kernels.heap_merging import merge_by_heap
 from fgnet_pipeline.kernels.merge_tree import Merges, sort_merges
+from fgnet_pipeline.kernels.neighbour_merging import FROZEN, PUT_OFF, make_clusters, merge_neighbours, residual_edges
 
 Ids = NDArray[np.uint64]
+
+WIDEST = 512
+"""Neighbours of a cluster above which it is left to the heap; it bounds the cost of a scan, not the result."""
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -39,13 +43,14 @@ def agglomerate(
     *,
     frozen: Ids | None = None,
     minimum: tuple[int, int] | None = None,
+    widest: int = WIDEST,
 ) -> Agglomeration:
     """Merge by mean affinity, in the contract's order.
 
     u, v: uint64 (m,), u < v < 2^63, unique pairs, in any order. sum: uint64, affinities 0..255 added up. count:
     uint64, above 0. frozen: ids that must stay, because edges outside this table touch them. minimum: (numerator,
     denominator) of the mean affinity in 0..1 below which nothing merges; without it (and without frozen) every
-    component becomes one cluster.
+    component becomes one cluster. widest: see `WIDEST`; the result does not depend on it.
     """
     ids, ends = _densely(u, v)
     stuck = np.zeros(len(ids), np.bool_)
@@ -53,215 +58,84 @@ def agglomerate(
         at = np.minimum(np.searchsorted(ids, frozen), len(ids) - 1)
         stuck[at[ids[at] == frozen]] = True
     low = (0, 1) if minimum is None else (255 * minimum[0], minimum[1])
-    sums, counts = sum.astype(np.int64), count.astype(np.int64)
-    rows, n, names, alive = _merge_by_heap(ends, sums, counts, stuck, low[0], low[1])
-    rows = rows[:n]
+    rows, ends, sums, counts = _merge_densely(ends, sum.astype(np.int64), count.astype(np.int64), stuck, low, widest)
     a, b = ids[rows[:, 0]], ids[rows[:, 1]]
     merges = sort_merges(a, b, b, rows[:, 2].astype(np.uint64), rows[:, 3].astype(np.uint64))
-    left = np.flatnonzero(alive)
-    x, y = ids[names[ends[2 * left]]], ids[names[ends[2 * left + 1]]]
-    x, y = np.minimum(x, y), np.maximum(x, y)
+    x, y = ends.min(1), ends.max(1)
     order = np.lexsort((y, x))
-    left, x, y = left[order], x[order], y[order]
     return Agglomeration(
         merges,
-        x,
-        y,
-        sums[left].astype(np.uint64),
-        counts[left].astype(np.uint64),
-        np.unique(np.concatenate([x, y])),
+        ids[x[order]],
+        ids[y[order]],
+        sums[order].astype(np.uint64),
+        counts[order].astype(np.uint64),
+        ids[np.unique(ends)],
+    )
+
+
+def _merge_densely(ends: Any, sums: Any, counts: Any, stuck: Any, low: tuple[int, int], widest: int) -> Any:
+    """Merge a graph of nodes 0..n-1: (rows (k, 4), ends (m, 2), sums, counts) of the merges and of what is left."""
+    rows = np.empty((len(stuck), 4), np.int64)
+    clusters = make_clusters(ends, sums, counts, stuck, widest)
+    done = merge_neighbours(clusters, rows, low[0], low[1], widest)
+    ends, sums, counts = residual_edges(clusters)
+    pairs = ends.reshape(-1, 2)
+    if not (clusters.state == PUT_OFF).any():
+        return rows[:done], pairs, sums, counts
+    frozen = clusters.state == FROZEN
+    open_ = ~frozen[pairs].all(1)
+    names, compact = np.unique(pairs[open_], return_inverse=True)
+    compact = compact.reshape(-1).astype(np.int32)
+    open_sums, open_counts = sums[open_], counts[open_]
+    more, renamed, alive = merge_by_heap(compact, open_sums, open_counts, frozen[names], low[0], low[1])
+    rows[done : done + len(more), :2] = names[more[:, :2]]
+    rows[done : done + len(more), 2:] = more[:, 2:]
+    left = names[renamed[compact.reshape(-1, 2)[alive]]]
+    return (
+        rows[: done + len(more)],
+        np.concatenate([pairs[~open_], left]),
+        np.concatenate([sums[~open_], open_sums[alive]]),
+        np.concatenate([counts[~open_], open_counts[alive]]),
     )
 
 
 def _densely(u: Ids, v: Ids) -> tuple[Ids, NDArray[np.int32]]:
     """Number the ids 0.. in their order: (ids sorted, int32 (2m,) ends, those of edge e at 2e and 2e + 1)."""
-    ids = np.unique(np.concatenate([u, v]))
     ends = np.empty(2 * len(u), np.int32)
-    ends[0::2] = np.searchsorted(ids, u)
-    ends[1::2] = np.searchsorted(ids, v)
-    return ids, ends
+    ids = _number(np.ascontiguousarray(u), np.ascontiguousarray(v), ends)
+    order = np.argsort(ids)
+    rank = np.empty(len(ids), np.int32)
+    rank[order] = np.arange(len(ids))
+    return ids[order], rank[ends]
 
 
 @njit(cache=True)
-def _slot(keys: Any, key: int) -> int:
-    mask = np.uint64(len(keys) - 1)
+def _number(u: Any, v: Any, ends: Any) -> Any:
+    """Number the ids in order of appearance into `ends`; returns them in that order."""
+    ids, table, n = np.empty(1024, np.uint64), np.full(4096, -1, np.int32), 0
+    for e in range(len(u)):
+        for side in range(2):
+            key = v[e] if side else u[e]
+            at = _place(ids, table, key)
+            if table[at] < 0:
+                if n == len(ids):
+                    ids = np.concatenate((ids, np.empty(n, np.uint64)))
+                    table = np.full(8 * n, -1, np.int32)
+                    for i in range(n):
+                        table[_place(ids, table, ids[i])] = i
+                    at = _place(ids, table, key)
+                table[at] = n
+                ids[n] = key
+                n += 1
+            ends[2 * e + side] = table[at]
+    return ids[:n].copy()
+
+
+@njit(cache=True)
+def _place(ids: Any, table: Any, key: int) -> int:
+    mask = np.uint64(len(table) - 1)
     at = np.uint64(key) * _MIX
-    at = (at ^ (at >> np.uint64(31))) & mask
-    while keys[at] != -1 and keys[at] != key:
+    at = (at >> np.uint64(32)) & mask
+    while table[at] >= 0 and ids[table[at]] != key:
         at = (at + np.uint64(1)) & mask
     return np.int64(at)
-
-
-@njit(cache=True)
-def _key(x: int, y: int, n: int) -> int:
-    return min(x, y) * n + max(x, y)
-
-
-@njit(cache=True)
-def _table(ends: Any, alive: Any, n: int) -> Any:
-    """Hash of the living edges: keys (-1 = free) and edge numbers, at most a third full."""
-    size = 16
-    living = 0
-    for e in range(len(alive)):
-        living += alive[e]
-    while size < 3 * living:
-        size *= 2
-    keys, values = np.full(size, -1, np.int64), np.empty(size, np.int32)
-    for e in range(len(alive)):
-        if alive[e]:
-            at = _slot(keys, _key(np.int64(ends[2 * e]), np.int64(ends[2 * e + 1]), n))
-            keys[at] = _key(np.int64(ends[2 * e]), np.int64(ends[2 * e + 1]), n)
-            values[at] = e
-    return keys, values, living
-
-
-@njit(cache=True)
-def _before(means: Any, snaps: Any, e: int, f: int) -> bool:
-    """Whether edge e goes before edge f, by their snapshots (sum, count, smaller name, larger name)."""
-    sign = compare_means(means[e], snaps[e, 0], snaps[e, 1], means[f], snaps[f, 0], snaps[f, 1])
-    if sign != 0:
-        return sign > 0
-    if snaps[e, 2] != snaps[f, 2]:
-        return snaps[e, 2] < snaps[f, 2]
-    return snaps[e, 3] < snaps[f, 3]
-
-
-@njit(cache=True)
-def _sift_down(heap: Any, size: int, at: int, means: Any, snaps: Any) -> None:
-    e = heap[at]
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and _before(means, snaps, heap[child + 1], heap[child]):
-            child += 1
-        if not _before(means, snaps, heap[child], e):
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = e
-
-
-@njit(cache=True, error_model="numpy")
-def _merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, low_count: int) -> Any:
-    n, m = len(frozen), len(sums)
-    names = np.arange(n).astype(np.int32)
-    alive = np.ones(m, np.bool_)
-    means = np.empty(m, np.float64)
-    snaps = np.empty((m, 4), np.int64)
-    following = np.full(2 * m, -1, np.int32)
-    head, tail, length = np.full(n, -1, np.int32), np.full(n, -1, np.int32), np.zeros(n, np.int64)
-    for e in range(m):
-        means[e] = sums[e] / counts[e]
-        snaps[e, 0], snaps[e, 1] = sums[e], counts[e]
-        x, y = ends[2 * e], ends[2 * e + 1]
-        snaps[e, 2], snaps[e, 3] = min(x, y), max(x, y)
-        for half in (2 * e, 2 * e + 1):
-            _append(head, tail, length, following, ends[half], half)
-    heap = np.arange(m).astype(np.int32)
-    size = m
-    for at in range(m // 2 - 1, -1, -1):
-        _sift_down(heap, size, at, means, snaps)
-    keys, values, used = _table(ends, alive, n)
-    rows = np.empty((n, 4), np.int64)
-    done = 0
-    while size > 0:
-        e = heap[0]
-        x, y = ends[2 * e], ends[2 * e + 1]
-        settled = not alive[e] or (frozen[x] and frozen[y])
-        if not settled:
-            small, large = min(names[x], names[y]), max(names[x], names[y])
-            stale = (
-                snaps[e, 0] != sums[e]
-                or snaps[e, 1] != counts[e]
-                or snaps[e, 2] != small
-                or snaps[e, 3] != large
-            )
-            if stale:
-                snaps[e, 0], snaps[e, 1], snaps[e, 2], snaps[e, 3] = sums[e], counts[e], small, large
-                means[e] = sums[e] / counts[e]
-                _sift_down(heap, size, 0, means, snaps)
-                continue
-            if compare_fractions(sums[e], counts[e], low_sum, low_count) < 0:
-                break
-            if frozen[x] or frozen[y]:
-                frozen[x] = frozen[y] = True
-                settled = True
-        size -= 1
-        heap[0] = heap[size]
-        if size > 0:
-            _sift_down(heap, size, 0, means, snaps)
-        if settled:
-            continue
-        alive[e] = False
-        rows[done, 0], rows[done, 1], rows[done, 2], rows[done, 3] = small, large, sums[e], counts[e]
-        done += 1
-        if length[x] < length[y]:
-            x, y = y, x
-        if 2 * (used + length[y]) > len(keys):
-            keys, values, used = _table(ends, alive, n)
-        used += _join(
-            x, y, ends, sums, counts, alive, means, snaps, head, tail, length, following, keys, values, n
-        )
-        names[x] = large
-    return rows, done, names, alive
-
-
-@njit(cache=True)
-def _append(head: Any, tail: Any, length: Any, following: Any, x: int, half: int) -> None:
-    if head[x] < 0:
-        head[x] = half
-    else:
-        following[tail[x]] = half
-    tail[x] = half
-    following[half] = -1
-    length[x] += 1
-
-
-@njit(cache=True)
-def _join(
-    x: int,
-    y: int,
-    ends: Any,
-    sums: Any,
-    counts: Any,
-    alive: Any,
-    means: Any,
-    snaps: Any,
-    head: Any,
-    tail: Any,
-    length: Any,
-    following: Any,
-    keys: Any,
-    values: Any,
-    n: int,
-) -> int:
-    """Move the edges of cluster y to cluster x; parallel edges become one. Returns the number of new hash keys."""
-    new = 0
-    half = head[y]
-    while half >= 0:
-        after = following[half]
-        e = half >> 1
-        if alive[e]:
-            ends[half] = x
-            key = _key(np.int64(x), np.int64(ends[half ^ 1]), n)
-            at = _slot(keys, key)
-            if keys[at] == -1:
-                keys[at] = key
-                values[at] = e
-                new += 1
-                _append(head, tail, length, following, x, half)
-            else:
-                f = values[at]
-                total, number = sums[e] + sums[f], counts[e] + counts[f]
-                if _before(means, snaps, e, f):
-                    _append(head, tail, length, following, x, half)
-                    values[at] = e
-                    alive[f] = False
-                    sums[e], counts[e] = total, number
-                else:
-                    alive[e] = False
-                    sums[f], counts[f] = total, number
-        half = after
-    head[y] = -1
-    return new

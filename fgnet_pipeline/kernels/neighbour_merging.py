@@ -1,0 +1,276 @@
+"""Agglomeration without a queue: pairs of clusters that are each other's best neighbour merge at once.
+
+Average linkage is reducible, so mutual best neighbours may merge in any order (`agglomeration` gives the proof). Every
+cluster keeps a list of its neighbours and the name of the best one:
+
+1. Scan a cluster: resolve the names in its list by union-find, add up parallel entries, find the best neighbour.
+2. If that neighbour's best is the cluster, merge the two: chain their lists, record the row, scan the result; its
+   neighbours whose best was one of the two are scanned again.
+3. If the best neighbour is frozen, the cluster freezes too, and those whose best it is are scanned again.
+
+A list is compacted in the storage of the nodes it was chained from, so memory stays at 20 bytes a directed edge. A
+cluster with more than `widest` neighbours is put off, with all that wait for it (their best neighbour is put off): a
+scan costs at most twice that many entries, and giant clusters are left to the heap (`heap_merging`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from fgnet_pipeline.kernels.means import compare_fractions, compare_means
+
+FREE, FROZEN, PUT_OFF = 0, 1, 2
+
+
+class Clusters(NamedTuple):
+    """The lists of all clusters; every array has a row a node, the last six a directed edge or a scratch entry."""
+
+    parent: Any  # int32: union-find
+    state: Any  # uint8: FREE, FROZEN or PUT_OFF
+    best: Any  # int32: best neighbour, -1 = not known or none
+    waiting: Any  # bool: on the stack of clusters to scan
+    begin: Any  # int64: where the node's own piece of the lists begins
+    length: Any  # int32: how much of that piece is in use
+    following: Any  # int32: the node whose piece continues the list, -1 = end
+    last: Any  # int32: the node whose piece ends the list
+    seen: Any  # int64: scan number and place of a neighbour in the scratch
+    name: Any  # int32: neighbour, a node whose root is meant
+    sum: Any  # int64
+    count: Any  # int64
+    scratch_name: Any  # int32
+    scratch_sum: Any  # int64
+    scratch_count: Any  # int64
+
+
+@njit(cache=True)
+def find(parent: Any, x: int) -> int:
+    """The root of x, halving the path."""
+    while parent[x] != x:
+        parent[x] = parent[parent[x]]
+        x = parent[x]
+    return x
+
+
+@njit(cache=True)
+def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -> Any:
+    """Lists of a graph: ends int32 (2m,), edge e joins ends[2e] and ends[2e + 1]; sums, counts int64 (m,)."""
+    n, m = len(frozen), len(sums)
+    begin = np.zeros(n + 1, np.int64)
+    for half in range(2 * m):
+        begin[ends[half] + 1] += 1
+    for i in range(n):
+        begin[i + 1] += begin[i]
+    free = begin[:-1].copy()
+    name, total, number = np.empty(2 * m, np.int32), np.empty(2 * m, np.int64), np.empty(2 * m, np.int64)
+    for half in range(2 * m):
+        at = free[ends[half]]
+        free[ends[half]] += 1
+        name[at], total[at], number[at] = ends[half ^ 1], sums[half >> 1], counts[half >> 1]
+    state = np.zeros(n, np.uint8)
+    length = np.empty(n, np.int32)
+    for i in range(n):
+        length[i] = begin[i + 1] - begin[i]
+        state[i] = FROZEN if frozen[i] else (PUT_OFF if length[i] > widest else FREE)
+    nodes = np.arange(n).astype(np.int32)
+    return Clusters(
+        nodes,
+        state,
+        np.full(n, -1, np.int32),
+        np.zeros(n, np.bool_),
+        begin,
+        length,
+        np.full(n, -1, np.int32),
+        nodes.copy(),
+        np.full(n, -1, np.int64),
+        name,
+        total,
+        number,
+        np.empty(2 * widest + 2, np.int32),
+        np.empty(2 * widest + 2, np.int64),
+        np.empty(2 * widest + 2, np.int64),
+    )
+
+
+@njit(cache=True)
+def gather(clusters: Any, c: int, scan: int) -> int:
+    """Resolve and add up the list of root c into the scratch; returns its length. `scan` differs every time."""
+    parent, seen = clusters.parent, clusters.seen
+    names, sums, counts = clusters.scratch_name, clusters.scratch_sum, clusters.scratch_count
+    size = 0
+    piece = c
+    while piece >= 0:
+        begin = clusters.begin[piece]
+        for j in range(begin, begin + clusters.length[piece]):
+            r = find(parent, np.int64(clusters.name[j]))
+            if r == c:
+                continue
+            if seen[r] >> 32 == scan:
+                k = seen[r] & 0xFFFFFFFF
+                sums[k] += clusters.sum[j]
+                counts[k] += clusters.count[j]
+            else:
+                seen[r] = (scan << 32) | size
+                names[size], sums[size], counts[size] = r, clusters.sum[j], clusters.count[j]
+                size += 1
+        piece = np.int64(clusters.following[piece])
+    return size
+
+
+@njit(cache=True)
+def put_back(clusters: Any, c: int, size: int) -> None:
+    """Write the scratch into the pieces of root c; the pieces that are no longer needed are dropped."""
+    piece, k = c, 0
+    while True:
+        begin = clusters.begin[piece]
+        room = min(size - k, clusters.begin[piece + 1] - begin)
+        for j in range(begin, begin + room):
+            clusters.name[j] = clusters.scratch_name[k]
+            clusters.sum[j] = clusters.scratch_sum[k]
+            clusters.count[j] = clusters.scratch_count[k]
+            k += 1
+        clusters.length[piece] = room
+        if k == size:
+            break
+        piece = np.int64(clusters.following[piece])
+    clusters.following[piece] = -1
+    clusters.last[c] = piece
+
+
+@njit(cache=True, error_model="numpy")
+def best_of_scratch(clusters: Any, size: int) -> int:
+    """Place of the best neighbour in the scratch: highest mean, then smallest name; -1 if there is none."""
+    names, sums, counts = clusters.scratch_name, clusters.scratch_sum, clusters.scratch_count
+    best, best_mean = -1, -1.0
+    for k in range(size):
+        mean = sums[k] / counts[k]
+        if best < 0:
+            sign = 1
+        else:
+            sign = compare_means(mean, sums[k], counts[k], best_mean, sums[best], counts[best])
+        if sign > 0 or (sign == 0 and names[k] < names[best]):
+            best, best_mean = k, mean
+    return best
+
+
+@njit(cache=True)
+def _wake(clusters: Any, size: int, x: int, y: int, stack: Any, height: int) -> int:
+    """Put the scratch's clusters whose best neighbour was x or y on the stack. Returns its new height."""
+    for k in range(size):
+        w = clusters.scratch_name[k]
+        if (clusters.best[w] == x or clusters.best[w] == y) and clusters.state[w] == FREE:
+            clusters.best[w] = -1
+            if not clusters.waiting[w]:
+                clusters.waiting[w] = True
+                stack[height] = w
+                height += 1
+    return height
+
+
+@njit(cache=True)
+def _chain(clusters: Any, small: int, large: int) -> None:
+    clusters.parent[small] = large
+    clusters.following[clusters.last[large]] = small
+    clusters.last[large] = clusters.last[small]
+
+
+@njit(cache=True)
+def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, widest: int) -> int:
+    """Merge until every cluster is alone, frozen, put off, or has no edge of mean >= low_sum / low_count.
+
+    rows: int64 (n, 4), receives (smaller, larger name, sum, count). Returns the number of rows.
+    """
+    n = len(clusters.parent)
+    stack = np.empty(n + 1, np.int32)
+    done, scan = 0, 0
+    for first in range(n):
+        if clusters.parent[first] != first or clusters.best[first] >= 0 or clusters.state[first] != FREE:
+            continue
+        stack[0], height = first, 1
+        while height > 0:
+            height -= 1
+            c = np.int64(stack[height])
+            clusters.waiting[c] = False
+            if clusters.parent[c] != c or clusters.state[c] != FREE:
+                continue
+            absorbed = c
+            while True:
+                scan += 1
+                size = gather(clusters, c, scan)
+                put_back(clusters, c, size)
+                if absorbed != c:
+                    height = _wake(clusters, size, absorbed, c, stack, height)
+                clusters.best[c] = -1
+                k = best_of_scratch(clusters, size)
+                if k < 0:
+                    break
+                total, number = clusters.scratch_sum[k], clusters.scratch_count[k]
+                if compare_fractions(total, number, low_sum, low_count) < 0:
+                    break
+                w = np.int64(clusters.scratch_name[k])
+                clusters.best[c] = w
+                state = PUT_OFF if size > widest else clusters.state[w]
+                if state != FREE:
+                    clusters.state[c] = state
+                    height = _wake(clusters, size, c, c, stack, height)
+                    break
+                if clusters.best[w] != c:
+                    break
+                rows[done, 0], rows[done, 1], rows[done, 2], rows[done, 3] = min(c, w), max(c, w), total, number
+                done += 1
+                absorbed, c = min(c, w), max(c, w)
+                _chain(clusters, absorbed, c)
+    return done
+
+
+@njit(cache=True)
+def residual_edges(clusters: Any) -> Any:
+    """The edges that are left, once each: ends int32 (2m,), sums and counts int64 (m,)."""
+    n = len(clusters.parent)
+    directed = 0
+    longest = 0
+    for c in range(n):
+        if clusters.parent[c] == c:
+            size, piece = 0, c
+            while piece >= 0:
+                size += clusters.length[piece]
+                piece = np.int64(clusters.following[piece])
+            directed += size
+            longest = max(longest, size)
+    return _emit(clusters, longest, directed)
+
+
+@njit(cache=True)
+def _emit(clusters: Any, longest: int, directed: int) -> Any:
+    n = len(clusters.parent)
+    ends = np.empty(2 * directed, np.int32)
+    sums, counts = np.empty(directed, np.int64), np.empty(directed, np.int64)
+    wide = Clusters(
+        clusters.parent,
+        clusters.state,
+        clusters.best,
+        clusters.waiting,
+        clusters.begin,
+        clusters.length,
+        clusters.following,
+        clusters.last,
+        clusters.seen,
+        clusters.name,
+        clusters.sum,
+        clusters.count,
+        np.empty(longest, np.int32),
+        np.empty(longest, np.int64),
+        np.empty(longest, np.int64),
+    )
+    m = 0
+    clusters.seen[:] = -1
+    for c in range(n):
+        if clusters.parent[c] != c:
+            continue
+        size = gather(wide, c, c)
+        for k in range(size):
+            if wide.scratch_name[k] > c:
+                ends[2 * m], ends[2 * m + 1] = c, wide.scratch_name[k]
+                sums[m], counts[m] = wide.scratch_sum[k], wide.scratch_count[k]
+                m += 1
+    return ends[: 2 * m].copy(), sums[:m].copy(), counts[:m].copy()
