@@ -32,7 +32,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class FineConfig:
-    """The fine-grained encoder and the refined decoder: one entry a level, finest first; kernels and strides are zyx."""
+    """The fine-grained encoder and the refined decoder: one entry a level, finest first; all shapes zyx."""
 
     filters: tuple[int, ...] = (16, 64, 64, 64, 64)
     strides: tuple[Triple, ...] = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))

@@ -12,8 +12,8 @@ from fgnet.blocks import group_norm, resize, same
 class FeatureGuidedAttention(nn.Module):
     """features * a + b with a = Up(sigmoid(GN(conv(guide)))) and b = Up(GN(conv(guide))), conv (1, 3, 3).
 
-    features (B, channels, z, y, x), guide (B, guide_channels, D, h, w). With `pool`, a guide that is finer in z than the
-    features is averaged over z first; otherwise the interpolation picks between sections.
+    features (B, channels, z, y, x), guide (B, guide_channels, D, h, w). With `pool`, a guide that is finer in z than
+    the features is averaged over z first; otherwise the interpolation picks between sections.
     """
 
     def __init__(self, guide_channels: int, channels: int, groups: int, pool: bool) -> None:

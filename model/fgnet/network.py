@@ -104,7 +104,7 @@ class FGNet(nn.Module):
         self.fusion = FusionPyramid(config.encoder.d_model, config.guide_channels)
         widths = (config.guide_channels, *(config.coarse_channels for _ in range(config.coarse_convs)))
         self.coarse = nn.Sequential(
-            *(conv_norm_elu(a, b, (3, 3, 3), config.groups) for a, b in zip(widths, widths[1:], strict=False)),
+            *(conv_norm_elu(a, b, (3, 3, 3), config.groups) for a, b in itertools.pairwise(widths)),
             nn.Conv3d(widths[-1], outputs, 1),
         )
         self.fine = FineEncoder(config)

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fgnet.training.chance import Chance
 from fgnet.training.intensity import gaussian_blur
-
-
-@dataclass(frozen=True)
-class DefectSettings:
-    """Probability of each defect in a patch."""
-
-    section_contrast: float = 0.2
-    missing_section: float = 0.08
-    missing_part: float = 0.08
-    misaligned: float = 0.05
-    motion_blur: float = 0.05
-    cut_noise: float = 0.05
-    cut_blur: float = 0.05
+from fgnet.training.settings import DefectSettings
 
 
 def section_contrast(raw: Tensor, chance: Chance) -> Tensor:

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fgnet.training.chance import Chance
-
-
-@dataclass(frozen=True)
-class IntensitySettings:
-    """Probabilities of each change, and how strong it may be, in deviations of the normalised raw."""
-
-    contrast: float = 0.8
-    contrast_range: float = 1.6
-    brightness: float = 0.4
-    curve: float = 0.5
-    field: float = 0.3
-    field_strength: float = 0.4
-    noise: float = 0.5
-    noise_strength: float = 0.4
-    blur: float = 0.25
-    blur_sigma: float = 1.2
-    sharpen: float = 0.15
+from fgnet.training.settings import IntensitySettings
 
 
 def gaussian_blur(raw: Tensor, sigmas: tuple[float, float, float]) -> Tensor:

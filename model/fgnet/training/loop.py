@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,59 +20,11 @@ from fgnet.network import FGNet, channels_last
 from fgnet.training.chance import Chance
 from fgnet.training.checkpoints import load_state, save_state
 from fgnet.training.losses import total_loss
-from fgnet.training.sampling import AugmentSettings, LabelledVolume, draw
+from fgnet.training.sampling import LabelledVolume, draw
+from fgnet.training.settings import LoopSettings
 from fgnet.training.targets import affinities, erode
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """From iteration `begin` on: patches of `patch` voxels (zyx), `batch` of them an iteration."""
-
-    begin: int
-    patch: tuple[int, int, int]
-    batch: int
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How long and how.
-
-    cycles: iterations at which the learning rate starts anew; the last one is the end of training.
-    """
-
-    cycles: tuple[int, ...]
-    phases: tuple[Phase, ...]
-    learning_rate: float = 1e-3
-    final_rate: float = 0.01
-    restart_rate: float = 0.7
-    warm_up: int = 200
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    average: float = 0.998
-    auxiliary_weight: float = 0.5
-    accumulate: int = 1
-    mixed: bool = True
-    seed: int = 1
-    freeze_encoder: bool = False
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-
-    @property
-    def iterations(self) -> int:
-        return self.cycles[-1]
-
-    def phase(self, iteration: int) -> Phase:
-        return [p for p in self.phases if p.begin <= iteration][-1]
-
-    def rate(self, iteration: int) -> float:
-        """The learning rate: in every cycle a linear warm-up and a cosine down to `final_rate` of the peak."""
-        begin = max((c for c in (0, *self.cycles[:-1]) if c <= iteration), default=0)
-        end = min(c for c in self.cycles if c > iteration)
-        peak = self.learning_rate * (self.restart_rate if begin else 1.0)
-        ramp = min(1.0, (iteration - begin + 1) / max(1, self.warm_up))
-        fall = 0.5 + 0.5 * math.cos(math.pi * (iteration - begin) / (end - begin))
-        return peak * ramp * (self.final_rate + (1 - self.final_rate) * fall)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fgnet.geometry import Triple
 from fgnet.training.chance import Chance
-from fgnet.training.defects import DefectSettings, augment_defects
-from fgnet.training.intensity import IntensitySettings, augment_intensity
-from fgnet.training.warp import WarpSettings, coordinates, resample, symmetry
+from fgnet.training.defects import augment_defects
+from fgnet.training.intensity import augment_intensity
+from fgnet.training.settings import AugmentSettings, WarpSettings
+from fgnet.training.warp import coordinates, resample, symmetry
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,6 @@ class LabelledVolume:
     labels: Tensor
     weight: float = 1.0
     isotropic: bool = True
-
-
-@dataclass(frozen=True)
-class AugmentSettings:
-    """What happens to a patch. `enabled = false` draws plain crops."""
-
-    enabled: bool = True
-    warp: WarpSettings = field(default_factory=WarpSettings)
-    intensity: IntensitySettings = field(default_factory=IntensitySettings)
-    defects: DefectSettings = field(default_factory=DefectSettings)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +10,7 @@ from torch import Tensor
 
 from fgnet.geometry import Triple
 from fgnet.training.chance import Chance
-
-
-@dataclass(frozen=True)
-class WarpSettings:
-    """Probabilities and ranges. rotate: probability of a turn by any angle. zoom: largest factor. elastic: voxels."""
-
-    probability: float = 0.6
-    rotate: float = 0.6
-    zoom: float = 1.3
-    elastic: float = 3.0
-    elastic_spacing: int = 24
+from fgnet.training.settings import WarpSettings
 
 
 def symmetry(raw: Tensor, labels: Tensor, chance: Chance, isotropic: bool) -> tuple[Tensor, Tensor]:
