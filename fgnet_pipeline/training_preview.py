@@ -1,0 +1,43 @@
+"""A picture of what the network is shown: a mistake in the augmentation is seen before it costs days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from fgnet.config import NetworkConfig
+from fgnet.training.chance import Chance
+from fgnet.training.checkpoints import write_whole
+from fgnet.training.sampling import LabelledVolume, Patch, draw
+from fgnet.training.settings import LoopSettings
+from fgnet.training.targets import affinities, erode
+from numpy.typing import NDArray
+from PIL import Image
+
+GAP = 4
+
+
+def draw_preview(
+    volumes: Sequence[LabelledVolume], settings: LoopSettings, network: NetworkConfig, path: Path, count: int
+) -> None:
+    """Write a PNG, one row a patch: raw, raw with coloured labels, affinity targets (z, y, x as red, green, blue)."""
+    shape = settings.phases[-1].patch
+    rows = [_row(draw(volumes, shape, settings.augment, Chance(settings.seed, 0, 0, i)), network) for i in range(count)]
+    buffer = BytesIO()
+    Image.fromarray(np.concatenate(rows)).save(buffer, format="PNG")
+    write_whole(path, buffer.getvalue())
+
+
+def _row(patch: Patch, network: NetworkConfig) -> NDArray[np.uint8]:
+    """uint8 (y, x, 3): three pictures of the middle section side by side."""
+    labels = patch.labels[None]
+    target, _ = affinities(labels, erode(labels, (0, 1, 2) if patch.isotropic else (1, 2)), network.neighbourhood[:3])
+    middle = patch.raw.shape[0] // 2
+    grey = np.clip(patch.raw[middle].numpy() * 40 + 128, 0, 255)[..., None].repeat(3, axis=2)
+    ids = patch.labels[middle].numpy().astype(np.int64)
+    colours = np.stack([ids * k % 200 + 55 for k in (73, 151, 211)], axis=2) * (ids > 0)[..., None]
+    panels = [grey, (grey + colours) / 2, target[0, :, middle].numpy().transpose(1, 2, 0) * 255]
+    padded = [np.pad(p, ((0, GAP), (0, GAP), (0, 0))) for p in panels]
+    return np.concatenate(padded, axis=1).astype(np.uint8)

@@ -1,0 +1,242 @@
+"""A whole training on a tiny phantom: resume, bad input, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import fgnet
+import numpy as np
+import pytest
+import torch
+import zarr
+from fgnet import ModelError
+from fgnet.training.loop import Trainer, run
+from fgnet.training.sampling import LabelledVolume
+from fgnet.training.settings import LoopSettings, Phase
+
+from fgnet_pipeline.errors import InputError
+from fgnet_pipeline.training import TrainConfig, dense_labels, train, write_preview
+from tests.test_model_predictor import SMALL
+
+SETTINGS = LoopSettings(
+    cycles=(4, 6), phases=(Phase(0, (16, 32, 32), 1), Phase(3, (16, 32, 32), 2)), warm_up=2, mixed=False
+)
+
+
+def phantom() -> LabelledVolume:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.ones(24, 40, 40, dtype=torch.int32)
+    labels[:, 20:] = 2
+    raw = torch.randn(24, 40, 40, generator=generator) * 0.1
+    raw[:, 19:21] -= 2
+    return LabelledVolume(raw, labels)
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+class StopError(Exception):
+    pass
+
+
+def test_an_interrupted_training_resumes_to_the_same_loss_curve(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    whole = Trainer(SMALL, SETTINGS, [phantom()])
+    run(whole, tmp_path / "whole", 2)
+
+    def stop(step: object) -> None:
+        if getattr(step, "iteration", 0) == 4:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(Trainer(SMALL, SETTINGS, [phantom()]), tmp_path / "parts", 2, stop)
+    with open(tmp_path / "parts" / "log.jsonl", "a") as log:
+        log.write('{"iteration": 5, "lo')
+    resumed = Trainer(SMALL, SETTINGS, [phantom()])
+    run(resumed, tmp_path / "parts", 2)
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts") and len(losses(tmp_path / "whole")) == 6
+    for name, value in whole.average.items():
+        assert torch.equal(value, resumed.average[name]), name
+
+
+def test_training_lowers_the_loss() -> None:
+    torch.set_num_threads(1)
+    settings = dataclasses.replace(SETTINGS, cycles=(25,), warm_up=5, learning_rate=3e-3)
+    trainer = Trainer(SMALL, settings, [phantom()])
+    values = [trainer.step().loss for _ in range(25)]
+    assert np.mean(values[-5:]) < 0.8 * np.mean(values[:5])
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(tmp_path: Path) -> None:
+    volume = phantom()
+    run(Trainer(SMALL, dataclasses.replace(SETTINGS, cycles=(2,)), [volume]), tmp_path, 1)
+    before = (tmp_path / "last.pt").read_bytes()
+    broken = LabelledVolume(torch.full_like(volume.raw, float("nan")), volume.labels)
+    with pytest.raises(ModelError, match="finite number at iteration 2"):
+        run(Trainer(SMALL, SETTINGS, [broken]), tmp_path, 1)
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_a_state_of_another_network_or_a_torn_one_is_refused(tmp_path: Path) -> None:
+    run(Trainer(SMALL, dataclasses.replace(SETTINGS, cycles=(1,)), [phantom()]), tmp_path, 1)
+    other = dataclasses.replace(SMALL, coarse_channels=16)
+    with pytest.raises(ModelError, match="architecture"):
+        run(Trainer(other, SETTINGS, [phantom()]), tmp_path, 1)
+    whole = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="training state"):
+        run(Trainer(SMALL, SETTINGS, [phantom()]), tmp_path, 1)
+
+
+def test_the_learning_rate_warms_up_falls_and_starts_anew() -> None:
+    settings = LoopSettings(cycles=(100, 200), phases=SETTINGS.phases, warm_up=10, learning_rate=1.0, restart_rate=0.5)
+    rates = [settings.rate(i) for i in range(200)]
+    assert rates[0] == pytest.approx(0.1) and rates[99] < 0.02
+    assert max(rates[:100]) > 0.95 and 0.45 < max(rates[100:]) <= 0.5
+    assert all(a > b for a, b in itertools.pairwise(rates[10:100]))
+
+
+def test_accumulated_gradients_are_those_of_the_parts() -> None:
+    torch.set_num_threads(1)
+    trainer = Trainer(SMALL, dataclasses.replace(SETTINGS, accumulate=2), [phantom()])
+    parts = [float(trainer.loss(i).detach()) for i in (0, 1)]
+    assert trainer.step().loss == pytest.approx(np.mean(parts), rel=1e-5) and parts[0] != parts[1]
+
+
+def test_a_frozen_encoder_stays_as_it_is() -> None:
+    torch.set_num_threads(1)
+    trainer = Trainer(SMALL, dataclasses.replace(SETTINGS, freeze_encoder=True), [phantom()])
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.step()
+    for name, value in trainer.network.state_dict().items():
+        if name.startswith("encoder."):
+            assert torch.equal(value, before[name])
+    assert any(not torch.equal(v, before[k]) for k, v in trainer.network.state_dict().items())
+
+
+def write_volume(folder: Path, shape: tuple[int, int, int] = (32, 64, 64), **labels_attributes: object) -> None:
+    _, y, x = np.indices(shape)
+    labels = (1 + y // 16 + 10 * (x // 16) + 5_000_000_000).astype(np.uint64)
+    raw = np.random.default_rng(0).integers(90, 150, shape).astype(np.uint8)
+    raw[(y % 16 == 0) | (x % 16 == 0)] = 20
+    frame = {"voxel_size": [10, 10, 10], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"], "units": ["nm"] * 3}
+    for name, data, attributes in (("raw", raw, frame), ("labels", labels, {**frame, **labels_attributes})):
+        array = zarr.create_array(folder / "v.zarr" / name, shape=data.shape, dtype=data.dtype, chunks=(16, 32, 32))
+        array[:] = data
+        array.attrs.update(attributes)
+
+
+CONFIG = """
+[model]
+preset = "nano"
+[geometry]
+tile = [32, 32, 32]
+margin = [4, 4, 4]
+stride = [24, 24, 24]
+[[data.volumes]]
+raw = "v.zarr/raw"
+labels = "v.zarr/labels"
+end = [24, 64, 64]
+[optimise]
+cycles = [2]
+warm_up = 1
+[[optimise.phases]]
+begin = 0
+patch = [32, 32, 32]
+batch = 1
+[output]
+path = "out"
+every = 1
+[machine]
+device = "cpu"
+threads = 1
+"""
+
+
+def write_config(folder: Path, *replacements: tuple[str, str]) -> Path:
+    text = CONFIG
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "train.toml").write_text(text)
+    return folder / "train.toml"
+
+
+def test_a_configuration_trains_exports_and_predicts(tmp_path: Path) -> None:
+    write_volume(tmp_path)
+    config = TrainConfig.load(write_config(tmp_path), ["optimise.seed=5"])
+    assert config.output.path == str(tmp_path / "out") and config.optimise.seed == 5
+    weights = train(config)
+    geometry = fgnet.read_geometry(str(weights))
+    assert geometry.tile == (32, 32, 32) and geometry.normalisation == "robust"
+    found = fgnet.load_predictor(str(weights))(np.zeros((1, 32, 32, 32), np.float32))
+    assert found.shape == (1, 3, 24, 24, 24)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["iterations"] == 2
+    assert TrainConfig.model_validate_json((tmp_path / "out" / "config.json").read_text()) == config
+
+
+def test_the_preview_is_a_picture(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_volume(tmp_path)
+    write_preview(TrainConfig.load(write_config(tmp_path)), tmp_path / "p.png", 2)
+    assert Image.open(tmp_path / "p.png").size == (3 * 36, 2 * 36)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('preset = "nano"', 'preset = "huge"', "architecture"),
+        ("batch = 1", "batch = 1\nbatches = 2", "batches"),
+        ("warm_up = 1", "warmup = 1", "warmup"),
+        ("patch = [32, 32, 32]", "patch = [32, 48, 32]", "patch"),
+        ("tile = [32, 32, 32]", "tile = [33, 32, 32]", "geometry.tile"),
+        ("stride = [24, 24, 24]", "stride = [30, 24, 24]", "stride"),
+        ("cycles = [2]", "cycles = [4, 2]", "optimise.cycles"),
+        ("begin = 0", "begin = 1", "optimise.phases"),
+        ('path = "out"', "", "output.path"),
+        ("every = 1", "every = 0", "output.every"),
+    ],
+)
+def test_a_bad_configuration_is_named(tmp_path: Path, old: str, new: str, field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        TrainConfig.load(write_config(tmp_path, (old, new)))
+    assert field in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("case", "field"),
+    [
+        ("no labels", "labels"),
+        ("shape", "labels"),
+        ("offset", "labels"),
+        ("box", "end"),
+        ("float", "labels"),
+        ("empty", "labels"),
+    ],
+)
+def test_bad_data_are_named_and_nothing_is_written(tmp_path: Path, case: str, field: str) -> None:
+    write_volume(tmp_path, **({"offset": [0, 0, 10]} if case == "offset" else {}))
+    target = tmp_path / "v.zarr" / "labels"
+    config = write_config(tmp_path)
+    if case == "no labels":
+        config = write_config(tmp_path, ("v.zarr/labels", "v.zarr/nothing"))
+    if case == "box":
+        config = write_config(tmp_path, ("end = [24, 64, 64]", "end = [24, 65, 64]"))
+    if case in ("shape", "float", "empty"):
+        shape = (32, 64, 60) if case == "shape" else (32, 64, 64)
+        array = zarr.create_array(target, shape=shape, dtype="f4" if case == "float" else "u8", overwrite=True)
+        array.attrs.update({"voxel_size": [10, 10, 10], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"]})
+    with pytest.raises(InputError) as caught:
+        train(TrainConfig.load(config))
+    assert caught.value.field == f"data.volumes.0.{field}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_become_dense_and_zero_stays() -> None:
+    assert dense_labels(np.array([7, 9, 7, 2**40])).tolist() == [1, 2, 1, 3]
+    assert dense_labels(np.array([0, 9, 9, 0])).tolist() == [0, 1, 1, 0]
