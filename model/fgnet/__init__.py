@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fgnet import normalise
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry
 from fgnet.weights import checkpoint_digest, read_geometry
@@ -14,7 +15,7 @@ from fgnet.weights import checkpoint_digest, read_geometry
 if TYPE_CHECKING:
     from fgnet.predictor import Predictor
 
-__all__ = ["Geometry", "ModelError", "checkpoint_digest", "load_predictor", "read_geometry"]
+__all__ = ["Geometry", "ModelError", "checkpoint_digest", "load_predictor", "normalise", "read_geometry"]
 
 
 def load_predictor(
