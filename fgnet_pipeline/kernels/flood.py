@@ -1,59 +1,172 @@
-"""Seeded watershed of a uint8 landscape by an integer bucket queue.
+"""Seeded watershed of a uint8 landscape by integer bucket queues.
 
 1. Every seed voxel enters the queue of its height, in C order.
 2. The oldest voxel of the lowest height that is not empty leaves; each neighbour without a label takes the voxel's
    label and enters the queue of its own height.
 3. Until all queues are empty: every voxel that a path joins to a seed has a label.
 
-This is the order of a heap by (height, age), so the result is that of a heap-based watershed, ties by age. Each
-voxel enters once and a queue is a linked list over the voxels: O(voxels), 9 bytes a voxel, one deterministic order.
+This is the order of a heap by (height, age), so the result is that of a heap-based watershed with ties by age. Label and
+height of a voxel share one word, so that a neighbour costs one memory access; the queues are chains of fixed pages, so
+that they are written and read in sequence. O(voxels), at most 8 bytes a voxel, one deterministic order.
 """
 
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-BLOCKED = -1
-"""Label of a voxel that is never flooded: outside the mask, and the border that pads the arrays."""
+BLOCKED = (1 << 24) - 1
+"""Label of a voxel that is never flooded: outside the mask, and the border that pads the array. Labels lie below."""
+
+_LABEL = np.uint32(8)
+_HEIGHT = np.uint32(255)
+_PAGE = 1024
 
 
 @njit(cache=True)
-def flood(height: Any, labels: Any, following: Any, steps: Any) -> None:
-    """Flood in place from the voxels with labels > 0 to those with 0.
+def pack(height: Any, mask: Any) -> NDArray[np.uint32]:
+    """Words (label << 8 | height) of an unlabelled landscape, padded by a blocked voxel on every side.
 
-    height: uint8 (n,), an array padded by one voxel on each side, flattened. labels: int32 (n,), `BLOCKED` on the
-    padding. following: int32 (n,), scratch. steps: int64 (k,), the flat offsets of a voxel's neighbours.
+    height: uint8 (z, y, x). mask: bool (z, y, x), or of size 0 for none; voxels outside it are blocked.
     """
-    head = np.full(256, -1, np.int32)
-    tail = np.full(256, -1, np.int32)
-    for p in range(len(labels)):
-        if labels[p] > 0:
-            for s in steps:
-                if labels[p + s] == 0:
-                    _push(head, tail, following, height[p], p)
-                    break
+    depth, rows, columns = height.shape
+    words = np.full((depth + 2, rows + 2, columns + 2), np.uint32(BLOCKED) << _LABEL, np.uint32)
+    for z in range(depth):
+        for y in range(rows):
+            for x in range(columns):
+                if mask.size == 0 or mask[z, y, x]:
+                    words[z + 1, y + 1, x + 1] = height[z, y, x]
+    return words
+
+
+@njit(cache=True)
+def plant(words: Any, seeds: Any, plane: int, row: int) -> int:
+    """Label the seed voxels, in C order, dense from 1; seeds that touch by face, edge or corner share a label.
+
+    seeds: int64 (k,), flat positions, rising. plane, row: flat steps in z and y. Returns the number of labels.
+    """
+    parent = np.arange(len(seeds) + 1)
+    for i in range(len(seeds)):
+        p = seeds[i]
+        words[p] |= np.uint32(i + 1) << _LABEL
+        for k in range(13):
+            label = words[p + (k // 9 - 1) * plane + (k // 3 % 3 - 1) * row + k % 3 - 1] >> _LABEL
+            if label != 0 and label != BLOCKED:
+                a, b = _root(parent, np.int64(label)), _root(parent, i + 1)
+                parent[max(a, b)] = min(a, b)
+    new, count = np.zeros(len(parent), np.uint32), 0
+    for i in range(1, len(parent)):
+        root = _root(parent, i)
+        if root == i:
+            count += 1
+            new[i] = count
+        words[seeds[i - 1]] = (new[root] << _LABEL) | (words[seeds[i - 1]] & _HEIGHT)
+    return count
+
+
+@njit(cache=True)
+def _root(parent: Any, i: int) -> int:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@njit(cache=True)
+def unpack(words: Any) -> NDArray[np.uint32]:
+    """The labels of padded words, without the padding: uint32 (z, y, x), 0 where blocked."""
+    depth, rows, columns = words.shape
+    labels = np.zeros((depth - 2, rows - 2, columns - 2), np.uint32)
+    for z in range(depth - 2):
+        for y in range(rows - 2):
+            for x in range(columns - 2):
+                label = words[z + 1, y + 1, x + 1] >> _LABEL
+                if label != BLOCKED:
+                    labels[z, y, x] = label
+    return labels
+
+
+@njit(cache=True)
+def flood(words: Any, seeds: Any, steps: Any) -> None:
+    """Flood in place from the seed voxels to all voxels with label 0.
+
+    words: uint32 (n,), from `pack`, flattened, with the seeds' labels set. seeds: int64 (k,), flat positions of the
+    labelled voxels to start from, in order. steps: int64, the flat offsets of a voxel's neighbours.
+    """
+    pages = np.empty((len(words) // _PAGE + 600, _PAGE), np.int32)
+    following = np.full(len(pages), -1, np.int32)
+    spare = np.arange(len(pages) - 1, -1, -1).astype(np.int32)
+    spares = len(spare)
+    first, last = np.full(256, -1, np.int32), np.full(256, -1, np.int32)
+    begin, end = np.zeros(256, np.int32), np.full(256, _PAGE, np.int32)
+    for p in seeds:
+        spares = _push(pages, following, spare, spares, first, last, end, words[p] & _HEIGHT, p)
     level = 0
     while level < 256:
-        p = head[level]
-        if p < 0:
+        page = first[level]
+        if page < 0 or (page == last[level] and begin[level] == end[level]):
             level += 1
             continue
-        head[level] = following[p]
-        label = labels[p]
+        if begin[level] == _PAGE:
+            first[level], begin[level] = following[page], 0
+            spare[spares] = page
+            spares += 1
+            continue
+        p = np.int64(pages[page, begin[level]])
+        begin[level] += 1
+        label = words[p] & ~_HEIGHT
         for s in steps:
-            q = p + s
-            if labels[q] == 0:
-                labels[q] = label
-                _push(head, tail, following, height[q], q)
-                level = min(level, np.int64(height[q]))
+            word = words[p + s]
+            if word <= _HEIGHT:
+                words[p + s] = label | word
+                spares = _push(pages, following, spare, spares, first, last, end, word, p + s)
+                level = min(level, np.int64(word))
 
 
 @njit(cache=True, inline="always")
-def _push(head: Any, tail: Any, following: Any, level: int, p: int) -> None:
-    following[p] = -1
-    if head[level] < 0:
-        head[level] = p
-    else:
-        following[tail[level]] = p
-    tail[level] = p
+def _push(
+    pages: Any, following: Any, spare: Any, spares: int, first: Any, last: Any, end: Any, level: int, p: int
+) -> int:
+    """Append voxel p to the queue of its level, on a spare page if need be. Returns the number of spare pages."""
+    if end[level] == _PAGE:
+        spares -= 1
+        page = spare[spares]
+        following[page] = -1
+        if first[level] < 0:
+            first[level] = page
+        else:
+            following[last[level]] = page
+        last[level], end[level] = page, 0
+    pages[last[level], end[level]] = p
+    end[level] += 1
+    return spares
+
+
+@njit(cache=True)
+def fill_unreached(words: Any, steps: Any, last: int) -> int:
+    """Give every connected piece of voxels still at label 0 a label after `last`, in the order of its first voxel.
+
+    Returns the last label used; it stops at the first that does not fit, BLOCKED.
+    """
+    stack = np.empty(1024, np.int64)
+    for start in range(len(words)):
+        if words[start] > _HEIGHT:
+            continue
+        last += 1
+        if last >= BLOCKED:
+            break
+        word = np.uint32(last) << _LABEL
+        words[start] |= word
+        stack[0], size = start, 1
+        while size > 0:
+            size -= 1
+            p = stack[size]
+            if size + len(steps) > len(stack):
+                stack = np.concatenate((stack, np.empty(len(stack), np.int64)))
+            for s in steps:
+                if words[p + s] <= _HEIGHT:
+                    words[p + s] |= word
+                    stack[size] = p + s
+                    size += 1
+    return last

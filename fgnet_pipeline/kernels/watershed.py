@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fgnet_pipeline.kernels.flood import BLOCKED, flood
+from fgnet_pipeline.kernels.flood import BLOCKED, fill_unreached, flood, pack, plant, unpack
 
 Method = Literal["sections", "volume", "waterz"]
 Labels = NDArray[np.uint32]
@@ -56,13 +56,9 @@ def segment_fragments(
     if method == "sections":
         return _by_sections(affinities, limit, min_seed_distance, mask)
     height = _height(affinities[:3])
-    labels = _padded_labels(height.shape, mask)
     if method == "volume":
-        _seed(labels, _distance(height, limit, mask), min_seed_distance)
-    else:
-        inner = labels[1:-1, 1:-1, 1:-1]
-        inner[inner == 0] = _waterz(affinities)[inner == 0]
-    return _flooded(height, labels)
+        return _flooded(height, mask, _seeds(_distance(height, limit, mask), min_seed_distance))
+    return _flooded(height, mask, *_waterz_seeds(affinities, mask))
 
 
 def _by_sections(affinities: Any, limit: int, radius: int, mask: Any) -> Labels:
@@ -71,9 +67,7 @@ def _by_sections(affinities: Any, limit: int, radius: int, mask: Any) -> Labels:
     for z in range(len(out)):
         height = _height(affinities[1:3, z : z + 1])
         section = None if mask is None else mask[z : z + 1]
-        labels = _padded_labels(height.shape, section)
-        _seed(labels, _distance(height, limit, section), radius)
-        found = _flooded(height, labels)[0]
+        found = _flooded(height, section, _seeds(_distance(height, limit, section), radius))[0]
         out[z] = np.where(found > 0, found + np.uint32(total), np.uint32(0))
         total += int(found.max())
     return out
@@ -98,40 +92,38 @@ def _mean_height(affinities: Any, out: Any) -> None:
 
 
 def _distance(height: Any, limit: int, mask: Any) -> NDArray[np.float32]:
-    """Squared distance (voxels) to the nearest voxel that is not inside; large and constant if all are inside."""
+    """Squared distance (voxels) to the nearest voxel that is not inside; one large value if all are inside."""
     inside = height < limit if mask is None else (height < limit) & mask
-    squared = edt.edtsq(inside[0] if len(inside) == 1 else inside, parallel=1).reshape(inside.shape)
-    return np.minimum(squared, np.float32(2**24))
+    return edt.edtsq(inside[0] if len(inside) == 1 else inside, parallel=1).reshape(inside.shape)
 
 
-def _padded_labels(shape: tuple[int, ...], mask: Any) -> NDArray[np.int32]:
-    labels = np.full([n + 2 for n in shape], BLOCKED, np.int32)
-    labels[1:-1, 1:-1, 1:-1] = 0 if mask is None else np.where(mask, 0, BLOCKED)
-    return labels
-
-
-def _seed(labels: Any, distance: Any, radius: int) -> None:
-    """Write the seeds, numbered from 1 in C order, into the padded labels."""
-    found = np.array(_maxima(distance, radius), np.int64).reshape(-1, 3)
-    _join_touching(labels, found + 1)
+def _seeds(distance: Any, radius: int) -> NDArray[np.int64]:
+    """Positions int64 (n, 3) of the seed voxels, in C order."""
+    if not np.isfinite(distance[0, 0, 0]):
+        return np.zeros((1, 3), np.int64)  # no boundary anywhere: one plateau, and any voxel of it will do
+    return _maxima(distance, radius)
 
 
 @njit(cache=True)
 def _maxima(distance: Any, radius: int) -> Any:
-    """Voxels (z, y, x) inside whose distance is the largest in the box of this radius, in C order."""
+    """Voxels inside whose distance is the largest in the box of this radius: int64 (n, 3), in C order."""
     depth, height, width = distance.shape
-    found = [(0, 0, 0) for _ in range(0)]
+    found, n = np.empty((256, 3), np.int64), 0
     for z in range(depth):
         for y in range(height):
+            row = distance[z, y]
+            above = distance[z, max(y - 1, 0)]
             for x in range(width):
-                here = distance[z, y, x]
-                if here == 0 or (x > 0 and distance[z, y, x - 1] > here):
+                here = row[x]
+                if here == 0 or row[max(x - 1, 0)] > here or row[min(x + 1, width - 1)] > here or above[x] > here:
                     continue
-                if x + 1 < width and distance[z, y, x + 1] > here:
+                if not _is_largest(distance, z, y, x, radius):
                     continue
-                if _is_largest(distance, z, y, x, radius):
-                    found.append((z, y, x))
-    return found
+                if n == len(found):
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[n, 0], found[n, 1], found[n, 2] = z, y, x
+                n += 1
+    return found[:n].copy()
 
 
 @njit(cache=True)
@@ -146,81 +138,44 @@ def _is_largest(distance: Any, z: int, y: int, x: int, radius: int) -> bool:
     return True
 
 
-@njit(cache=True)
-def _join_touching(labels: Any, seeds: Any) -> None:
-    """Label the seeds (n, 3), in C order; seeds that touch by face, edge or corner share a label."""
-    n = len(seeds)
-    parent = np.arange(n + 1)
-    for i in range(n):
-        z, y, x = seeds[i]
-        labels[z, y, x] = i + 1
-        for k in range(13):
-            other = labels[z + k // 9 - 1, y + (k // 3) % 3 - 1, x + k % 3 - 1]
-            if other > 0:
-                a, b = _root(parent, np.int64(other)), _root(parent, i + 1)
-                parent[max(a, b)] = min(a, b)
-    new = np.zeros(n + 1, np.int32)
-    count = 0
-    for i in range(1, n + 1):
-        root = _root(parent, i)
-        if root == i:
-            count += 1
-            new[i] = count
-        labels[seeds[i - 1, 0], seeds[i - 1, 1], seeds[i - 1, 2]] = new[root]
+def _flooded(height: Any, mask: Any, positions: Any, labels: Any = None) -> Labels:
+    """Flood from the seeds over the height map, then give the pieces that no seed reaches new labels.
+
+    positions: int64 (n, 3). labels: uint32 (n,), by default 1..., in C order, one for seeds that touch.
+    """
+    words = pack(height, np.empty((0, 0, 0), np.bool_) if mask is None else mask)
+    planes, rows = words[0].size, words.shape[2]
+    flat, seeds = words.reshape(-1), (positions + 1) @ np.array([planes, rows, 1])
+    last = len(seeds) if labels is None else int(labels.max(initial=0))
+    if last < BLOCKED:
+        if labels is None:
+            last = plant(flat, seeds, planes, rows)
+        else:
+            flat[seeds] |= labels << np.uint32(8)
+        steps = np.array([-planes, -rows, -1, 1, rows, planes], np.int64)
+        flood(flat, seeds, steps)
+        last = fill_unreached(flat, steps, last)
+    if last >= BLOCKED:
+        raise ValueError(f"more than {BLOCKED - 1} fragments in one block of {height.size} voxels: use smaller blocks")
+    return unpack(words)
 
 
-@njit(cache=True)
-def _root(parent: Any, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
+def _waterz_seeds(affinities: Any, mask: Any) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    found = _waterz(affinities)
+    if mask is not None:
+        found[~mask] = 0
+    positions = np.argwhere(found > 0)
+    return positions, np.unique(found[found > 0], return_inverse=True)[1].astype(np.uint32) + np.uint32(1)
 
 
-def _flooded(height: Any, labels: Any) -> Labels:
-    """Flood the padded labels over the height map, then give unreached pieces new labels; remove the padding."""
-    padded = np.zeros(labels.shape, np.uint8)
-    padded[1:-1, 1:-1, 1:-1] = height
-    steps = np.array([-labels[0].size, -labels.shape[2], -1, 1, labels.shape[2], labels[0].size], np.int64)
-    if len(height) == 1:
-        steps = steps[1:-1]
-    flat, scratch = labels.reshape(-1), np.empty(labels.size, np.int32)
-    flood(padded.reshape(-1), flat, scratch, steps)
-    _fill_unreached(flat, scratch, steps, int(flat.max()))
-    inner = labels[1:-1, 1:-1, 1:-1]
-    return np.where(inner > 0, inner, 0).astype(np.uint32)
-
-
-@njit(cache=True)
-def _fill_unreached(labels: Any, stack: Any, steps: Any, last: int) -> None:
-    """Give every connected piece of voxels still at 0 a label after `last`, in the order of its first voxel."""
-    for start in range(len(labels)):
-        if labels[start] != 0:
-            continue
-        last += 1
-        labels[start] = last
-        stack[0] = start
-        size = 1
-        while size > 0:
-            size -= 1
-            p = stack[size]
-            for s in steps:
-                if labels[p + s] == 0:
-                    labels[p + s] = last
-                    stack[size] = p + s
-                    size += 1
-
-
-def _waterz(affinities: Any) -> NDArray[np.int32]:
-    """waterz's own watershed: int32 (z, y, x), 0 where it leaves background; it needs float32 and writes to fd 1."""
+def _waterz(affinities: Any) -> NDArray[np.uint64]:
+    """waterz's own watershed: uint64 (z, y, x), 0 where it leaves background; it needs float32 and writes to fd 1."""
     import waterz
 
     scaled = affinities[:3].astype(np.float32) / 255
     with _quiet():
         found = next(waterz.agglomerate(scaled, [0.0], aff_threshold_low=0.0001, aff_threshold_high=0.9999))
-        labels = np.unique(np.array(found, copy=True), return_inverse=True)
-    offset = 0 if labels[0][0] == 0 else 1
-    return (labels[1].reshape(affinities.shape[1:]) + offset).astype(np.int32)
+        return np.array(found, copy=True)
 
 
 @contextmanager
