@@ -230,13 +230,18 @@ def load_volumes(config: TrainConfig) -> list[LabelledVolume]:
 def make_trainer(config: TrainConfig) -> Trainer:
     """Data, network and optimiser, on the configured device with the configured threads."""
     import torch
+    from fgnet.encoder import load_official
     from fgnet.training.loop import Trainer
 
     torch.set_num_threads(config.machine.threads)
     device = config.machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Trainer(config.network(), config.optimise, load_volumes(config), device)
+    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device)
+    if config.model.encoder_checkpoint is not None:
+        load_official(trainer.network.encoder, Path(config.model.encoder_checkpoint))
+        trainer.reset_average()
+    return trainer
 
 
 def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -> Path:

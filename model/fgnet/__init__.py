@@ -13,9 +13,11 @@ from fgnet.geometry import Geometry
 from fgnet.weights import checkpoint_digest, read_geometry
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from fgnet.predictor import Predictor
 
-__all__ = ["Geometry", "ModelError", "checkpoint_digest", "load_predictor", "normalise", "read_geometry"]
+__all__ = ["Geometry", "ModelError", "checkpoint_digest", "describe", "load_predictor", "normalise", "read_geometry"]
 
 
 def load_predictor(
@@ -29,3 +31,10 @@ def load_predictor(
     from fgnet import predictor
 
     return predictor.load_predictor(checkpoint, mode, device, threads, expect_sha256)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """See `fgnet.describing.describe`; torch is imported only now."""
+    from fgnet import describing
+
+    return describing.describe(name)

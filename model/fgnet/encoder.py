@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from torch import Tensor, nn
 
 from fgnet.config import EncoderConfig
+from fgnet.errors import ModelError
+from fgnet.tensors import compare_keys, read_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+OFFICIAL_PREFIX = "image_encoder."
 
 
 class NoPosition(nn.Module):
@@ -61,3 +68,19 @@ class SectionEncoder(nn.Module):
             rgb = (rgb - self.mean) / self.deviation
         maps: list[Tensor] = self.image_encoder(rgb)["backbone_fpn"]
         return maps
+
+
+def load_official(encoder: SectionEncoder, path: Path) -> None:
+    """Load the image encoder of an official checkpoint (`sam2.1_hiera_*.pt`) into `encoder`, in place.
+
+    Everything else in the file (memory, prompts, mask decoder) is left out. ModelError lists the keys that are missing,
+    extra or of another shape.
+    """
+    loaded = read_weights(path)
+    state = loaded.get("model", loaded)
+    if not isinstance(state, dict) or not any(str(k).startswith(OFFICIAL_PREFIX) for k in state):
+        remedy = "download sam2.1_hiera_{tiny,small,base_plus,large}.pt from Meta"
+        raise ModelError("model.encoder_checkpoint", str(path), "an official SAM 2.1 checkpoint", remedy)
+    found = {k.removeprefix(OFFICIAL_PREFIX): v for k, v in state.items() if k.startswith(OFFICIAL_PREFIX)}
+    compare_keys(found, encoder.image_encoder.state_dict(), str(path), "model.encoder_checkpoint")
+    encoder.image_encoder.load_state_dict(found)

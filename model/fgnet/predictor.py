@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry, Triple
 from fgnet.network import FGNet, channels_last
+from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
 
 
@@ -80,40 +79,6 @@ class NetworkPredictor:
             logits = self.network.refine(x, guides)
         probabilities: NDArray[np.float32] = logits.float().sigmoid().contiguous().cpu().numpy()
         return crop_margin(probabilities, self.geometry.margin)
-
-
-def compare_keys(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
-    """ModelError that lists missing, extra and wrongly shaped keys, unless there are none."""
-    missing = sorted(expected.keys() - given.keys())
-    extra = sorted(given.keys() - expected.keys())
-    shapes = [
-        f"{k} {tuple(given[k].shape)} instead of {tuple(expected[k].shape)}"
-        for k in sorted(expected.keys() & given.keys())
-        if given[k].shape != expected[k].shape
-    ]
-    complaints = [
-        f"{what}: {', '.join(keys)}"
-        for what, keys in (("missing", missing), ("extra", extra), ("shape", shapes))
-        if keys
-    ]
-    if complaints:
-        remedy = "use a checkpoint of this architecture: " + "; ".join(complaints)
-        raise ModelError("model.checkpoint", source, f"exactly the {len(expected)} keys of the network", remedy)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, or of a torch file read with `weights_only=True`; ModelError on anything else."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError("model.checkpoint", str(path), f"readable weights ({error})", "give a whole file") from error
-    if not isinstance(loaded, dict):
-        raise ModelError("model.checkpoint", str(path), "a dictionary of tensors", "give a state dict")
-    return loaded
 
 
 def load_network(path: Path) -> FGNet:

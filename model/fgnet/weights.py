@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import struct
@@ -67,7 +68,17 @@ def read_geometry(checkpoint: str, mode: str = "exact") -> Geometry:
         raise ModelError("model.mode", mode, f"one of {MODES}", "choose one of these")
     if checkpoint in TOYS:
         return TOYS[checkpoint]
-    return Geometry.from_json(_entry(locate(checkpoint), "geometry"))
+    return in_mode(Geometry.from_json(_entry(locate(checkpoint), "geometry")), mode)
+
+
+def in_mode(geometry: Geometry, mode: str) -> Geometry:
+    """The geometry in a mode: `reference` overlaps tiles by half, `fast` takes larger tiles of thin sections."""
+    z, y, x = geometry.tile
+    if mode == "reference":
+        return dataclasses.replace(geometry, stride=(z // 2, y // 2, x // 2))
+    if mode == "fast" and geometry.tile == (16, 256, 256):
+        return dataclasses.replace(geometry, tile=(16, 512, 512), stride=(8, 448, 448))
+    return geometry
 
 
 def read_network(path: Path) -> NetworkConfig:

@@ -79,9 +79,13 @@ class Trainer:
             self.network.encoder.requires_grad_(False)
         groups = parameter_groups(self.network, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999))
-        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.reset_average()
         self.iteration = 0
         self.seconds = 0.0
+
+    def reset_average(self) -> None:
+        """Begin the running average at the present weights."""
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def loss(self, part: int = 0) -> Tensor:
         """The loss of this iteration's batch, with its graph."""
