@@ -9,8 +9,8 @@ from fgnet.geometry import NEAREST
 from fgnet.training.chance import Chance
 from fgnet.training.defects import augment_defects
 from fgnet.training.losses import bce_dice
-from fgnet.training.sampling import AugmentSettings, LabelledVolume, crop, draw
-from fgnet.training.settings import DefectSettings, IntensitySettings, WarpSettings
+from fgnet.training.sampling import LabelledVolume, crop, draw, place
+from fgnet.training.settings import AugmentSettings, DefectSettings, IntensitySettings, WarpSettings
 from fgnet.training.targets import affinities, erode
 from fgnet.training.warp import coordinates, resample, rotation, symmetry
 from hypothesis import given, settings
@@ -140,7 +140,7 @@ def test_patches_depend_on_their_key_alone() -> None:
 
 def test_a_volume_smaller_than_a_patch_is_padded_without_labels() -> None:
     volume = coded((5, 40, 40))
-    raw, labels = crop(volume, (16, 32, 32), Chance(0))
+    raw, labels = crop(volume, (16, 32, 32), (0, 4, 8))
     assert raw.shape == labels.shape == (16, 32, 32)
     assert (labels[:5] > 0).all() and (labels[5:] == 0).all()
 
@@ -176,3 +176,11 @@ def test_the_loss_ignores_voxels_without_weight_and_is_low_where_right() -> None
     spoilt[..., 4:] *= -1
     assert torch.equal(bce_dice(spoilt, target, weight), right) and float(right) < 0.01
     assert float(bce_dice(-logits, target, weight)) > 5
+
+
+def test_places_with_more_labels_are_preferred_and_lie_inside() -> None:
+    labels = torch.ones(32, 32, 64, dtype=torch.int32)
+    labels[..., 32:] = torch.arange(32).repeat_interleave(1)[:, None, None].int() + 2
+    volume = LabelledVolume(torch.zeros(32, 32, 64), labels)
+    begins = {c: [place(volume, (32, 32, 32), c, Chance(i))[2] for i in range(200)] for c in (1, 4)}
+    assert np.mean(begins[4]) > np.mean(begins[1]) and max(begins[4]) <= 32 and min(begins[1]) >= 0

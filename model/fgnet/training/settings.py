@@ -51,9 +51,10 @@ class DefectSettings:
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """What happens to a patch. `enabled = false` draws plain crops."""
+    """What happens to a patch. `enabled = false` draws plain crops. candidates: see `fgnet.training.sampling.place`."""
 
     enabled: bool = True
+    candidates: int = 2
     warp: WarpSettings = field(default_factory=WarpSettings)
     intensity: IntensitySettings = field(default_factory=IntensitySettings)
     defects: DefectSettings = field(default_factory=DefectSettings)
