@@ -82,9 +82,7 @@ def divided(rng: np.random.Generator, graph: dict, nodes: list, levels: int) -> 
             frozen = np.array(sorted(leaving), np.uint64)
             result = agglomerate(*columns(edges), frozen=frozen, widest=int(rng.choice([0, 2, 5, 512])))
             rows += as_rows(result.merges)
-            merged[c] = {
-                (u, v): (s, n) for u, v, s, n in as_rows((result.u, result.v, result.sum, result.count))
-            }
+            merged[c] = {(u, v): (s, n) for u, v, s, n in as_rows((result.u, result.v, result.sum, result.count))}
         residual = merged
     assert all(not edges for edges in residual.values())
     return rows

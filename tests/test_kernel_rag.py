@@ -18,14 +18,10 @@ def volume(seed: int, shape: tuple[int, int, int], labels: int) -> tuple[np.ndar
     return affinities, ids[rng.integers(0, labels + 1, shape)]
 
 
-def loop(
-    affinities: np.ndarray, fragments: np.ndarray, core: tuple[slice, ...], histogram: bool = False
-) -> dict:
+def loop(affinities: np.ndarray, fragments: np.ndarray, core: tuple[slice, ...], histogram: bool = False) -> dict:
     edges: dict = {}
     for at in np.ndindex(fragments.shape):
-        if not all(
-            s.indices(n)[0] <= i < s.indices(n)[1] for s, n, i in zip(core, fragments.shape, at, strict=True)
-        ):
+        if not all(s.indices(n)[0] <= i < s.indices(n)[1] for s, n, i in zip(core, fragments.shape, at, strict=True)):
             continue
         for c, offset in enumerate(NEAREST):
             other = tuple(i + o for i, o in zip(at, offset, strict=True))
@@ -34,9 +30,7 @@ def loop(
             u, v = sorted((int(fragments[at]), int(fragments[other])))
             if u == 0 or u == v:
                 continue
-            row = edges.setdefault(
-                (u, v), {"sum": [0] * 3, "count": [0] * 3, "at": np.zeros(3), "bins": [0] * 256}
-            )
+            row = edges.setdefault((u, v), {"sum": [0] * 3, "count": [0] * 3, "at": np.zeros(3), "bins": [0] * 256})
             row["sum"][c] += int(affinities[(c, *at)])
             row["count"][c] += 1
             row["at"] += (np.array(at) + other) / 2
@@ -85,9 +79,7 @@ def test_block_edges_equal_the_loop(seed: int, shape: tuple, labels: int, corner
 def test_many_edges_grow_the_tables() -> None:
     affinities, fragments = volume(1, (12, 14, 16), 3000)
     assert len(block_edges(affinities, fragments, WHOLE)) > 2048
-    assert_same(
-        as_dict(block_edges(affinities, fragments, WHOLE, histogram=True)), loop(affinities, fragments, WHOLE)
-    )
+    assert_same(as_dict(block_edges(affinities, fragments, WHOLE, histogram=True)), loop(affinities, fragments, WHOLE))
 
 
 @settings(max_examples=40, deadline=None)

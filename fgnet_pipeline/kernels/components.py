@@ -21,9 +21,7 @@ def relabel_components(
         labels = np.where(mask, labels, labels.dtype.type(0))
     if labels.size == 0:
         return np.zeros(labels.shape, np.uint32), 0
-    components = cc3d.connected_components(
-        np.ascontiguousarray(labels), connectivity=connectivity, out_dtype=np.uint32
-    )
+    components = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=connectivity, out_dtype=np.uint32)
     n = _renumber(components.reshape(-1), np.zeros(int(components.max()) + 1, np.uint32))
     return components, int(n)
 

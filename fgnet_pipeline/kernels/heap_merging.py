@@ -11,7 +11,7 @@ an edge worse (the mean of two edges is at most the better one, and names grow),
 Edges are found by a hash of their two clusters. Every edge moves O(log n) times, since the shorter list moves.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,8 +21,179 @@ from fgnet_pipeline.kernels.means import compare_fractions, compare_means
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
+class Edges(NamedTuple):
+    """Edges and their snapshots, a row an edge; `following` a row an end; the last four a row a cluster."""
+
+    ends: Any  # int32: the clusters of edge e are ends[2e] and ends[2e + 1]
+    sum: Any  # int64
+    count: Any  # int64
+    alive: Any  # bool
+    mean: Any  # float64: of the snapshot
+    snap: Any  # int64 (m, 4): sum, count, smaller name, larger name
+    following: Any  # int32: the next end in the list of the same cluster, -1 = none
+    head: Any  # int32: the first end of the cluster's list
+    tail: Any  # int32
+    length: Any  # int64: ends in the list, those of dead edges included
+    name: Any  # int32
+
+
 @njit(cache=True)
-def _slot(keys: Any, key: int) -> int:
+def make_edges(ends: Any, sums: Any, counts: Any, n: int) -> Any:
+    """Edges between clusters 0..n-1 that carry their own name; ends, sums and counts are kept and changed."""
+    m = len(sums)
+    edges = Edges(
+        ends,
+        sums,
+        counts,
+        np.ones(m, np.bool_),
+        np.empty(m, np.float64),
+        np.zeros((m, 4), np.int64),
+        np.full(2 * m, -1, np.int32),
+        np.full(n, -1, np.int32),
+        np.full(n, -1, np.int32),
+        np.zeros(n, np.int64),
+        np.arange(n).astype(np.int32),
+    )
+    for e in range(m):
+        _renew(edges, e)
+        _append(edges, ends[2 * e], 2 * e)
+        _append(edges, ends[2 * e + 1], 2 * e + 1)
+    return edges
+
+
+@njit(cache=True, error_model="numpy")
+def _renew(edges: Any, e: Any) -> bool:
+    """Bring the snapshot of edge e up to date; whether it was not."""
+    x, y = edges.name[edges.ends[2 * e]], edges.name[edges.ends[2 * e + 1]]
+    now = (edges.sum[e], edges.count[e], np.int64(min(x, y)), np.int64(max(x, y)))
+    old = edges.snap[e]
+    if old[0] == now[0] and old[1] == now[1] and old[2] == now[2] and old[3] == now[3]:
+        return False
+    old[0], old[1], old[2], old[3] = now
+    edges.mean[e] = now[0] / now[1]
+    return True
+
+
+@njit(cache=True)
+def _append(edges: Any, x: Any, half: Any) -> None:
+    """Put an end into the list of cluster x."""
+    if edges.head[x] < 0:
+        edges.head[x] = half
+    else:
+        edges.following[edges.tail[x]] = half
+    edges.tail[x] = half
+    edges.following[half] = -1
+    edges.length[x] += 1
+
+
+@njit(cache=True)
+def _before(edges: Any, e: Any, f: Any) -> bool:
+    """Whether edge e goes before edge f, by their snapshots."""
+    one, two = edges.snap[e], edges.snap[f]
+    sign = compare_means(edges.mean[e], one[0], one[1], edges.mean[f], two[0], two[1])
+    if sign != 0:
+        return sign > 0
+    return one[2] < two[2] or (one[2] == two[2] and one[3] < two[3])
+
+
+@njit(cache=True)
+def _sift_down(heap: Any, size: int, at: int, edges: Any) -> None:
+    e = heap[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(edges, heap[child + 1], heap[child]):
+            child += 1
+        if not _before(edges, heap[child], e):
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = e
+
+
+@njit(cache=True)
+def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, low_count: int) -> Any:
+    """Merge a graph of clusters 0..n-1 in the contract's order, down to a mean of low_sum / low_count.
+
+    ends: int32 (2m,); sums, counts: int64 (m,); frozen: bool (n,); all four are changed. Returns (rows int64 (k, 4):
+    smaller and larger name, sum, count; names int32 (n,) of the clusters; alive bool (m,), the edges that are left).
+    """
+    edges = make_edges(ends, sums, counts, len(frozen))
+    size = len(sums)
+    heap = np.arange(size).astype(np.int32)
+    for at in range(size // 2 - 1, -1, -1):
+        _sift_down(heap, size, at, edges)
+    keys, values, used = _table(edges)
+    rows, done = np.empty((len(frozen), 4), np.int64), 0
+    while size > 0:
+        e = heap[0]
+        x, y = np.int64(ends[2 * e]), np.int64(ends[2 * e + 1])
+        if edges.alive[e]:
+            if not (frozen[x] and frozen[y]) and _renew(edges, e):
+                _sift_down(heap, size, 0, edges)
+                continue
+            if compare_fractions(sums[e], counts[e], low_sum, low_count) < 0:
+                break
+        size -= 1
+        heap[0] = heap[size]
+        _sift_down(heap, size, 0, edges)
+        if not edges.alive[e]:
+            continue
+        if frozen[x] or frozen[y]:
+            frozen[x] = frozen[y] = True
+            continue
+        edges.alive[e] = False
+        rows[done] = edges.snap[e][np.array([2, 3, 0, 1])]
+        done += 1
+        if edges.length[x] < edges.length[y]:
+            x, y = y, x
+        if 2 * (used + edges.length[y]) > len(keys):
+            keys, values, used = _table(edges)
+        used += _join(edges, x, y, keys, values)
+        edges.name[x] = max(edges.name[x], edges.name[y])
+    return rows[:done], edges.name, edges.alive
+
+
+@njit(cache=True)
+def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
+    """Move the edges of cluster y to cluster x; parallel edges become one. Returns the number of new hash keys."""
+    new = 0
+    half = np.int64(edges.head[y])
+    while half >= 0:
+        after = np.int64(edges.following[half])
+        e = half >> 1
+        if edges.alive[e]:
+            edges.ends[half] = x
+            key = _key(edges, x, edges.ends[half ^ 1])
+            at = _place(keys, key)
+            if keys[at] == -1:
+                keys[at] = key
+                values[at] = e
+                new += 1
+                _append(edges, x, half)
+            else:
+                f = values[at]
+                if _before(edges, e, f):
+                    _append(edges, x, half)
+                    values[at] = e
+                    e, f = np.int64(f), e
+                edges.alive[e] = False
+                edges.sum[f] += edges.sum[e]
+                edges.count[f] += edges.count[e]
+        half = after
+    edges.head[y] = -1
+    return new
+
+
+@njit(cache=True)
+def _key(edges: Any, x: Any, y: Any) -> Any:
+    return np.int64(min(x, y)) * len(edges.head) + np.int64(max(x, y))
+
+
+@njit(cache=True)
+def _place(keys: Any, key: Any) -> Any:
+    """Where the hash holds the key, or the free place where it belongs."""
     mask = np.uint64(len(keys) - 1)
     at = np.uint64(key) * _MIX
     at = (at ^ (at >> np.uint64(31))) & mask
@@ -32,175 +203,16 @@ def _slot(keys: Any, key: int) -> int:
 
 
 @njit(cache=True)
-def _key(x: int, y: int, n: int) -> int:
-    return min(x, y) * n + max(x, y)
-
-
-@njit(cache=True)
-def _table(ends: Any, alive: Any, n: int) -> Any:
-    """Hash of the living edges: keys (-1 = free) and edge numbers, at most a third full."""
+def _table(edges: Any) -> Any:
+    """Hash of the living edges, at most a third full: keys (-1 = free), edge numbers, and how many keys there are."""
+    living = np.count_nonzero(edges.alive)
     size = 16
-    living = 0
-    for e in range(len(alive)):
-        living += alive[e]
     while size < 3 * living:
         size *= 2
     keys, values = np.full(size, -1, np.int64), np.empty(size, np.int32)
-    for e in range(len(alive)):
-        if alive[e]:
-            at = _slot(keys, _key(np.int64(ends[2 * e]), np.int64(ends[2 * e + 1]), n))
-            keys[at] = _key(np.int64(ends[2 * e]), np.int64(ends[2 * e + 1]), n)
-            values[at] = e
+    for e in range(len(edges.alive)):
+        if edges.alive[e]:
+            key = _key(edges, edges.ends[2 * e], edges.ends[2 * e + 1])
+            at = _place(keys, key)
+            keys[at], values[at] = key, e
     return keys, values, living
-
-
-@njit(cache=True)
-def _before(means: Any, snaps: Any, e: int, f: int) -> bool:
-    """Whether edge e goes before edge f, by their snapshots (sum, count, smaller name, larger name)."""
-    sign = compare_means(means[e], snaps[e, 0], snaps[e, 1], means[f], snaps[f, 0], snaps[f, 1])
-    if sign != 0:
-        return sign > 0
-    if snaps[e, 2] != snaps[f, 2]:
-        return snaps[e, 2] < snaps[f, 2]
-    return snaps[e, 3] < snaps[f, 3]
-
-
-@njit(cache=True)
-def _sift_down(heap: Any, size: int, at: int, means: Any, snaps: Any) -> None:
-    e = heap[at]
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        if child + 1 < size and _before(means, snaps, heap[child + 1], heap[child]):
-            child += 1
-        if not _before(means, snaps, heap[child], e):
-            break
-        heap[at] = heap[child]
-        at = child
-    heap[at] = e
-
-
-@njit(cache=True, error_model="numpy")
-def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, low_count: int) -> Any:
-    n, m = len(frozen), len(sums)
-    names = np.arange(n).astype(np.int32)
-    alive = np.ones(m, np.bool_)
-    means = np.empty(m, np.float64)
-    snaps = np.empty((m, 4), np.int64)
-    following = np.full(2 * m, -1, np.int32)
-    head, tail, length = np.full(n, -1, np.int32), np.full(n, -1, np.int32), np.zeros(n, np.int64)
-    for e in range(m):
-        means[e] = sums[e] / counts[e]
-        snaps[e, 0], snaps[e, 1] = sums[e], counts[e]
-        x, y = ends[2 * e], ends[2 * e + 1]
-        snaps[e, 2], snaps[e, 3] = min(x, y), max(x, y)
-        for half in (2 * e, 2 * e + 1):
-            _append(head, tail, length, following, ends[half], half)
-    heap = np.arange(m).astype(np.int32)
-    size = m
-    for at in range(m // 2 - 1, -1, -1):
-        _sift_down(heap, size, at, means, snaps)
-    keys, values, used = _table(ends, alive, n)
-    rows = np.empty((n, 4), np.int64)
-    done = 0
-    while size > 0:
-        e = heap[0]
-        x, y = ends[2 * e], ends[2 * e + 1]
-        settled = not alive[e] or (frozen[x] and frozen[y])
-        if not settled:
-            small, large = min(names[x], names[y]), max(names[x], names[y])
-            stale = (
-                snaps[e, 0] != sums[e]
-                or snaps[e, 1] != counts[e]
-                or snaps[e, 2] != small
-                or snaps[e, 3] != large
-            )
-            if stale:
-                snaps[e, 0], snaps[e, 1], snaps[e, 2], snaps[e, 3] = sums[e], counts[e], small, large
-                means[e] = sums[e] / counts[e]
-                _sift_down(heap, size, 0, means, snaps)
-                continue
-            if compare_fractions(sums[e], counts[e], low_sum, low_count) < 0:
-                break
-            if frozen[x] or frozen[y]:
-                frozen[x] = frozen[y] = True
-                settled = True
-        size -= 1
-        heap[0] = heap[size]
-        if size > 0:
-            _sift_down(heap, size, 0, means, snaps)
-        if settled:
-            continue
-        alive[e] = False
-        rows[done, 0], rows[done, 1], rows[done, 2], rows[done, 3] = small, large, sums[e], counts[e]
-        done += 1
-        if length[x] < length[y]:
-            x, y = y, x
-        if 2 * (used + length[y]) > len(keys):
-            keys, values, used = _table(ends, alive, n)
-        used += _join(
-            x, y, ends, sums, counts, alive, means, snaps, head, tail, length, following, keys, values, n
-        )
-        names[x] = large
-    return rows[:done], names, alive
-
-
-@njit(cache=True)
-def _append(head: Any, tail: Any, length: Any, following: Any, x: int, half: int) -> None:
-    if head[x] < 0:
-        head[x] = half
-    else:
-        following[tail[x]] = half
-    tail[x] = half
-    following[half] = -1
-    length[x] += 1
-
-
-@njit(cache=True)
-def _join(
-    x: int,
-    y: int,
-    ends: Any,
-    sums: Any,
-    counts: Any,
-    alive: Any,
-    means: Any,
-    snaps: Any,
-    head: Any,
-    tail: Any,
-    length: Any,
-    following: Any,
-    keys: Any,
-    values: Any,
-    n: int,
-) -> int:
-    """Move the edges of cluster y to cluster x; parallel edges become one. Returns the number of new hash keys."""
-    new = 0
-    half = head[y]
-    while half >= 0:
-        after = following[half]
-        e = half >> 1
-        if alive[e]:
-            ends[half] = x
-            key = _key(np.int64(x), np.int64(ends[half ^ 1]), n)
-            at = _slot(keys, key)
-            if keys[at] == -1:
-                keys[at] = key
-                values[at] = e
-                new += 1
-                _append(head, tail, length, following, x, half)
-            else:
-                f = values[at]
-                total, number = sums[e] + sums[f], counts[e] + counts[f]
-                if _before(means, snaps, e, f):
-                    _append(head, tail, length, following, x, half)
-                    values[at] = e
-                    alive[f] = False
-                    sums[e], counts[e] = total, number
-                else:
-                    alive[e] = False
-                    sums[f], counts[f] = total, number
-        half = after
-    head[y] = -1
-    return new

@@ -70,9 +70,7 @@ def cut(a: Ids, b: Ids, sum: Ids, count: Ids, threshold: float) -> NDArray[np.bo
     near = np.flatnonzero(np.abs(means - float(wanted)) < 1e-12)
     if len(near):
         pairs, which = np.unique(np.stack([sum[near], count[near]], 1), axis=0, return_inverse=True)
-        exact = [
-            int(s) * wanted.denominator >= MAXIMUM_AFFINITY * int(n) * wanted.numerator for s, n in pairs
-        ]
+        exact = [int(s) * wanted.denominator >= MAXIMUM_AFFINITY * int(n) * wanted.numerator for s, n in pairs]
         applied[near] = np.array(exact)[which.reshape(-1)]
     return applied
 
@@ -99,17 +97,13 @@ def check_edges(u: Ids, v: Ids, sum: Ids, count: Ids, ids: Ids | None = None) ->
 
     ids: uint64, sorted, the fragments that exist (optional).
     """
-    _refuse(
-        "the edge table", "its columns differ in length", [len({len(u), len(v), len(sum), len(count)}) != 1]
-    )
+    _refuse("the edge table", "its columns differ in length", [len({len(u), len(v), len(sum), len(count)}) != 1])
     _refuse("the edge table", "an edge has background (0) as its end", u == 0)
     _refuse("the edge table", "an edge does not have u < v", u >= v)
     _refuse("the edge table", "an edge has a count of 0", count == 0)
     _refuse("the edge table", "an edge has a sum above 255 times its count", sum > MAXIMUM_AFFINITY * count)
     _refuse("the edge table", "an edge occurs twice", (u[1:] == u[:-1]) & (v[1:] == v[:-1]))
-    _refuse(
-        "the edge table", "edges are out of order", (u[1:] < u[:-1]) | ((u[1:] == u[:-1]) & (v[1:] < v[:-1]))
-    )
+    _refuse("the edge table", "edges are out of order", (u[1:] < u[:-1]) | ((u[1:] == u[:-1]) & (v[1:] < v[:-1])))
     if ids is not None:
         _refuse(
             "the edge table",
@@ -151,9 +145,7 @@ def _known(ids: Ids, names: Ids) -> NDArray[np.bool_]:
 def _positions(ids: Ids, names: Ids, source: str) -> NDArray[np.intp]:
     known = _known(ids, names)
     if not known.all():
-        raise DamageError(
-            f"{source} names fragment {names[~known][0]}, which is not among the {len(ids)} given"
-        )
+        raise DamageError(f"{source} names fragment {names[~known][0]}, which is not among the {len(ids)} given")
     return np.searchsorted(ids, names)
 
 

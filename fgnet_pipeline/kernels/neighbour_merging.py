@@ -44,7 +44,7 @@ class Clusters(NamedTuple):
 
 
 @njit(cache=True)
-def find(parent: Any, x: int) -> int:
+def find(parent: Any, x: Any) -> Any:
     """The root of x, halving the path."""
     while parent[x] != x:
         parent[x] = parent[parent[x]]
@@ -93,7 +93,7 @@ def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -
 
 
 @njit(cache=True)
-def gather(clusters: Any, c: int, scan: int) -> int:
+def gather(clusters: Any, c: Any, scan: int) -> int:
     """Resolve and add up the list of root c into the scratch; returns its length. `scan` differs every time."""
     parent, seen = clusters.parent, clusters.seen
     names, sums, counts = clusters.scratch_name, clusters.scratch_sum, clusters.scratch_count
@@ -118,7 +118,7 @@ def gather(clusters: Any, c: int, scan: int) -> int:
 
 
 @njit(cache=True)
-def put_back(clusters: Any, c: int, size: int) -> None:
+def put_back(clusters: Any, c: Any, size: int) -> None:
     """Write the scratch into the pieces of root c; the pieces that are no longer needed are dropped."""
     piece, k = c, 0
     while True:
@@ -144,17 +144,14 @@ def best_of_scratch(clusters: Any, size: int) -> int:
     best, best_mean = -1, -1.0
     for k in range(size):
         mean = sums[k] / counts[k]
-        if best < 0:
-            sign = 1
-        else:
-            sign = compare_means(mean, sums[k], counts[k], best_mean, sums[best], counts[best])
+        sign = 1 if best < 0 else compare_means(mean, sums[k], counts[k], best_mean, sums[best], counts[best])
         if sign > 0 or (sign == 0 and names[k] < names[best]):
             best, best_mean = k, mean
     return best
 
 
 @njit(cache=True)
-def _wake(clusters: Any, size: int, x: int, y: int, stack: Any, height: int) -> int:
+def _wake(clusters: Any, size: int, x: Any, y: Any, stack: Any, height: int) -> int:
     """Put the scratch's clusters whose best neighbour was x or y on the stack. Returns its new height."""
     for k in range(size):
         w = clusters.scratch_name[k]
@@ -168,10 +165,28 @@ def _wake(clusters: Any, size: int, x: int, y: int, stack: Any, height: int) -> 
 
 
 @njit(cache=True)
-def _chain(clusters: Any, small: int, large: int) -> None:
+def _chain(clusters: Any, small: Any, large: Any) -> None:
     clusters.parent[small] = large
     clusters.following[clusters.last[large]] = small
     clusters.last[large] = clusters.last[small]
+
+
+@njit(cache=True)
+def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, widest: int) -> Any:
+    """Decide on root c, whose list of this size is in the scratch: the place of the cluster to merge with, or -1.
+
+    Sets its best neighbour, and its state if it has to wait.
+    """
+    clusters.best[c] = -1
+    k = best_of_scratch(clusters, size)
+    if k < 0 or compare_fractions(clusters.scratch_sum[k], clusters.scratch_count[k], low_sum, low_count) < 0:
+        return -1
+    w = clusters.scratch_name[k]
+    clusters.best[c] = w
+    clusters.state[c] = PUT_OFF if size > widest else clusters.state[w]
+    if clusters.state[c] != FREE or clusters.best[w] != c:
+        return -1
+    return k
 
 
 @njit(cache=True)
@@ -180,46 +195,33 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
 
     rows: int64 (n, 4), receives (smaller, larger name, sum, count). Returns the number of rows.
     """
-    n = len(clusters.parent)
-    stack = np.empty(n + 1, np.int32)
+    stack = np.empty(len(clusters.parent) + 1, np.int32)
     done, scan = 0, 0
-    for first in range(n):
-        if clusters.parent[first] != first or clusters.best[first] >= 0 or clusters.state[first] != FREE:
-            continue
+    for first in range(len(clusters.parent)):
         stack[0], height = first, 1
         while height > 0:
             height -= 1
             c = np.int64(stack[height])
             clusters.waiting[c] = False
-            if clusters.parent[c] != c or clusters.state[c] != FREE:
-                continue
             absorbed = c
-            while True:
+            while clusters.parent[c] == c and clusters.state[c] == FREE and clusters.best[c] < 0:
                 scan += 1
                 size = gather(clusters, c, scan)
                 put_back(clusters, c, size)
                 if absorbed != c:
                     height = _wake(clusters, size, absorbed, c, stack, height)
-                clusters.best[c] = -1
-                k = best_of_scratch(clusters, size)
+                k = _choose(clusters, c, size, low_sum, low_count, widest)
+                if clusters.state[c] != FREE:
+                    height = _wake(clusters, size, c, c, stack, height)
                 if k < 0:
                     break
-                total, number = clusters.scratch_sum[k], clusters.scratch_count[k]
-                if compare_fractions(total, number, low_sum, low_count) < 0:
-                    break
                 w = np.int64(clusters.scratch_name[k])
-                clusters.best[c] = w
-                state = PUT_OFF if size > widest else clusters.state[w]
-                if state != FREE:
-                    clusters.state[c] = state
-                    height = _wake(clusters, size, c, c, stack, height)
-                    break
-                if clusters.best[w] != c:
-                    break
-                rows[done, 0], rows[done, 1], rows[done, 2], rows[done, 3] = min(c, w), max(c, w), total, number
-                done += 1
                 absorbed, c = min(c, w), max(c, w)
+                rows[done, 0], rows[done, 1] = absorbed, c
+                rows[done, 2], rows[done, 3] = clusters.scratch_sum[k], clusters.scratch_count[k]
+                done += 1
                 _chain(clusters, absorbed, c)
+                clusters.best[c] = -1
     return done
 
 

@@ -6,7 +6,7 @@ of the voxels of the block's core, so the tables of a partition of the volume ad
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -60,19 +60,15 @@ def block_edges(
     if tuple(tuple(int(i) for i in o) for o in offsets[:3]) != NEAREST:
         raise ValueError(f"the first three offsets must be {NEAREST}, not {tuple(offsets[:3])}")
     if affinities.dtype != np.uint8 or affinities.shape[1:] != fragments.shape or len(affinities) < 3:
-        raise ValueError(
-            f"uint8 affinities (3, {fragments.shape}) needed, not {affinities.dtype} {affinities.shape}"
-        )
+        raise ValueError(f"uint8 affinities (3, {fragments.shape}) needed, not {affinities.dtype} {affinities.shape}")
     ranges = [s.indices(n) for s, n in zip(core, fragments.shape, strict=True)]
     bounds = np.array([(b, e) for b, e, _ in ranges], np.int64)
     labels = np.ascontiguousarray(fragments, dtype=np.uint64)
-    u, v, sums, counts, position, bins = _collect(
-        np.ascontiguousarray(affinities[:3]), labels, bounds, histogram
-    )
-    order = np.lexsort((v, u))
+    keys, sums, counts, position, bins = _collect(np.ascontiguousarray(affinities[:3]), labels, bounds, histogram)
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
     return EdgeTable(
-        u=u[order],
-        v=v[order],
+        u=keys[order, 0],
+        v=keys[order, 1],
         sum=sums[order].sum(1, dtype=np.uint64),
         count=counts[order].sum(1, dtype=np.uint64),
         position=position[order] / 2,
@@ -96,87 +92,103 @@ def sum_parallel_edges(
     return u[starts], v[starts], np.add.reduceat(sum[order], starts), np.add.reduceat(count[order], starts)
 
 
-@njit(cache=True)
-def _find(table: Any, keys_u: Any, keys_v: Any, u: int, v: int) -> int:
-    """The table slot that holds edge (u, v), or the empty slot where it belongs."""
-    mask = np.uint64(len(table) - 1)
-    slot = ((u * _MIX) ^ v) * _MIX
-    slot = (slot ^ (slot >> np.uint64(29))) & mask
-    while table[slot] >= 0 and (keys_u[table[slot]] != u or keys_v[table[slot]] != v):
-        slot = (slot + np.uint64(1)) & mask
-    return slot
+class _Sums(NamedTuple):
+    """Growing columns of the edges found so far, and a hash table of their rows (-1 = free)."""
 
-
-@njit(cache=True)
-def _rehashed(keys_u: Any, keys_v: Any, n: int, size: int) -> Any:
-    table = np.full(size, -1, np.int64)
-    for i in range(n):
-        table[_find(table, keys_u, keys_v, keys_u[i], keys_v[i])] = i
-    return table
-
-
-@njit(cache=True)
-def _grown(array: Any, rows: int) -> Any:
-    out = np.zeros((rows, array.shape[1]), array.dtype)
-    out[: len(array)] = array
-    return out
+    keys: Any  # uint64 (capacity, 2): u, v
+    sums: Any  # uint64 (capacity, 3)
+    counts: Any  # uint64 (capacity, 3)
+    position: Any  # int64 (capacity, 3), in half voxels
+    bins: Any  # uint32 (capacity or 0, 256)
+    table: Any  # int64 (a power of two, at least four times the capacity)
 
 
 @njit(cache=True)
 def _collect(affinities: Any, labels: Any, bounds: Any, histogram: bool) -> Any:
-    capacity = 1024
-    keys = np.zeros((capacity, 2), np.uint64)
-    sums = np.zeros((capacity, 3), np.uint64)
-    counts = np.zeros((capacity, 3), np.uint64)
-    position = np.zeros((capacity, 3), np.int64)
-    bins = np.zeros((capacity if histogram else 0, 256), np.uint32)
-    table = np.full(4 * capacity, -1, np.int64)
-    n = 0
-    steps = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    edges, n = _made(256, histogram), 0
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
-            for c in range(3):
-                if (c == 0 and z == 0) or (c == 1 and y == 0):
-                    continue
-                dz, dy, dx = steps[c]
-                last_u, last_v, edge = np.uint64(0), np.uint64(0), -1
-                for x in range(max(bounds[2, 0], dx), bounds[2, 1]):
-                    a, b = labels[z, y, x], labels[z - dz, y - dy, x - dx]
-                    if a == b or a == 0 or b == 0:
-                        continue
-                    u, v = min(a, b), max(a, b)
-                    if u != last_u or v != last_v:
-                        slot = _find(table, keys[:, 0], keys[:, 1], u, v)
-                        edge = table[slot]
-                        if edge < 0:
-                            if n == len(keys):
-                                keys, sums, counts = (
-                                    _grown(keys, 2 * n),
-                                    _grown(sums, 2 * n),
-                                    _grown(counts, 2 * n),
-                                )
-                                position = _grown(position, 2 * n)
-                                if histogram:
-                                    bins = _grown(bins, 2 * n)
-                                table = _rehashed(keys[:, 0], keys[:, 1], n, 8 * n)
-                                slot = _find(table, keys[:, 0], keys[:, 1], u, v)
-                            edge, n = n, n + 1
-                            table[slot] = edge
-                            keys[edge, 0], keys[edge, 1] = u, v
-                        last_u, last_v = u, v
-                    value = affinities[c, z, y, x]
-                    sums[edge, c] += np.uint64(value)
-                    counts[edge, c] += np.uint64(1)
-                    position[edge, 0] += 2 * z - dz
-                    position[edge, 1] += 2 * y - dy
-                    position[edge, 2] += 2 * x - dx
-                    if histogram:
-                        bins[edge, value] += np.uint32(1)
-    return (
-        keys[:n, 0].copy(),
-        keys[:n, 1].copy(),
-        sums[:n],
-        counts[:n],
-        position[:n],
-        bins[: n if histogram else 0],
+            begin, end = bounds[2]
+            row = labels[z, y]
+            if z > 0:
+                edges, n = _add_row(edges, n, row, labels[z - 1, y], affinities[0, z, y], begin, end, 0, z, y)
+            if y > 0:
+                edges, n = _add_row(edges, n, row, labels[z, y - 1], affinities[1, z, y], begin, end, 1, z, y)
+            if end > 1:
+                at = max(begin, 1)
+                edges, n = _add_row(edges, n, row[1:], row[:-1], affinities[2, z, y, 1:], at - 1, end - 1, 2, z, y)
+    return edges.keys[:n], edges.sums[:n], edges.counts[:n], edges.position[:n], edges.bins[:n]
+
+
+@njit(cache=True)
+def _add_row(
+    edges: Any, n: int, row: Any, other: Any, values: Any, begin: int, end: int, channel: int, z: int, y: int
+) -> Any:
+    """Add the affinities between row[x] and other[x], begin <= x < end. Returns the columns and their length."""
+    last_u, last_v, edge = np.uint64(0), np.uint64(0), 0
+    for x in range(begin, end):
+        a, b = row[x], other[x]
+        if a == b or a == 0 or b == 0:
+            continue
+        u, v = min(a, b), max(a, b)
+        if u != last_u or v != last_v:
+            edge = _row_of(edges, n, u, v)
+            if edge == n:
+                n += 1
+                if n == len(edges.keys):
+                    edges = _grown(edges)
+            last_u, last_v = u, v
+        edges.sums[edge, channel] += np.uint64(values[x])
+        edges.counts[edge, channel] += np.uint64(1)
+        edges.position[edge, 0] += 2 * z - (channel == 0)
+        edges.position[edge, 1] += 2 * y - (channel == 1)
+        edges.position[edge, 2] += 2 * x + (channel == 2)
+        if len(edges.bins):
+            edges.bins[edge, values[x]] += np.uint32(1)
+    return edges, n
+
+
+@njit(cache=True)
+def _place(table: Any, keys: Any, u: Any, v: Any) -> Any:
+    """Where the table holds edge (u, v), or the free place where it belongs."""
+    mask = np.uint64(len(table) - 1)
+    place = ((u * _MIX) ^ v) * _MIX
+    place = (place ^ (place >> np.uint64(29))) & mask
+    while table[place] >= 0 and (keys[table[place], 0] != u or keys[table[place], 1] != v):
+        place = (place + np.uint64(1)) & mask
+    return place
+
+
+@njit(cache=True)
+def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
+    """The row of edge (u, v), which is n for a new one."""
+    place = _place(edges.table, edges.keys, u, v)
+    if edges.table[place] < 0:
+        edges.table[place] = n
+        edges.keys[n, 0], edges.keys[n, 1] = u, v
+    return edges.table[place]
+
+
+@njit(cache=True)
+def _made(capacity: int, histogram: bool) -> Any:
+    return _Sums(
+        np.zeros((capacity, 2), np.uint64),
+        np.zeros((capacity, 3), np.uint64),
+        np.zeros((capacity, 3), np.uint64),
+        np.zeros((capacity, 3), np.int64),
+        np.zeros((capacity if histogram else 0, 256), np.uint32),
+        np.full(4 * capacity, -1, np.int64),
     )
+
+
+@njit(cache=True)
+def _grown(edges: Any) -> Any:
+    """The same rows with twice the capacity."""
+    n = len(edges.keys)
+    wide = _made(2 * n, len(edges.bins) > 0)
+    wide.keys[:n], wide.sums[:n], wide.counts[:n] = edges.keys, edges.sums, edges.counts
+    wide.position[:n] = edges.position
+    wide.bins[: len(edges.bins)] = edges.bins
+    for i in range(n):
+        wide.table[_place(wide.table, wide.keys, wide.keys[i, 0], wide.keys[i, 1])] = i
+    return wide
