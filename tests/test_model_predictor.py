@@ -93,7 +93,7 @@ def test_a_tile_does_not_depend_on_its_batch_mates(checkpoint: Path) -> None:
 def test_every_mode_agrees_on_small_weights(checkpoint: Path) -> None:
     one = tiles(1)
     exact, reference, fast = (fgnet.load_predictor(str(checkpoint), m)(one) for m in ("exact", "reference", "fast"))
-    assert np.array_equal(exact, reference)
+    assert np.abs(exact - reference).max() < 1e-4
     assert np.abs(fast - exact).max() < 0.05
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry, Triple
+from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, channels_last
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
@@ -56,13 +57,15 @@ class ToyPredictor:
 class NetworkPredictor:
     """An FGNet with its weights.
 
-    mode `reference` evaluates both branches, `exact` the refined one alone, `fast` the same in bfloat16.
+    mode `reference` evaluates both branches and encodes every section of every tile; `exact` the refined branch alone,
+    with the guides of sections seen before from a bounded cache; `fast` the same in bfloat16.
     """
 
     def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
         self.device = torch.device(device)
+        self.cache = GuideCache(self.network)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
@@ -73,9 +76,11 @@ class NetworkPredictor:
         x = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mode == "fast"):
-            guides = self.network.guides(x)
             if self.mode == "reference":
+                guides = self.network.guides(x)
                 self.network.coarse_logits(guides, x.shape[2:])
+            else:
+                guides = self.cache.guides(x)
             logits = self.network.refine(x, guides)
         probabilities: NDArray[np.float32] = logits.float().sigmoid().contiguous().cpu().numpy()
         return crop_margin(probabilities, self.geometry.margin)
