@@ -1,10 +1,10 @@
 """Every error that the pipeline raises on purpose.
 
-    PipelineError
-    +-- InputError    what the user gave does not fit          exit code 2
-    |   +-- StaleError   the output holds results of another configuration
-    +-- BlocksFailed  some blocks could not be computed        exit code 1
-    +-- DamageError   stored data contradict themselves        exit code 1
+PipelineError
++-- InputError    what the user gave does not fit          exit code 2
+|   +-- StaleError   the output holds results of another configuration
++-- BlocksFailed  some blocks could not be computed        exit code 1
++-- DamageError   stored data contradict themselves        exit code 1
 """
 
 from __future__ import annotations

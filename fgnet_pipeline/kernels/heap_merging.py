@@ -65,12 +65,11 @@ def make_edges(ends: Any, sums: Any, counts: Any, n: int) -> Any:
 def _renew(edges: Any, e: Any) -> bool:
     """Bring the snapshot of edge e up to date; whether it was not."""
     x, y = edges.name[edges.ends[2 * e]], edges.name[edges.ends[2 * e + 1]]
-    now = (edges.sum[e], edges.count[e], np.int64(min(x, y)), np.int64(max(x, y)))
-    old = edges.snap[e]
-    if old[0] == now[0] and old[1] == now[1] and old[2] == now[2] and old[3] == now[3]:
+    small, large, total, count, snap = min(x, y), max(x, y), edges.sum[e], edges.count[e], edges.snap
+    if snap[e, 0] == total and snap[e, 1] == count and snap[e, 2] == small and snap[e, 3] == large:
         return False
-    old[0], old[1], old[2], old[3] = now
-    edges.mean[e] = now[0] / now[1]
+    snap[e, 0], snap[e, 1], snap[e, 2], snap[e, 3] = total, count, small, large
+    edges.mean[e] = total / count
     return True
 
 
@@ -89,11 +88,11 @@ def _append(edges: Any, x: Any, half: Any) -> None:
 @njit(cache=True)
 def _before(edges: Any, e: Any, f: Any) -> bool:
     """Whether edge e goes before edge f, by their snapshots."""
-    one, two = edges.snap[e], edges.snap[f]
-    sign = compare_means(edges.mean[e], one[0], one[1], edges.mean[f], two[0], two[1])
+    snap = edges.snap
+    sign = compare_means(edges.mean[e], snap[e, 0], snap[e, 1], edges.mean[f], snap[f, 0], snap[f, 1])
     if sign != 0:
         return sign > 0
-    return one[2] < two[2] or (one[2] == two[2] and one[3] < two[3])
+    return snap[e, 2] < snap[f, 2] or (snap[e, 2] == snap[f, 2] and snap[e, 3] < snap[f, 3])
 
 
 @njit(cache=True)
@@ -144,14 +143,15 @@ def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, 
             frozen[x] = frozen[y] = True
             continue
         edges.alive[e] = False
-        rows[done] = edges.snap[e][np.array([2, 3, 0, 1])]
+        small, large = min(edges.name[x], edges.name[y]), max(edges.name[x], edges.name[y])
+        rows[done, 0], rows[done, 1], rows[done, 2], rows[done, 3] = small, large, sums[e], counts[e]
         done += 1
         if edges.length[x] < edges.length[y]:
             x, y = y, x
         if 2 * (used + edges.length[y]) > len(keys):
             keys, values, used = _table(edges)
         used += _join(edges, x, y, keys, values)
-        edges.name[x] = max(edges.name[x], edges.name[y])
+        edges.name[x] = large
     return rows[:done], edges.name, edges.alive
 
 

@@ -1,0 +1,246 @@
+"""The configuration: strict, frozen, and the only place where a default lives.
+
+A TOML file has the tables ``[volume] [output] [model] [affinities] [fragments] [agglomerate] [schedule]``; every key
+can be overridden with ``--set table.key=value``. Relative paths in the file are relative to the file, in ``--set`` to
+the working directory.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import InputError
+from .geometry import Vector
+
+MINIMUM_BLOCK = 16
+BlockShape = Annotated[tuple[int, int, int], Field(description=f"voxels, zyx, each at least {MINIMUM_BLOCK}")]
+Size3 = tuple[float, float, float]
+#: Stages in the order of the data flow; ``schedule`` has a table for each.
+STAGES = ("predict", "fragments", "edges", "agglomerate", "relabel")
+PATH_KEYS = (
+    ("volume", "path"),
+    ("volume", "mask"),
+    ("output", "path"),
+    ("affinities", "path"),
+    ("fragments", "path"),
+    ("model", "checkpoint"),
+)
+
+
+class Strict(BaseModel):
+    """Unknown keys are refused and values cannot change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VolumeConfig(Strict):
+    """The raw volume and where it lies in the world."""
+
+    path: str | None = None
+    voxel_size: Annotated[Size3, Field(description="nm, zyx")] | None = None
+    offset: Annotated[Size3, Field(description="nm, zyx")] | None = None
+    axes: tuple[str, ...] | None = None
+    roi: Annotated[tuple[Size3, Size3], Field(description="[begin, end) in nm, zyx")] | None = None
+    mask: str | None = None
+    range: Annotated[tuple[float, float], Field(description="raw values shown as black and white")] | None = None
+
+
+class OutputConfig(Strict):
+    """The Zarr v3 group that everything is written to."""
+
+    path: str
+    chunk_shape: BlockShape | None = None
+    shard_shape: BlockShape | None = None
+
+
+class ModelConfig(Strict):
+    """The network. ``normalisation`` overrides the (shift, scale) that are measured on the volume."""
+
+    checkpoint: str = "nano-fib25"
+    mode: Literal["reference", "exact", "fast"] = "exact"
+    any_voxel_size: bool = False
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
+    batch: Annotated[int, Field(ge=1)] = 1
+    normalisation: tuple[float, float] | None = None
+
+
+class AffinitiesConfig(Strict):
+    """Affinities of the lab's own instead of predicted ones."""
+
+    path: str | None = None
+
+
+class FragmentsConfig(Strict):
+    """Watershed of the affinities, or fragments of the lab's own."""
+
+    path: str | None = None
+    method: Literal["volume", "sections", "waterz"] = "volume"
+    context: Annotated[tuple[int, int, int], Field(description="voxels read around a block, zyx")] | None = None
+    boundary_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    min_seed_distance: Annotated[int, Field(ge=1)] = 5
+
+
+class AgglomerateConfig(Strict):
+    """Mean-affinity agglomeration. ``leaf_blocks`` sets the leaves of the octree, in blocks an axis."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    leaf_blocks: Annotated[int, Field(ge=1)] = 4
+
+
+class StageSchedule(Strict):
+    """What one stage overrides."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    block_shape: BlockShape | None = None
+
+
+class ScheduleConfig(Strict):
+    """How the work is divided and run. ``workers`` is a total over all stages; 0 runs serially in this process."""
+
+    workers: Annotated[int, Field(ge=0)] = 2
+    block_shape: BlockShape = (128, 128, 128)
+    threads: Annotated[int, Field(ge=1)] = 1
+    backend: Literal["local"] = "local"
+    block_timeout: Annotated[float, Field(gt=0, description="seconds after which a block's worker is ended")] = 14400.0
+    retries: Annotated[int, Field(ge=0)] = 2
+    predict: StageSchedule = StageSchedule()
+    fragments: StageSchedule = StageSchedule()
+    edges: StageSchedule = StageSchedule()
+    agglomerate: StageSchedule = StageSchedule()
+    relabel: StageSchedule = StageSchedule()
+
+    def of(self, stage: str) -> StageSchedule:
+        """The overrides of ``stage`` (one of :data:`STAGES`)."""
+        chosen: StageSchedule = getattr(self, stage)
+        return chosen
+
+    def block_shape_of(self, stage: str) -> Vector:
+        return self.of(stage).block_shape or self.block_shape
+
+    def workers_of(self, stage: str) -> int:
+        return self.of(stage).workers or self.workers
+
+
+class Config(Strict):
+    """The whole configuration."""
+
+    volume: VolumeConfig = VolumeConfig()
+    output: OutputConfig
+    model: ModelConfig = ModelConfig()
+    affinities: AffinitiesConfig = AffinitiesConfig()
+    fragments: FragmentsConfig = FragmentsConfig()
+    agglomerate: AgglomerateConfig = AgglomerateConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+    @model_validator(mode="after")
+    def _has_an_input(self) -> Config:
+        if self.volume.path is None and self.affinities.path is None:
+            raise InputError(
+                "volume.path",
+                None,
+                "the raw volume (or affinities.path, to start from affinities)",
+                "set volume.path in the configuration or with --set volume.path=...",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_are_large_enough(self) -> Config:
+        named = {"schedule.block_shape": self.schedule.block_shape}
+        named |= {f"schedule.{s}.block_shape": self.schedule.of(s).block_shape for s in STAGES}
+        for field, shape in named.items():
+            if shape is not None and min(shape) < MINIMUM_BLOCK:
+                raise InputError(field, list(shape), f"at least {MINIMUM_BLOCK} voxels an axis", "use larger blocks")
+        return self
+
+
+def is_url(path: str) -> bool:
+    """True for ``scheme://`` locations, which are never made absolute."""
+    return "://" in path
+
+
+def load_config(file: str | Path, overrides: list[str] | None = None) -> Config:
+    """Read a TOML file, apply ``section.key=value`` overrides and validate.
+
+    Raises:
+        InputError: no such file, no TOML, unknown key, wrong type or range.
+    """
+    file = Path(file)
+    tables = read_toml(file)
+    _make_absolute(tables, file.resolve().parent)
+    for override in overrides or []:
+        apply_override(tables, override)
+    return validate(tables)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The tables of a TOML file, or an InputError that says what is wrong with it."""
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError("CONFIG", str(file), "a readable TOML file", f"check the path ({reason})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("CONFIG", str(file), "valid TOML", f"mend the file: {error}") from error
+
+
+def validate(tables: dict[str, Any]) -> Config:
+    """Tables to a :class:`Config`; pydantic's errors become one InputError sentence."""
+    try:
+        return Config.model_validate(tables)
+    except ValidationError as error:
+        raise input_error(error) from error
+
+
+def input_error(error: ValidationError) -> InputError:
+    """The first of pydantic's errors as an :class:`InputError`."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "CONFIG"
+    if first["type"] == "extra_forbidden":
+        return InputError(field, first["input"], "a known key", "check the spelling (docs/configuration.md lists them)")
+    if first["type"] == "missing":
+        return InputError(field, None, "a value", f"set it in the file or with --set {field}=...")
+    return InputError(field, first["input"], first["msg"][0].lower() + first["msg"][1:], "change the value")
+
+
+def apply_override(tables: dict[str, Any], override: str) -> None:
+    """Apply one ``section.key=value`` to ``tables`` in place; paths are taken from the working directory."""
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or len(keys) < 2 or not all(keys):
+        raise InputError("--set", override, "section.key=value", "e.g. --set schedule.workers=4")
+    table = tables
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise InputError("--set", override, f"a section, but {key} is a value", "check the key")
+    table[keys[-1]] = _parse_value(text.strip())
+    if tuple(keys) in PATH_KEYS:
+        # A path is never read as TOML: a folder may well be called 1.5 or true.
+        table[keys[-1]] = _absolute(text.strip(), Path.cwd(), tuple(keys))
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _make_absolute(tables: dict[str, Any], base: Path) -> None:
+    for section, key in PATH_KEYS:
+        table = tables.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str):
+            table[key] = _absolute(table[key], base, (section, key))
+
+
+def _absolute(path: str, base: Path, keys: tuple[str, ...]) -> str:
+    path = path.strip("\"'")
+    looks_like_a_name = "/" not in path and not path.endswith((".safetensors", ".pt"))
+    if is_url(path) or (keys == ("model", "checkpoint") and looks_like_a_name):
+        return path
+    return str((base / Path(path).expanduser()).resolve()) if path else path

@@ -1,0 +1,57 @@
+"""Replacing every fragment id of a block by its segment."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Ids = npt.NDArray[np.uint64]
+
+
+def relabel(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, int]:
+    """Look up every voxel.
+
+    Args:
+        fragments: uint64 (z, y, x), 0 = background.
+        ids: uint64 (n,), sorted and unique. segments: uint64 (n,).
+
+    Returns:
+        (segmentation uint64 (z, y, x), a fragment that ``ids`` misses or 0). Background stays 0.
+    """
+    flat = np.ascontiguousarray(fragments).reshape(-1)
+    result = np.empty_like(flat)
+    missing = _look_up(flat, ids, segments, result)
+    return result.reshape(fragments.shape), int(missing)
+
+
+@njit(cache=True)
+def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> int:
+    last, segment, missing = np.uint64(0), np.uint64(0), np.uint64(0)
+    for i in range(len(fragments)):
+        fragment = fragments[i]
+        if fragment != last:
+            last = fragment
+            if fragment == 0:
+                segment = np.uint64(0)
+            else:
+                at = np.searchsorted(ids, fragment)
+                if at < len(ids) and ids[at] == fragment:
+                    segment = segments[at]
+                else:
+                    missing, segment = fragment, np.uint64(0)
+        result[i] = segment
+    return missing
+
+
+@njit(cache=True)
+def id_range(fragments: Ids) -> tuple[int, int]:
+    """(smallest, largest) non-zero id of an array; (0, 0) where all is background."""
+    low, high = np.uint64(0), np.uint64(0)
+    for fragment in fragments.flat:
+        if fragment != 0:
+            if low == 0 or fragment < low:
+                low = fragment
+            if fragment > high:
+                high = fragment
+    return low, high

@@ -1,0 +1,150 @@
+"""Overlapping tiles on a lattice anchored at voxel 0, blended with Gaussian weights.
+
+Which tiles cover a voxel, with which weights and in which order they are added, depends on the voxel alone. So a block
+holds the same bits whatever the block grid is.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ..geometry import Box, Vector, vector
+
+#: Standard deviation of the blending weights on a radial grid over [-1, 1] (the value of the authors' code).
+SIGMA = 0.2
+Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Tile ``k`` reads ``[k * stride - shift - margin, ...)`` and yields its inner part, ``output`` voxels long.
+
+    Args:
+        tile: input shape of the network, zyx voxels.
+        stride: distance of neighbouring tiles.
+        margin: voxels cropped off every face of what the network returns.
+    """
+
+    tile: Vector
+    stride: Vector
+    margin: Vector
+
+    @cached_property
+    def output(self) -> Vector:
+        return vector(np.subtract(self.tile, np.multiply(2, self.margin)))
+
+    @property
+    def context(self) -> Vector:
+        """How far around a voxel the tiles that cover it read."""
+        return vector(np.add(np.subtract(self.output, 1), self.margin))
+
+    def tiles(self, box: Box) -> Iterator[Box]:
+        """The inner parts (voxels, may reach beyond the volume) of all tiles that touch ``box``, in lattice order."""
+        ranges = []
+        for begin, end, stride, output in zip(box.begin, box.end, self.stride, self.output, strict=True):
+            shift = (output - stride) // 2
+            first = (begin + shift - output) // stride + 1
+            last = (end + shift - 1) // stride
+            ranges.append([k * stride - shift for k in range(first, last + 1)])
+        for begin_zyx in itertools.product(*ranges):
+            yield Box(vector(begin_zyx), vector(np.add(begin_zyx, self.output)))
+
+    @cached_property
+    def weights(self) -> npt.NDArray[np.float32]:
+        """Blending weights (output shape), a Gaussian of the distance to the centre of the tile; above 0."""
+        axes = [np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in self.output]
+        square = sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True))
+        return np.maximum(np.exp(-np.asarray(square) / (2 * SIGMA**2)), 1e-6).astype(np.float32)
+
+    def reads(self, box: Box, volume: Box) -> Box:
+        """The part of the volume that predicting ``box`` needs, reflection at the volume's faces included."""
+        inputs = self._inputs(box)
+        sources = [reflect(np.arange(b, e), n) for b, e, n in zip(inputs.begin, inputs.end, volume.end, strict=True)]
+        return Box(vector([s.min() for s in sources]), vector([s.max() + 1 for s in sources]))
+
+    def _inputs(self, box: Box) -> Box:
+        inner = list(self.tiles(box))
+        begin = np.min([t.begin for t in inner], axis=0)
+        end = np.max([t.end for t in inner], axis=0)
+        return Box(vector(begin - self.margin), vector(end + self.margin))
+
+    def predict(
+        self,
+        raw: npt.NDArray[np.float32],
+        origin: Vector,
+        volume: Box,
+        box: Box,
+        network: Predict,
+        channels: int,
+        batch: int = 1,
+    ) -> npt.NDArray[np.float32]:
+        """Blend the network's outputs over ``box``.
+
+        Args:
+            raw: normalised voxels (z, y, x) of at least :meth:`reads`; its first voxel is ``origin`` of the volume.
+            volume: extent of the volume; tiles beyond it see it mirrored.
+            box: what to predict, voxels.
+            network: (B, \\*tile) float32 -> (B, C, \\*output) float32 in [0, 1].
+            channels: C.
+            batch: tiles a call; the last call is filled up with copies, so that every call has the same shape.
+
+        Returns:
+            (C, \\*box.shape) float32 in [0, 1].
+        """
+        total = np.zeros((channels, *box.shape), np.float32)
+        weight = np.zeros(box.shape, np.float32)
+        tiles = list(self.tiles(box))
+        for first in range(0, len(tiles), batch):
+            group = tiles[first : first + batch]
+            inputs = [self._input(raw, origin, volume, tile) for tile in group]
+            inputs += inputs[-1:] * (batch - len(group))
+            outputs = network(np.stack(inputs))
+            for tile, output in zip(group, outputs, strict=False):
+                self._add(total, weight, box, tile, output)
+        total /= weight
+        return total
+
+    def _add(
+        self,
+        total: npt.NDArray[np.float32],
+        weight: npt.NDArray[np.float32],
+        box: Box,
+        tile: Box,
+        output: npt.NDArray[np.float32],
+    ) -> None:
+        shared = tile.intersect(box)
+        here, there = shared.slices(box.begin), shared.slices(tile.begin)
+        weights = self.weights[there]
+        total[(slice(None), *here)] += output[(slice(None), *there)] * weights
+        weight[here] += weights
+
+    def _input(self, raw: npt.NDArray[np.float32], origin: Vector, volume: Box, tile: Box) -> npt.NDArray[np.float32]:
+        wanted = tile.grow(self.margin, self.margin)
+        if volume.contains(wanted):
+            return raw[wanted.slices(origin)]
+        sources = [
+            reflect(np.arange(b, e), n) - o
+            for b, e, n, o in zip(wanted.begin, wanted.end, volume.end, origin, strict=True)
+        ]
+        return raw[np.ix_(*sources)]
+
+
+def reflect(positions: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
+    """Mirror positions at the first and last voxel of an axis of ``length``, again and again where it is short."""
+    if length == 1:
+        return np.zeros_like(positions)
+    period = 2 * (length - 1)
+    folded = np.mod(positions, period)
+    return np.minimum(folded, period - folded)
+
+
+def to_uint8(affinities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """[0, 1] to 0..255, rounded to nearest; NaN becomes 0 (a boundary), values outside are clipped."""
+    scaled = np.nan_to_num(affinities, nan=0.0, posinf=1.0, neginf=0.0) * np.float32(255)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)

@@ -1,0 +1,41 @@
+"""Imported by the process that workers are forked from: everything a worker needs, imported and compiled once.
+
+The one module that does work at import: it runs every compiled kernel on a few voxels, so that no worker has to load
+or compile them again.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow.parquet
+import zarr.codecs
+
+from .kernels.agglomeration import agglomerate
+from .kernels.components import fragment_table, relabel_components
+from .kernels.merge_tree import lut
+from .kernels.rag import block_edges
+from .kernels.relabel import id_range, relabel
+from .kernels.watershed import segment_fragments
+from .stages import build
+
+__all__ = ["build", "pyarrow", "zarr"]
+
+
+def warm_up() -> None:
+    """Run the kernels from affinities to segmentation on a volume of two halves."""
+    affinities = np.full((3, 4, 8, 8), 255, np.uint8)
+    affinities[:, :, :, 3:5] = 0
+    for method in ("volume", "sections"):
+        labels = segment_fragments(affinities, method)  # type: ignore[arg-type]
+    dense, n = relabel_components(labels)
+    fragment_table(dense, n)
+    ids = dense.astype(np.uint64)
+    table = block_edges(affinities, ids, (slice(0, 4), slice(0, 8), slice(0, 8)))
+    for frozen in (None, np.zeros(0, np.uint64)):
+        merges = agglomerate(table.u, table.v, table.sum, table.count, frozen=frozen).merges
+    names = np.arange(1, n + 1, dtype=np.uint64)
+    relabel(ids, names, lut(names, merges, 0.5))
+    id_range(ids)
+
+
+warm_up()

@@ -1,0 +1,137 @@
+"""What is done, what is left, and what is stale: comparing the plan with the stored fingerprints and records."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError, StaleError
+from .geometry import Vector
+from .job import Job
+from .plan import Task, format_key
+from .stages.build import STAGES, array_of, create_array
+
+
+def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
+    """Refuse to mix results of two configurations; nothing is written.
+
+    Args:
+        names: the tasks about to run. redo: a stage from which on everything may be replaced.
+
+    Raises:
+        StaleError: a task's stored results were made otherwise; the message says which and what differs.
+    """
+    if redo is not None and redo not in STAGES:
+        raise InputError("--redo", redo, f"one of {', '.join(STAGES)}", "name a stage")
+    for name in names:
+        task = job.plan.tasks[name]
+        stored = job.output.progress.fingerprint(name)
+        if stored is None or task.threshold_only or _is_redone(task, redo):
+            continue
+        different = differences(stored, dict(task.fingerprint))
+        if different:
+            raise StaleError(
+                "output.path",
+                str(job.output.root),
+                f"results of this configuration, but its {task.stage} stage is stale ({'; '.join(different)})",
+                f"add --redo {task.stage} to replace it and all after it, or choose another output.path",
+            )
+
+
+def _is_redone(task: Task, redo: str | None) -> bool:
+    return redo is not None and STAGES.index(task.stage) >= STAGES.index(redo)
+
+
+def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """``key: stored -> wanted`` for every entry that differs."""
+    wanted = json.loads(json.dumps(wanted))
+    return [
+        f"{key}: {stored.get(key)} -> {wanted.get(key)}"
+        for key in sorted(stored.keys() | wanted.keys())
+        if stored.get(key) != wanted.get(key)
+    ]
+
+
+def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
+    """Create missing arrays, store the fingerprints, and drop records that vouch for nothing any more."""
+    progress = job.output.progress
+    for name in names:
+        task = job.plan.tasks[name]
+        made_with = progress.fingerprint(name) or {}
+        different = differences(made_with, dict(task.fingerprint))
+        array = array_of(job, name)
+        new = array is not None and (not job.output.has_array(array) or (bool(different) and _is_redone(task, redo)))
+        if new or _is_redone(task, redo):
+            # First the records, then what they vouch for: a crash in between costs time, never trust.
+            progress.forget(name)
+        if new:
+            create_array(job, name)
+        if different:
+            progress.set_fingerprint(name, dict(task.fingerprint))
+
+
+@dataclass(frozen=True)
+class Left:
+    """For every block of a task (index box ``plan.blocks``): whether it has work, and whether that is done."""
+
+    active: npt.NDArray[np.bool_]
+    done: npt.NDArray[np.bool_]
+
+    @property
+    def todo(self) -> npt.NDArray[np.bool_]:
+        return self.active & ~self.done
+
+
+def left(job: Job, name: str) -> Left:
+    """Compare the records of a task with the keys that the plan gives its blocks now."""
+    keys = job.plan.all_keys(name)
+    origin = job.plan.blocks(name).begin
+    done = np.zeros(keys.shape, bool)
+    for block, recorded in job.output.progress.done(name).items():
+        at = tuple(np.subtract(block, origin))
+        inside = all(0 <= i < n for i, n in zip(at, keys.shape, strict=True))
+        if inside and keys[at] and format_key(int(keys[at])) in recorded:
+            done[at] = True
+    return Left(keys != 0, done)
+
+
+def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> list[Vector]:
+    """Block indices at which ``mask`` (shape of ``plan.blocks(name)``) is true."""
+    origin = job.plan.blocks(name).begin
+    return [(int(z), int(y), int(x)) for z, y, x in np.argwhere(mask) + np.asarray(origin)]
+
+
+class DriverLock:
+    """At most one driver an output. The lock ends with the driver's process and is not inherited by workers."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            holder = os.pread(self._file, 200, 0).decode(errors="replace").strip()
+            os.close(self._file)
+            raise InputError(
+                "output.path", str(path.parent.parent), f"no other run on it ({holder or 'one is'} writing now)",
+                "wait for it, end it, or choose another output.path",
+            ) from error  # fmt: skip
+        except OSError:
+            return  # A file system without locks: the second driver is not noticed, its blocks are the same.
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+    def __enter__(self) -> DriverLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)

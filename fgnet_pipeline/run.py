@@ -1,0 +1,201 @@
+"""Running a configuration: check everything, compute what is not done, and say truthfully how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .config import Config
+from .errors import BlocksFailed, InputError
+from .geometry import Vector
+from .job import Job, open_job
+from .plan import Plan
+from .resume import DriverLock, Left, blocks_where, check_fresh, left, prepare
+from .stages.build import STAGES, plan_job
+from .store.arrays import use_threads
+from .worker import WorkerSpec
+
+#: How many failed blocks an error message names, and how much of their traceback it shows.
+BLOCKS_NAMED, LINES_SHOWN = 3, 6
+PREDICT = ("predict",)
+AGGLOMERATE = ("fragments", "edges", "agglomerate", "lut", "relabel")
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Progress of one stage; ``rate`` in voxels per second of the latest records, None where nothing was recorded."""
+
+    stage: str
+    blocks: int
+    done: int
+    failed: int
+    left: int
+    voxels_per_second: float | None
+    seconds_left: float | None
+
+
+def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
+    """The job of ``config`` with its plan.
+
+    Args:
+        stages: what is about to run. Without ``predict``, stored affinities are used as they are.
+    """
+    use_threads(config.schedule.threads)
+    job = open_job(config)
+    if "predict" in stages and job.affinities is not None and stages == PREDICT:
+        raise InputError("affinities.path", config.affinities.path, "no affinities of your own to predict affinities",
+                         "leave affinities.path out")  # fmt: skip
+    plan_job(job, new_affinities="predict" in stages)
+    return job
+
+
+def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
+    """Names of the tasks of ``stages``, in the order of the data flow."""
+    return [task.name for task in plan.tasks.values() if task.stage in stages]
+
+
+def run(
+    config: Config,
+    stages: tuple[str, ...] = STAGES,
+    redo: str | None = None,
+    observer: Any = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Job:
+    """Compute every block of ``stages`` that is not done.
+
+    Args:
+        redo: replace the results of this stage and of all after it.
+        observer: told of progress (``schedule.Observer``). report: told in sentences.
+
+    Raises:
+        InputError: bad input; nothing has been written.
+        BlocksFailed: some blocks failed; all others are done.
+    """
+    started = time.time()
+    job = open_planned(config, stages)
+    names = tasks_of(job.plan, stages)
+    if redo is not None and redo in STAGES and redo not in stages:
+        raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
+    check_fresh(job, names, redo)
+    _require_inputs(job, names)
+    _check_device(config, names)
+    job.output.create(config.model_dump(mode="json"))
+    with DriverLock(job.output.progress.root / "lock"):
+        prepare(job, names, redo)
+        _compute(job, names, observer, report)
+    report(f"finished in {time.time() - started:.1f} s: {job.output.root}")
+    return job
+
+
+def _compute(job: Job, names: list[str], observer: Any, report: Callable[[str], None]) -> None:
+    from . import schedule
+
+    remaining = {name: left(job, name) for name in names}
+    report(_summary(remaining))
+    job.output.progress.forget_failures()
+    todo = {name: state.todo for name, state in remaining.items() if state.todo.any()}
+    if not todo:
+        return
+    driver = job.output.progress.set_driver()
+    spec = WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), driver)
+    trouble = schedule.run(schedule.Work(job, spec, todo), observer)
+    _require_done(job, names, trouble)
+
+
+def _summary(remaining: dict[str, Left]) -> str:
+    parts = [f"{name} {int(state.todo.sum())} of {int(state.active.sum())}" for name, state in remaining.items()]
+    return "blocks to do: " + ", ".join(parts)
+
+
+def _require_inputs(job: Job, names: list[str]) -> None:
+    """The upstream tasks that do not run now must be finished."""
+    missing = {u for name in names for u in job.plan.tasks[name].upstream if u not in names}
+    for upstream in sorted(missing):
+        state = left(job, upstream)
+        if state.todo.any():
+            raise InputError(
+                "output.path",
+                str(job.output.root),
+                f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks are missing)",
+                "run run_predict.py with this configuration first",
+            )
+
+
+def _check_device(config: Config, names: list[str]) -> None:
+    if "predict" in names and config.model.device == "cuda":
+        from .stages.predict import choose_device
+
+        choose_device("cuda", 0)
+
+
+def _require_done(job: Job, names: list[str], trouble: str | None) -> None:
+    """Raise unless the records say that everything is done: the scheduler's word is not enough."""
+    sentences = []
+    for name in names:
+        missing = blocks_where(job, name, left(job, name).todo)
+        if missing:
+            sentences += _describe_failures(job, name, missing)
+    if sentences:
+        raise BlocksFailed("\n".join(sentences + ([trouble] if trouble else [])))
+
+
+def _describe_failures(job: Job, name: str, missing: list[Vector]) -> list[str]:
+    failures = job.output.progress.failures(name)
+    failed = [block for block in missing if block in failures]
+    sentences = [f"{name}: {len(missing)} blocks are not done, {len(failed)} of them failed"]
+    for block in failed[:BLOCKS_NAMED]:
+        tail = "\n    ".join(failures[block].error.strip().splitlines()[-LINES_SHOWN:])
+        where = f" (log: {failures[block].log})" if failures[block].log else ""
+        sentences.append(f"  block {list(block)}{where}:\n    {tail}")
+    return sentences
+
+
+def status(config: Config) -> list[StageStatus]:
+    """Progress of every stage, read from the records of a running or finished job; nothing is written."""
+    use_threads(config.schedule.threads)
+    job = open_job(config)
+    stored = job.output.progress.fingerprint("predict")
+    plan_job(job, new_affinities=stored is None)
+    result = []
+    for stage in STAGES:
+        names = tasks_of(job.plan, (stage,))
+        if names:
+            result.append(_stage_status(job, stage, names))
+    return result
+
+
+def _stage_status(job: Job, stage: str, names: list[str]) -> StageStatus:
+    states = {name: left(job, name) for name in names}
+    total = sum(int(s.active.sum()) for s in states.values())
+    done = sum(int((s.active & s.done).sum()) for s in states.values())
+    failed = 0
+    for name, state in states.items():
+        missing = set(blocks_where(job, name, state.todo))
+        failed += len(missing & job.output.progress.failures(name).keys())
+    rate = _rate(job, names)
+    remaining = _voxels_left(job, states)
+    seconds = remaining / rate if rate and remaining else (0.0 if remaining == 0 else None)
+    return StageStatus(stage, total, done, failed, total - done, rate, seconds)
+
+
+def _rate(job: Job, names: list[str]) -> float | None:
+    """Voxels per second of wall time, over the span of the records."""
+    voxels, begin, end = 0, np.inf, -np.inf
+    for name in names:
+        for record in job.output.progress.records(name):
+            voxels += record["voxels"]
+            begin = min(begin, record["finished"] - record["seconds"])
+            end = max(end, record["finished"])
+    return float(voxels / (end - begin)) if voxels and end > begin else None
+
+
+def _voxels_left(job: Job, states: dict[str, Left]) -> int:
+    total = 0
+    for name, state in states.items():
+        for block in blocks_where(job, name, state.todo):
+            total += job.plan.write_box(name, block).size
+    return total

@@ -1,0 +1,236 @@
+"""Running tasks with daisy: the only file that imports it.
+
+Every task becomes a daisy task over voxels with block-level dependencies, so a block starts as soon as the blocks that
+it reads are finished. Daisy's server spawns, watches and replaces workers. A worker is forked from a server process
+that has imported everything once (``multiprocessing`` forkserver), so starting one costs milliseconds; this takes
+daisy's run loop without the shim that starts a fresh interpreter a worker (``daisy.Server`` adds nothing else).
+
+``schedule.workers`` is a total: the processes of all stages share that many places (:mod:`fgnet_pipeline.slots`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any, Protocol
+
+import daisy.v2 as daisy
+import numpy as np
+import numpy.typing as npt
+from daisy import _daisy
+
+from .geometry import Vector, vector
+from .job import Job
+from .plan import Task
+from .slots import Slots
+from .worker import BlockRunner, WorkerSpec, logging_to
+
+#: Replacements of dead workers before a task is abandoned: enough for a rough night, few enough to end on a bug.
+MAX_WORKER_RESTARTS = 20
+#: Predict workers read and write one block while they compute another.
+LANES = {"predict": 2}
+PRELOADED = ["fgnet_pipeline.schedule", "fgnet_pipeline.cli", "fgnet_pipeline.preload"]
+PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far one task is."""
+
+    total: int
+    done: int
+    failed: int
+    running: int
+
+
+class Observer(Protocol):
+    """Told of progress, at most a few times a second."""
+
+    def update(self, counts: dict[str, Counts]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """Tasks to run: name -> for each block of ``plan.blocks(name)`` whether it is to be computed."""
+
+    job: Job
+    spec: WorkerSpec
+    todo: dict[str, npt.NDArray[np.bool_]]
+
+
+def run(work: Work, observer: Observer | None = None) -> str | None:
+    """Run all blocks to do; returns what daisy says of workers that died, or None.
+
+    Which blocks are finished is read off their records afterwards, not off this call.
+    """
+    workers = work.job.config.schedule.workers
+    if workers == 0:
+        return _run_serially(work, observer)
+    return _run_in_processes(work, workers, observer)
+
+
+def _pipeline(work: Work, process: Callable[[str], Callable[..., Any]]) -> Any:
+    tasks = {name: _daisy_task(work, name, process(name)) for name in work.todo}
+    # One chain: what a task reads of tasks further up is finished before what it reads of the last.
+    chain = list(tasks.values())
+    return daisy.Pipeline(chain, list(itertools.pairwise(chain)))
+
+
+def _daisy_task(work: Work, name: str, process: Callable[..., Any]) -> daisy.Task:
+    task, schedule = work.job.plan.tasks[name], work.job.config.schedule
+    blocks, shape = work.job.plan.blocks(name), task.grid.block_shape
+    write = daisy.Roi((0, 0, 0), shape)
+    total = daisy.Roi(np.multiply(blocks.begin, shape).tolist(), np.multiply(blocks.shape, shape).tolist())
+    option = _schedule_stage(task)
+    # Daisy 2.0.0 hands out blocks again and again where the context differs between the sides: give it the larger one.
+    context = np.maximum(task.below, task.above).tolist()
+    return daisy.Task(
+        name,
+        total.grow(context, context),
+        write.grow(context, context),
+        write,
+        process_function=process,
+        read_write_conflict=False,
+        fit="valid",
+        max_workers=max(1, schedule.workers_of(option)),
+        max_retries=schedule.retries,
+        timeout=schedule.block_timeout,
+        max_worker_restarts=MAX_WORKER_RESTARTS,
+        skip_mask=~work.todo[name],
+        tracking_path=False,
+    )
+
+
+def _schedule_stage(task: Task) -> str:
+    return "agglomerate" if task.stage == "lut" else task.stage
+
+
+def _block_index(task: Task, block: Any) -> Vector:
+    return vector(np.floor_divide(block.write_roi.begin, task.grid.block_shape))
+
+
+def _run_serially(work: Work, observer: Observer | None) -> str | None:
+    runners: dict[str, BlockRunner] = {}
+
+    def process_of(name: str) -> Callable[[Any], None]:
+        def process(block: Any) -> None:
+            if name not in runners:
+                runners[name] = BlockRunner(work.job, name, work.spec.driver)
+            if not runners[name].run(_block_index(work.job.plan.tasks[name], block)):
+                block.status = daisy.BlockStatus.FAILED
+
+        return process
+
+    try:
+        states, _ = _daisy._run_serial(_pipeline(work, process_of), block_tracking=False)
+    finally:
+        for runner in runners.values():
+            runner.close()
+    if observer is not None:
+        observer.update(_counts(states))
+    return _worker_errors(states)
+
+
+def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> str | None:
+    fork = _fork_server(work.todo)
+    with tempfile.TemporaryDirectory(prefix="fgnet-") as folder:
+        places = str(Path(folder) / "slots")
+        lock = threading.Lock()
+        number = {name: 0 for name in work.todo}
+
+        def process_of(name: str) -> Callable[..., None]:
+            own = work.job.config.schedule.of(_schedule_stage(work.job.plan.tasks[name])).workers is not None
+
+            def spawn(*, context: Any) -> None:
+                with lock:
+                    index = number[name]
+                    number[name] += 1
+                arguments = (work.spec, name, index, context.to_env(), None if own else places, workers)
+                _spawn_and_wait(fork, lock, arguments)
+
+            return spawn
+
+        pipeline = _pipeline(work, process_of)
+        states, _ = _daisy._run_distributed_server(
+            pipeline, None, _Adapter(observer) if observer else None, host="127.0.0.1", block_tracking=False
+        )
+    return _worker_errors(states)
+
+
+def _fork_server(names: Iterable[str]) -> BaseContext:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])])
+    return context
+
+
+def _spawn_and_wait(context: BaseContext, lock: threading.Lock, arguments: tuple[Any, ...]) -> None:
+    """Start a worker and wait for its end; called by daisy in a thread of its own."""
+    with lock:
+        process = context.Process(target=work_on_blocks, args=arguments, daemon=False)  # type: ignore[attr-defined]
+        process.start()
+    process.join()
+    if process.exitcode != 0:
+        how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+        raise RuntimeError(f"a worker of {arguments[1]} ended with {how}")
+
+
+def work_on_blocks(spec: WorkerSpec, name: str, number: int, context: str, places: str | None, count: int) -> None:
+    """Body of a worker process: take blocks from the daisy server until there are none left."""
+    os.environ[daisy.Context.ENV_VARIABLE] = context
+    job = spec.open_job()
+    with logging_to(job.output.logs, name) as log:
+        slots = Slots(places, count).hold if places is not None else None
+        options: dict[str, Any] = {"slot": slots} if slots is not None else {}
+        with BlockRunner(job, name, spec.driver, number, log, **options) as runner:
+            lanes = [threading.Thread(target=_serve, args=(runner,)) for _ in range(LANES.get(name, 1) - 1)]
+            for lane in lanes:
+                lane.start()
+            _serve(runner)
+            for lane in lanes:
+                lane.join()
+
+
+def _serve(runner: BlockRunner) -> None:
+    client = daisy.Client()
+    while True:
+        with client.acquire_block() as block:
+            if block is None:
+                return
+            if not runner.run(_block_index(runner.task, block)):
+                block.status = daisy.BlockStatus.FAILED
+
+
+class _Adapter:
+    """Daisy's observer interface on ours."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def on_start(self, states: Any) -> None:
+        self._observer.update(_counts(states))
+
+    on_progress = on_finish = on_start
+
+
+def _counts(states: Any) -> dict[str, Counts]:
+    return {
+        name: Counts(
+            int(s.total_block_count), int(s.completed_count), int(s.failed_count) + int(s.orphaned_count),
+            int(s.processing_count),
+        )
+        for name, s in states.items()
+    }  # fmt: skip
+
+
+def _worker_errors(states: Any) -> str | None:
+    found = [f"{name}: {s.first_worker_error}" for name, s in states.items() if s.first_worker_error]
+    found += [f"{name}: {s.abandon_reason}" for name, s in states.items() if s.abandoned and s.abandon_reason]
+    return "\n".join(found) or None

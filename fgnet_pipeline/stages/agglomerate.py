@@ -1,0 +1,141 @@
+"""Stage 4: the RAG -> a merge tree, node by node of an octree over the volume.
+
+1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps those with an end inside it.
+2. Fragments with an edge that leaves the node are frozen; everything else merges exactly as it would globally
+   (:mod:`fgnet_pipeline.kernels.agglomeration` says why).
+3. What is left, edges between frozen clusters and edges that leave, goes to the parent. Both sides of a leaving edge
+   hold it whole and under the same names, because a frozen fragment is never merged; the parent keeps one of the two.
+4. At the root nothing leaves, so nothing is frozen and everything merges. The merges of all nodes, sorted, are the
+   tree that one process would have found.
+
+A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/scale.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DamageError
+from ..geometry import Vector
+from ..job import Job
+from ..kernels.agglomeration import agglomerate
+from ..kernels.merge_tree import check_edges
+from ..kernels.rag import sum_parallel_edges
+from ..plan import NO_CONTEXT, Task
+from ..store.tables import Columns
+from .octree import octree_of
+from .outcome import Outcome, outcome_of_tables
+
+FORMAT = 1
+EDGE_COLUMNS = ["u", "v", "sum", "count"]
+Edges = dict[str, npt.NDArray[np.uint64]]
+
+
+def task_name(level: int) -> str:
+    return f"agglomerate-{level}"
+
+
+def plan_tasks(job: Job) -> list[Task]:
+    """One task a level, each reading the level below it."""
+    tree = octree_of(job)
+    tasks = []
+    for level in range(tree.levels):
+        # An edge of a fragment may be counted by the block beyond it, one voxel further.
+        above: Vector = (1, 1, 1) if level == 0 else NO_CONTEXT
+        fingerprint = {
+            "format": FORMAT,
+            "leaf": list(tree.leaf),
+            "level": level,
+            "blocks": list(tree.blocks.block_shape),
+        }
+        upstream = ("edges",) if level == 0 else (task_name(level - 1),)
+        tasks.append(
+            Task(task_name(level), "agglomerate", tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint)
+        )
+    return tasks
+
+
+class Agglomerate:
+    """The nodes of one level."""
+
+    def __init__(self, job: Job, level: int) -> None:
+        self.job, self.level, self.tree = job, level, octree_of(job)
+        self.task = job.plan.tasks[task_name(level)]
+        self.merges = job.output.tables(f"merges-{level}", "agglomerate")
+        self.residual = job.output.tables(f"residual-{level}", "agglomerate")
+
+    @property
+    def is_root(self) -> bool:
+        return self.level == self.tree.levels - 1
+
+    def load(self, block: Vector) -> Edges:
+        return self._load_leaf(block) if self.level == 0 else self._load_children(block)
+
+    def _load_leaf(self, leaf: Vector) -> Edges:
+        tables = self.job.output.tables("edges", "edges")
+        grid = self.job.plan.tasks["edges"].grid
+        parts = []
+        for block in self.job.plan.active_blocks("edges", grid.covering(self.task.read_box(leaf))):
+            columns = tables.read(block, EDGE_COLUMNS)
+            check_edges(*(columns[name] for name in EDGE_COLUMNS))  # type: ignore[arg-type]
+            parts.append(self._touching(columns, leaf))
+        edges = _concatenated(parts)
+        u, v, total, count = sum_parallel_edges(edges["u"], edges["v"], edges["sum"], edges["count"])
+        return {"u": u, "v": v, "sum": total, "count": count}
+
+    def _load_children(self, node: Vector) -> Edges:
+        below = self.job.output.tables(f"residual-{self.level - 1}", "agglomerate")
+        children = self.job.plan.active_blocks(task_name(self.level - 1), self.tree.children(node))
+        edges = _concatenated([_as_edges(below.read(child)) for child in children])
+        order = np.lexsort((edges["v"], edges["u"]))
+        edges = {name: values[order] for name, values in edges.items()}
+        same = np.zeros(len(order), bool)
+        same[1:] = (edges["u"][1:] == edges["u"][:-1]) & (edges["v"][1:] == edges["v"][:-1])
+        twin = np.flatnonzero(same)
+        if (edges["sum"][twin] != edges["sum"][twin - 1]).any() or (
+            edges["count"][twin] != edges["count"][twin - 1]
+        ).any():
+            raise DamageError(
+                f"the children of node {node} at level {self.level} disagree: run again with --redo edges"
+            )
+        return {name: values[~same] for name, values in edges.items()}
+
+    def _touching(self, columns: Columns, node: Vector) -> Edges:
+        edges = _as_edges(columns)
+        keep = self.tree.inside(edges["u"], self.level, node) | self.tree.inside(edges["v"], self.level, node)
+        return {name: values[keep] for name, values in edges.items()}
+
+    def compute(self, block: Vector, loaded: Edges) -> tuple[Columns, Columns]:
+        u_in = self.tree.inside(loaded["u"], self.level, block)
+        v_in = self.tree.inside(loaded["v"], self.level, block)
+        inner = u_in & v_in
+        leaving = {name: values[~inner] for name, values in loaded.items()}
+        if self.is_root and len(leaving["u"]):
+            raise DamageError(
+                f"the root node has an edge ({leaving['u'][0]}, {leaving['v'][0]}) to a fragment outside: "
+                "run again with --redo fragments"
+            )
+        frozen = None
+        if not self.is_root:
+            frozen = np.unique(np.concatenate([loaded["u"][u_in & ~v_in], loaded["v"][v_in & ~u_in]]))
+        result = agglomerate(*(loaded[name][inner] for name in EDGE_COLUMNS), frozen=frozen)
+        left = {"u": result.u, "v": result.v, "sum": result.sum, "count": result.count}
+        return dict(result.merges._asdict()), dict(_concatenated([left, leaving]))
+
+    def store(self, block: Vector, computed: tuple[Columns, Columns]) -> Outcome:
+        merges, residual = computed
+        key = self.job.plan.key(self.task.name, block)
+        first = self.residual.write(block, residual, key)
+        second = self.merges.write(block, merges, key)
+        voxels = self.job.plan.write_box(self.task.name, block).size
+        return outcome_of_tables([(first, residual), (second, merges)], voxels)
+
+
+def _as_edges(columns: Columns) -> Edges:
+    return {name: columns[name].astype(np.uint64) for name in EDGE_COLUMNS}
+
+
+def _concatenated(parts: list[Edges]) -> Edges:
+    empty = np.zeros(0, np.uint64)
+    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in EDGE_COLUMNS}

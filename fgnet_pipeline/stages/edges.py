@@ -1,0 +1,69 @@
+"""Stage 3: for every pair of touching fragments the integer sum and count of affinities, a table a block.
+
+The affinity of voxel v and its neighbour belongs to the block that holds v, so each is counted once; the neighbour may
+lie in the block before, which is why one voxel is read below a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..geometry import Grid, Vector
+from ..job import Job
+from ..kernels.rag import block_edges
+from ..plan import NO_CONTEXT, Task
+from ..store.sampling import identity, sample
+from .outcome import Outcome, outcome_of_tables
+
+FORMAT = 1
+Loaded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]
+
+
+def plan_task(job: Job) -> Task:
+    """The edges task; it reads fragments, and predicted or the lab's affinities."""
+    block = job.config.schedule.block_shape_of("edges")
+    fingerprint: dict[str, Any] = {"format": FORMAT, "block_shape": list(block)}
+    upstream: tuple[str, ...] = ("fragments",)
+    if job.affinities is None:
+        upstream = ("predict", "fragments")
+    elif job.fragments is not None:
+        fingerprint["affinities"] = identity(job.bounds.shape, sample(job.bounds.shape, job.affinities.read))
+    return Task("edges", "edges", Grid(block), (1, 1, 1), NO_CONTEXT, job.roi, upstream, fingerprint)
+
+
+class Edges:
+    """Nearest-neighbour affinities only: long-range channels do not say that two fragments touch."""
+
+    def __init__(self, job: Job, worker: int = 0) -> None:
+        self.job, self.task = job, job.plan.tasks["edges"]
+        self.tables = job.output.tables("edges", "edges")
+
+    def load(self, block: Vector) -> Loaded:
+        box = self.task.read_box(block)
+        return self.job.read_affinities(box), self.job.read_fragments(box)
+
+    def compute(self, block: Vector, loaded: Loaded) -> dict[str, npt.NDArray[Any]]:
+        affinities, fragments = loaded
+        origin = self.task.read_box(block).begin
+        if self.job.fragments is not None and self.job.mask is not None:
+            tissue = self.job.mask.read(self.task.read_box(block))
+            fragments = np.where(tissue, fragments, np.uint64(0))
+        core = self.job.plan.write_box("edges", block).slices(origin)
+        table = block_edges(affinities[:3], fragments, core)
+        position = table.position + table.count[:, None].astype(np.float64) * np.asarray(origin)
+        return {
+            "u": table.u,
+            "v": table.v,
+            "sum": table.sum,
+            "count": table.count,
+            "position": position,
+            "channel_sum": table.channel_sum,
+            "channel_count": table.channel_count,
+        }
+
+    def store(self, block: Vector, computed: dict[str, npt.NDArray[Any]]) -> Outcome:
+        path = self.tables.write(block, computed, self.job.plan.key("edges", block))
+        return outcome_of_tables([(path, computed)], self.job.plan.write_box("edges", block).size)

@@ -1,0 +1,95 @@
+"""The merge tree, cut at a threshold -> LUT: every fragment's segment, node by node from the root down.
+
+A node knows the segments of the clusters that it handed up (its parent's LUT) and which merges it made itself; so it
+knows the segments of the clusters that its children handed up. A leaf ends with all of its fragments. Each leaf's
+table is sorted by fragment, and a block's fragments are one range of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DamageError
+from ..geometry import Vector, vector
+from ..job import Job
+from ..kernels.merge_tree import Merges, lut
+from ..plan import NO_CONTEXT, Task
+from . import agglomerate
+from .octree import octree_of
+from .outcome import Outcome, outcome_of_tables
+
+FORMAT = 1
+Ids = npt.NDArray[np.uint64]
+
+
+def task_name(level: int) -> str:
+    return f"lut-{level}"
+
+
+def plan_tasks(job: Job) -> list[Task]:
+    """One task a level, root first; only the fingerprints of these hold the threshold."""
+    tree = octree_of(job)
+    tasks = []
+    for level in reversed(range(tree.levels)):
+        fingerprint = {"format": FORMAT, "threshold": job.config.agglomerate.threshold, "level": level}
+        upstream = [agglomerate.task_name(level)]
+        upstream += [task_name(level + 1)] if level + 1 < tree.levels else []
+        upstream += ["fragments"] if level == 0 else []
+        tasks.append(
+            Task(
+                task_name(level), "lut", tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream), fingerprint,
+                threshold_only=True,
+            )
+        )  # fmt: skip
+    return tasks
+
+
+class Lut:
+    """The nodes of one level."""
+
+    def __init__(self, job: Job, level: int) -> None:
+        self.job, self.level, self.tree = job, level, octree_of(job)
+        self.tables = job.output.tables(f"lut-{level}", "agglomerate")
+        self.threshold = job.config.agglomerate.threshold
+
+    def load(self, block: Vector) -> tuple[Ids, Merges, tuple[Ids, Ids] | None]:
+        """(all names that enter the node, its merges, (names that left it, their segments) or None at the root)."""
+        columns = self.job.output.tables(f"merges-{self.level}", "agglomerate").read(block)
+        merges = Merges(*(columns[name].astype(np.uint64) for name in Merges._fields))
+        roots = None if self.level == self.tree.levels - 1 else self._roots(block)
+        if self.level == 0:
+            return self._fragments(block), merges, roots
+        names = [merges.a, merges.b] + ([roots[0]] if roots is not None else [])
+        return np.unique(np.concatenate(names)), merges, roots
+
+    def _fragments(self, leaf: Vector) -> Ids:
+        tables = self.job.output.tables("fragments", "fragments")
+        blocks = self.job.plan.active_blocks("fragments", self.tree.blocks_of_leaf(leaf))
+        found = [tables.read(block, ["id"])["id"] for block in blocks]
+        return np.unique(np.concatenate([np.zeros(0, np.uint64), *found])).astype(np.uint64)
+
+    def _roots(self, node: Vector) -> tuple[Ids, Ids]:
+        residual = self.job.output.tables(f"residual-{self.level}", "agglomerate").read(node, ["u", "v"])
+        ends = np.unique(np.concatenate([residual["u"], residual["v"]])).astype(np.uint64)
+        names = ends[self.tree.inside(ends, self.level, node)]
+        if len(names) == 0:
+            return names, names
+        above = vector(np.floor_divide(node, 2))
+        table = self.job.output.tables(f"lut-{self.level + 1}", "agglomerate").read(above)
+        at = np.searchsorted(table["fragment"], names)  # type: ignore[arg-type]
+        at = np.minimum(at, max(0, len(table["fragment"]) - 1))
+        if len(table["fragment"]) == 0 or (table["fragment"][at] != names).any():
+            raise DamageError(f"the LUT of the node above {node} misses a cluster: run again with --redo agglomerate")
+        return names, table["segment"][at].astype(np.uint64)
+
+    def compute(self, block: Vector, loaded: tuple[Ids, Merges, tuple[Ids, Ids] | None]) -> dict[str, Any]:
+        ids, merges, roots = loaded
+        return {"fragment": ids, "segment": lut(ids, merges, self.threshold, roots)}
+
+    def store(self, block: Vector, computed: dict[str, Any]) -> Outcome:
+        name = task_name(self.level)
+        path = self.tables.write(block, computed, self.job.plan.key(name, block))
+        return outcome_of_tables([(path, computed)], self.job.plan.write_box(name, block).size)

@@ -1,0 +1,172 @@
+"""Stage 1: raw -> affinities. The only room of the pipeline that uses the model package besides training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fgnet
+import fgnet.normalise
+import numpy as np
+import numpy.typing as npt
+
+from ..config import Config
+from ..errors import InputError
+from ..geometry import Box, Grid, Vector, vector
+from ..job import Job
+from ..kernels.tiling import Tiling, to_uint8
+from ..plan import Task
+from ..store.arrays import storage_shapes
+from ..store.sampling import identity, sample
+from ..store.volume import Frame
+from .outcome import Outcome, outcome_of_array
+
+FORMAT = 1
+#: A voxel size fits a model within this fraction an axis.
+VOXEL_SIZE_TOLERANCE = 0.2
+
+
+def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
+    """The geometry of the configured model, checked against the voxel size; torch is not needed.
+
+    Raises:
+        InputError: no such checkpoint, not one of ours, or a voxel size that it was not trained for.
+    """
+    try:
+        geometry = fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+    except fgnet.ModelError as error:
+        raise InputError(error.field, error.value, error.expected, error.remedy) from error
+    ratio = np.divide(frame.voxel_size, geometry.voxel_size)
+    fits = (np.maximum(ratio, 1 / ratio) <= 1 + VOXEL_SIZE_TOLERANCE + 1e-9).all()
+    if not (fits or config.model.any_voxel_size or geometry.any_voxel_size):
+        raise InputError(
+            "volume.voxel_size",
+            list(frame.voxel_size),
+            f"{list(geometry.voxel_size)} nm within 20 % an axis, for which {config.model.checkpoint} was trained",
+            "use another model or level of the volume, or set model.any_voxel_size=true",
+        )
+    return geometry
+
+
+def tiling_of(geometry: fgnet.Geometry) -> Tiling:
+    return Tiling(geometry.tile, geometry.stride, geometry.margin)
+
+
+def plan_task(job: Job, stored: dict[str, Any] | None) -> Task:
+    """The predict task; ``stored`` is the fingerprint of earlier results, whose normalisation is kept."""
+    assert job.raw is not None  # open_job
+    config = job.config
+    geometry = describe_model(config, job.frame)
+    block = config.schedule.block_shape_of("predict")
+    shard, chunk = storage_shapes(block, config.output.shard_shape, config.output.chunk_shape, "predict")
+    values = sample(job.raw.shape, job.raw.read)
+    volume = identity(job.raw.shape, values)
+    fingerprint = {
+        "format": FORMAT,
+        "block_shape": list(block),
+        "shard_shape": list(shard),
+        "chunk_shape": list(chunk),
+        "volume": volume,
+        "range": list(config.volume.range) if config.volume.range else None,
+        "model": fgnet.checkpoint_digest(config.model.checkpoint),
+        "mode": config.model.mode,
+        "threads": config.schedule.threads,
+        "neighbourhood": [list(o) for o in geometry.neighbourhood],
+        "context": list(tiling_of(geometry).context),
+    }
+    fingerprint["normalisation"] = _normalisation(job, geometry, values, stored, volume)
+    context = tiling_of(geometry).context
+    return Task("predict", "predict", Grid(block), context, context, job.bounds, (), fingerprint)
+
+
+def stored_task(job: Job, fingerprint: dict[str, Any]) -> Task:
+    """The predict task that made the stored affinities: no checkpoint, no torch and no raw voxels needed."""
+    context = vector(fingerprint["context"])
+    block = vector(fingerprint["block_shape"])
+    return Task("predict", "predict", Grid(block), context, context, job.bounds, (), fingerprint)
+
+
+def _normalisation(
+    job: Job, geometry: fgnet.Geometry, values: npt.NDArray[Any], stored: dict[str, Any] | None, volume: dict[str, Any]
+) -> list[float]:
+    if job.config.model.normalisation is not None:
+        return list(job.config.model.normalisation)
+    if (
+        stored is not None
+        and stored.get("volume") == volume
+        and stored.get("range") == _listed(job.config.volume.range)
+    ):
+        return [float(v) for v in stored["normalisation"]]
+    shift, scale = fgnet.normalise.constants(to_grey(values, job.config.volume.range), geometry.normalisation)
+    return [float(shift), float(scale)]
+
+
+def _listed(values: tuple[float, float] | None) -> list[float] | None:
+    return list(values) if values else None
+
+
+def to_grey(raw: npt.NDArray[Any], limits: tuple[float, float] | None) -> npt.NDArray[np.float32]:
+    """Raw values on the model's scale of grey, 0..255: ``limits`` (black, white) are spread over it and clipped."""
+    if limits is None:
+        return raw.astype(np.float32)
+    black, white = limits
+    return np.clip((raw.astype(np.float32) - black) * np.float32(255 / (white - black)), 0, 255)
+
+
+def choose_device(wanted: str, worker: int) -> str:
+    """``auto``, ``cpu`` or ``cuda`` to a torch device; worker i takes GPU i modulo their number."""
+    if wanted == "cpu":
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        if wanted == "cuda":
+            raise InputError("model.device", "cuda", "a CUDA device that torch can see", "use model.device=auto or cpu")
+        return "cpu"
+    return f"cuda:{worker % count}"
+
+
+class Predict:
+    """The predict stage in one worker: the model is loaded once."""
+
+    def __init__(self, job: Job, worker: int = 0) -> None:
+        assert job.raw is not None  # open_job
+        self.job, self.raw, self.volume = job, job.raw, job.bounds
+        task = job.plan.tasks["predict"]
+        self.fingerprint = dict(task.fingerprint)
+        config = job.config
+        geometry = fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+        self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
+        self.network = fgnet.load_predictor(
+            config.model.checkpoint,
+            mode=config.model.mode,
+            device=choose_device(config.model.device, worker),
+            threads=config.schedule.threads,
+            expect_sha256=self.fingerprint["model"],
+        )
+
+    def load(self, block: Vector) -> npt.NDArray[Any]:
+        return self.raw.read(self._reads(block))
+
+    def _reads(self, block: Vector) -> Box:
+        return self.tiling.reads(self.job.plan.write_box("predict", block), self.volume)
+
+    def compute(self, block: Vector, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        shift, scale = self.fingerprint["normalisation"]
+        normalised = fgnet.normalise.apply(to_grey(loaded, self.job.config.volume.range), shift, scale)
+        box = self.job.plan.write_box("predict", block)
+        affinities = self.tiling.predict(
+            normalised,
+            self._reads(block).begin,
+            self.volume,
+            box,
+            self.network,
+            self.channels,
+            self.job.config.model.batch,
+        )
+        return to_uint8(affinities)
+
+    def store(self, block: Vector, computed: npt.NDArray[np.uint8]) -> Outcome:
+        whole_block = self.job.plan.tasks["predict"].grid.box(block)
+        written = self.job.plan.write_box("predict", block)
+        return outcome_of_array(computed, self.job.write_block("affinities", whole_block, written, computed))

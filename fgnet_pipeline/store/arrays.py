@@ -1,0 +1,153 @@
+"""Opening any array that Zarr can open, and creating the output arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+import zarr.codecs
+import zarr.errors
+
+from ..errors import InputError
+from ..geometry import Box, Grid, Vector, indices, whole
+
+#: What Zarr raises on a path that holds no array: nothing there, a group, bytes that are no metadata.
+_OPEN_ERRORS = (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
+READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
+
+
+def use_threads(threads: int) -> None:
+    """Let Zarr decode and encode with this many threads in this process."""
+    zarr.config.set({"threading.max_workers": threads, "async.concurrency": max(2, threads)})
+
+
+def open_array(path: str, field: str) -> zarr.Array[Any]:
+    """The array at ``path`` (folder or URL; Zarr v2 or v3, sharded or not), read only.
+
+    Raises:
+        InputError: nothing there, a group, or unreadable metadata; ``field`` is the configuration key to name.
+    """
+    try:
+        node = zarr.open(path, mode="r")
+    except _OPEN_ERRORS as error:
+        raise InputError(
+            field, path, "a Zarr array (v2 or v3)", f"check that it exists and can be read ({_short(error)})"
+        ) from error
+    if isinstance(node, zarr.Array):
+        return node
+    members = ", ".join(sorted(node.array_keys())) or "no arrays"
+    raise InputError(field, path, "a Zarr array, not a group", f"name one of its arrays (it holds: {members})")
+
+
+def _short(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+class OutputArray:
+    """One of our arrays: full shape of the volume, written a whole block at a time.
+
+    Args:
+        array: a Zarr v3 array of shape (z, y, x) or (C, z, y, x).
+    """
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.array = array
+        self.channels: tuple[int, ...] = tuple(array.shape[:-3])
+        z, y, x = array.shape[-3:]
+        self.bounds = whole((z, y, x))
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """The voxels of ``box``, which must lie inside the volume."""
+        return np.asarray(self.array[(..., *box.slices())])
+
+    def write_block(self, block: Box, written: Box, data: npt.NDArray[Any]) -> None:
+        """Write ``data`` at ``written`` and zeros elsewhere in ``block``, so that every shard is replaced whole."""
+        target = block.intersect(self.bounds)
+        if target != written:
+            full = np.zeros(self.channels + target.shape, self.array.dtype)
+            full[(..., *written.slices(target.begin))] = data
+            data = full
+        try:
+            self.array[(..., *target.slices())] = data
+        except ValueError:
+            # Zarr reads the index of a shard before it replaces the shard, and stops at one that is torn.
+            for path in self.shard_files(target):
+                path.unlink(missing_ok=True)
+            self.array[(..., *target.slices())] = data
+
+    def shard_files(self, box: Box) -> list[Path]:
+        """The files that hold the shards of ``box``; those of empty shards do not exist."""
+        shard = self.array.shards or self.array.chunks
+        z, y, x = shard[-3:]
+        lead = (0,) * len(self.channels)
+        root = Path(self.array.store.root) / self.array.path  # type: ignore[attr-defined]
+        encode = self.array.metadata.encode_chunk_key
+        return [root / encode(lead + index) for index in indices(Grid((z, y, x)).covering(box))]
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: tuple[int, ...],
+    dtype: str,
+    shard_shape: Vector,
+    chunk_shape: Vector,
+    attributes: dict[str, Any],
+) -> OutputArray:
+    """Create ``name`` in ``group`` with zstd and crc32c, replacing what was there."""
+    lead = tuple(shape[:-3])
+    array = group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        shards=lead + shard_shape,
+        chunks=lead + chunk_shape,
+        compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
+        fill_value=0,
+        overwrite=True,
+        attributes=attributes,
+    )
+    return OutputArray(array)
+
+
+def default_chunk_shape(shard_shape: Vector) -> Vector:
+    """The inner chunk of a shard: an axis' largest divisor up to 64, else its smallest divisor of 16 or more."""
+    z, y, x = (_divisor(length) for length in shard_shape)
+    return z, y, x
+
+
+def _divisor(length: int) -> int:
+    divisors = [d for d in range(1, length + 1) if length % d == 0]
+    best = max(d for d in divisors if d <= 64)
+    return best if best >= 16 else min(d for d in divisors if d >= min(16, length))
+
+
+def storage_shapes(block: Vector, shard: Vector | None, chunk: Vector | None, stage: str) -> tuple[Vector, Vector]:
+    """(shard, chunk) of an array written in blocks of ``block`` voxels.
+
+    Raises:
+        InputError: a shard that does not divide the block (two writers would share it) or a chunk that does not
+            divide the shard.
+    """
+    shard_shape = shard or block
+    if np.mod(block, shard_shape).any():
+        raise InputError(
+            "output.shard_shape",
+            list(shard_shape),
+            f"a divisor of the {stage} block {list(block)} along every axis (two writers in one shard lose data)",
+            f"leave output.shard_shape out, or change schedule.{stage}.block_shape",
+        )
+    chunk_shape = chunk or default_chunk_shape(shard_shape)
+    if np.mod(shard_shape, chunk_shape).any():
+        raise InputError(
+            "output.chunk_shape",
+            list(chunk_shape),
+            f"a divisor of the shard {list(shard_shape)} along every axis",
+            "leave output.chunk_shape out, or choose a divisor",
+        )
+    return shard_shape, chunk_shape

@@ -1,0 +1,56 @@
+"""Small files beside the arrays: written whole or not at all, and flushed to disk when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` under a temporary name and rename: a reader sees the old file, the new file or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write ``document`` as JSON, whole or not at all."""
+    write_atomic(path, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The document at ``path``, or None where there is no file or a torn one."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_bytes())
+    return None
+
+
+def flush_to_disk(paths: Iterable[Path]) -> None:
+    """fsync ``paths`` and their folders; files that do not exist (empty shards) are passed over."""
+    folders: set[Path] = set()
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError), _opened(path) as descriptor:
+            os.fsync(descriptor)
+            folders.add(path.parent)
+    for folder in folders:
+        with contextlib.suppress(OSError), _opened(folder) as descriptor:
+            os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,197 @@
+"""Done records: which blocks are finished, append-only, one file a worker, no locks.
+
+A record is one JSON line. It is written only after what it vouches for has been flushed to disk; flushing happens in
+batches, so a killed worker loses at most the last second of finished blocks. A torn last line is passed over.
+A block is done iff one of its records carries the key that the plan computes for it now (see ``plan.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..geometry import Vector
+from .files import flush_to_disk, read_json, write_json
+
+FLUSH_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was done: ``read`` is the clipped read region (voxels), ``key`` the identity of region, inputs and stage."""
+
+    stage: str
+    block: Vector
+    read: list[list[int]]
+    key: str
+    inputs: str
+    checksum: str
+    nonzero: int
+    voxels: int
+    seconds: float
+    finished: float
+    host: str
+    peak_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A block that raised: the tail of its traceback and the log that holds the rest."""
+
+    stage: str
+    block: Vector
+    error: str
+    log: str
+    time: float
+
+
+class Progress:
+    """The records below ``output.path/progress``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def records(self, stage: str) -> Iterator[dict[str, Any]]:
+        """All records of ``stage``, in no particular order; a torn line is passed over."""
+        for path in sorted(self.root.glob(f"{stage}/done-*.jsonl")):
+            yield from _lines(path)
+
+    def done(self, stage: str) -> dict[Vector, set[str]]:
+        """Block -> the keys of its records."""
+        found: dict[Vector, set[str]] = {}
+        for record in self.records(stage):
+            z, y, x = record["block"]
+            found.setdefault((z, y, x), set()).add(record["key"])
+        return found
+
+    def failures(self, stage: str) -> dict[Vector, Failure]:
+        """Block -> its latest failure since the last start of a driver."""
+        found: dict[Vector, Failure] = {}
+        for path in sorted(self.root.glob(f"{stage}/failed-*.jsonl")):
+            for line in _lines(path):
+                z, y, x = line["block"]
+                failure = Failure(**(line | {"block": (z, y, x)}))
+                if failure.block not in found or found[failure.block].time <= failure.time:
+                    found[failure.block] = failure
+        return found
+
+    def forget_failures(self) -> None:
+        for path in self.root.glob("*/failed-*.jsonl"):
+            path.unlink(missing_ok=True)
+
+    def forget(self, stage: str) -> None:
+        """Drop every record of ``stage``."""
+        for path in self.root.glob(f"{stage}/done-*.jsonl"):
+            path.unlink(missing_ok=True)
+
+    def fingerprint(self, stage: str) -> dict[str, Any] | None:
+        """What the stored results of ``stage`` were made with; None where it never ran."""
+        found = read_json(self.root / stage / "fingerprint.json")
+        return found if isinstance(found, dict) else None
+
+    def set_fingerprint(self, stage: str, fingerprint: dict[str, Any]) -> None:
+        write_json(self.root / stage / "fingerprint.json", fingerprint)
+
+    def set_driver(self) -> str:
+        """Announce a new driver; workers of an older one then write nothing more. Returns its token."""
+        token = uuid.uuid4().hex
+        document = {"driver": token, "host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+        write_json(self.root / "driver.json", document)
+        return token
+
+    def driver(self) -> str | None:
+        document = read_json(self.root / "driver.json")
+        return document.get("driver") if isinstance(document, dict) else None
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+        for line in stream:
+            with contextlib.suppress(ValueError):
+                document = json.loads(line)
+                if isinstance(document, dict) and "block" in document:
+                    yield document
+
+
+class RecordWriter:
+    """Appends the records of one worker; call :meth:`close` (or use as a context manager) to flush the last."""
+
+    def __init__(self, root: Path, stage: str, log: str) -> None:
+        folder = root / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        self._done, self._failed, self._log = folder / f"done-{name}", folder / f"failed-{name}", log
+        self._pending: list[tuple[Record, list[Path]]] = []
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._flusher = threading.Thread(target=self._flush_regularly, daemon=True)
+        self._flusher.start()
+        self.error: OSError | None = None
+
+    def add(self, record: Record, files: list[Path]) -> None:
+        """Queue ``record``; it is written once ``files`` are on disk.
+
+        Raises:
+            OSError: an earlier batch could not be written (full or read-only disk).
+        """
+        with self._lock:
+            if self.error is not None:
+                raise self.error
+            self._pending.append((record, files))
+
+    def fail(self, stage: str, block: Vector, error: str) -> None:
+        """Note that ``block`` raised ``error``."""
+        failure = Failure(stage, block, error, self._log, time.time())
+        with contextlib.suppress(OSError):
+            _append(self._failed, [json.dumps(asdict(failure))])
+
+    def flush(self) -> None:
+        """Flush the data of all queued records to disk, then append the records, then flush these."""
+        with self._lock:
+            batch, self._pending = self._pending, []
+            if not batch:
+                return
+            try:
+                flush_to_disk({path for _, files in batch for path in files})
+                _append(self._done, [json.dumps(asdict(record)) for record, _ in batch])
+            except OSError as error:
+                self.error = error
+                raise
+
+    def _flush_regularly(self) -> None:
+        while not self._closing.wait(FLUSH_SECONDS):
+            with contextlib.suppress(OSError):
+                self.flush()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._flusher.join()
+        self.flush()
+
+    def __enter__(self) -> RecordWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _append(path: Path, lines: list[str]) -> None:
+    """Append whole lines with one write and flush them."""
+    text = "".join(f"{line}\n" for line in lines).encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        view = memoryview(text)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,209 @@
+"""A volume placed in the world: axes, voxel size and offset from our attributes, OME-Zarr metadata or overrides."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from ..errors import InputError
+from ..geometry import Box, Vector, vector, whole
+from .arrays import open_array
+
+_NM = {
+    "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0,
+    "um": 1e3, "µm": 1e3, "micron": 1e3, "micrometer": 1e3, "micrometers": 1e3, "micrometre": 1e3,
+    "mm": 1e6, "millimeter": 1e6, "m": 1e9, "meter": 1e9,
+    "angstrom": 0.1, "pm": 1e-3, "picometer": 1e-3,
+}  # fmt: skip
+Size = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where voxel 0 lies and how large a voxel is: floats, nm, zyx."""
+
+    voxel_size: Size
+    offset: Size
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that our arrays carry (``funlib.persistence.open_ds`` reads them, too)."""
+        return {
+            "voxel_size": [_plain(v) for v in self.voxel_size],
+            "offset": [_plain(v) for v in self.offset],
+            "axis_names": ["z", "y", "x"],
+            "units": ["nm", "nm", "nm"],
+        }
+
+
+def _plain(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else float(value)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A three-dimensional zyx view of a Zarr array; ``frame`` is None where nothing states a voxel size."""
+
+    array: zarr.Array[Any]
+    order: tuple[int, int, int]
+    frame: Frame | None
+    path: str
+
+    @cached_property
+    def shape(self) -> Vector:
+        return vector([self.array.shape[axis] for axis in self.order])
+
+    @property
+    def bounds(self) -> Box:
+        return whole(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.array.dtype)
+
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """Voxels of ``box`` (zyx), which must lie inside the volume."""
+        selection: list[Any] = [0] * self.array.ndim
+        for axis, part in zip(self.order, box.slices(), strict=True):
+            selection[axis] = part
+        data = np.asarray(self.array[tuple(selection)])
+        stored = sorted(self.order)
+        return np.transpose(data, [stored.index(axis) for axis in self.order])
+
+
+def open_volume(
+    path: str,
+    field: str = "volume.path",
+    *,
+    voxel_size: Size | None = None,
+    offset: Size | None = None,
+    axes: tuple[str, ...] | None = None,
+) -> Volume:
+    """Open a volume; arguments override what its attributes and OME metadata say.
+
+    Raises:
+        InputError: no such array, axes that are not z, y, x (and leading axes of length one), bad sizes.
+    """
+    array = open_array(path, field)
+    order = _spatial_axes(array, axes or _declared_axes(array, path), field, path)
+    frame = _frame(array, path, order, voxel_size, offset)
+    return Volume(array, order, frame, path)
+
+
+def _declared_axes(array: zarr.Array[Any], path: str) -> tuple[str, ...] | None:
+    names = array.attrs.get("axis_names") or array.attrs.get("axes")
+    if names is None and (found := _ome_dataset(array, path)):
+        names = [axis["name"] if isinstance(axis, dict) else axis for axis in found[0].get("axes", [])] or None
+    if names is None:
+        names = getattr(array.metadata, "dimension_names", None)
+    if isinstance(names, list | tuple) and all(isinstance(n, str) for n in names):
+        return tuple(re.sub(r"\W", "", n).lower() for n in names)
+    return None
+
+
+def _spatial_axes(array: zarr.Array[Any], names: tuple[str, ...] | None, field: str, path: str) -> tuple[int, int, int]:
+    extra = "three axes z, y, x; others (time, channel) only with length 1"
+    if names is None or len(names) != array.ndim or not {"z", "y", "x"} <= set(names):
+        if names is not None and len(names) != array.ndim and len(names) != 3:
+            raise InputError("volume.axes", list(names), f"{array.ndim} names", "correct volume.axes")
+        if names is not None and len(names) == array.ndim and field == "volume.path" and array.ndim == 3:
+            raise InputError("volume.axes", list(names), "the names z, y and x", 'set volume.axes, e.g. ["z","y","x"]')
+        first = array.ndim - 3
+        order = (first, first + 1, first + 2)
+    else:
+        order = (names.index("z"), names.index("y"), names.index("x"))
+    if array.ndim < 3 or any(n != 1 for axis, n in enumerate(array.shape) if axis not in order):
+        raise InputError(field, f"{path} of shape {list(array.shape)}", extra, "extract one channel of one time point")
+    if 0 in array.shape:
+        raise InputError(field, f"{path} of shape {list(array.shape)}", "at least one voxel", "check the volume")
+    return order
+
+
+def _frame(
+    array: zarr.Array[Any], path: str, order: tuple[int, int, int], voxel_size: Size | None, offset: Size | None
+) -> Frame | None:
+    attributes = dict(array.attrs)
+    ome_scale, ome_offset = _ome_transform(array, path)
+    units = attributes.get("units")
+    scale = _unit_factors(units, len(order)) if units else np.ones(3)
+    size = _numbers(attributes.get("voxel_size", attributes.get("resolution")), order, array.ndim)
+    shift = _numbers(attributes.get("offset"), order, array.ndim)
+    size = np.asarray(voxel_size) if voxel_size else (ome_scale if size is None else size * scale)
+    shift = np.asarray(offset) if offset else (ome_offset if shift is None else shift * scale)
+    if size is None:
+        return None
+    if not (np.isfinite(size).all() and (size > 0).all()):
+        raise InputError(
+            "volume.voxel_size", size.tolist(), "three positive numbers (nm, zyx)", "set volume.voxel_size"
+        )
+    shift = np.zeros(3) if shift is None else shift
+    return Frame(_size(size), _size(shift))
+
+
+def _size(values: npt.NDArray[np.float64]) -> Size:
+    z, y, x = (float(v) for v in values)
+    return z, y, x
+
+
+def _numbers(value: object, order: tuple[int, int, int], ndim: int) -> npt.NDArray[np.float64] | None:
+    if not isinstance(value, list | tuple) or len(value) not in (3, ndim):
+        return None
+    numbers = np.asarray(value, dtype=np.float64)
+    if len(numbers) == ndim:
+        return numbers[list(order)]
+    # Three numbers for an array with more axes: they follow the spatial axes in their stored order.
+    return numbers[np.argsort(np.argsort(order))]
+
+
+def _unit_factors(units: object, n: int) -> npt.NDArray[np.float64]:
+    names = [units] * n if isinstance(units, str) else list(units) if isinstance(units, list | tuple) else []
+    factors = [_NM.get(str(name).lower(), 1.0) for name in names[-3:]]
+    return np.asarray(factors if len(factors) == 3 else [1.0] * 3)
+
+
+def _ome_dataset(array: zarr.Array[Any], path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """(multiscale, dataset) of the OME-Zarr (0.4 or 0.5) group that holds this array as a level."""
+    parent, _, name = path.rstrip("/").rpartition("/")
+    for depth in range(2):
+        try:
+            attributes = dict(zarr.open_group(parent, mode="r").attrs)
+        except (OSError, ValueError, KeyError):
+            attributes = {}
+        ome = attributes.get("ome")
+        listed = (ome if isinstance(ome, dict) else attributes).get("multiscales")
+        for multiscale in listed if isinstance(listed, list) else []:
+            for dataset in multiscale.get("datasets", []):
+                if dataset.get("path") == name:
+                    return multiscale, dataset
+        if depth == 0:
+            parent, _, more = parent.rpartition("/")
+            name = f"{more}/{name}"
+    return None
+
+
+def _ome_transform(
+    array: zarr.Array[Any], path: str
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    """(voxel size, offset) in nm from OME-Zarr coordinate transformations; None where there are none."""
+    found = _ome_dataset(array, path)
+    if found is None:
+        return None, None
+    multiscale, dataset = found
+    axes = [a if isinstance(a, dict) else {"name": a} for a in multiscale.get("axes", [])]
+    names = [axis.get("name") for axis in axes]
+    if not {"z", "y", "x"} <= set(names):
+        return None, None
+    scale, shift = np.ones(len(axes)), np.zeros(len(axes))
+    for transform in [*dataset.get("coordinateTransformations", []), *multiscale.get("coordinateTransformations", [])]:
+        if transform.get("type") == "scale":
+            scale, shift = scale * transform["scale"], shift * transform["scale"]
+        if transform.get("type") == "translation":
+            shift = shift + transform["translation"]
+    unit = np.asarray([_NM.get(str(axis.get("unit", "nm")).lower(), 1.0) for axis in axes])
+    pick = [names.index(n) for n in "zyx"]
+    return (scale * unit)[pick], (shift * unit)[pick]

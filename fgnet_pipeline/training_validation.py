@@ -1,0 +1,98 @@
+"""Scores of a model in training: a held-out box is predicted, segmented and compared with its labels.
+
+A loss says little about a segmentation: one missing membrane joins two neurons and costs a few voxels of loss. So the
+averaged weights are scored by VOI and adapted Rand error over a range of agglomeration thresholds, and judged on the
+plateau of that curve, not on its lowest point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from fgnet import Geometry
+from numpy.typing import NDArray
+
+from .geometry import vector, whole
+from .kernels.agglomeration import agglomerate
+from .kernels.contingency import adapted_rand_error, conditional_entropies, contingency
+from .kernels.merge_tree import lut, sort_merges
+from .kernels.rag import block_edges
+from .kernels.tiling import Tiling, to_uint8
+from .kernels.watershed import segment_fragments
+
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(2, 20))
+#: Half width, in steps of `THRESHOLDS`, of the window whose worst score judges a threshold.
+PLATEAU = 2
+
+
+@dataclass(frozen=True)
+class Score:
+    """One threshold. voi_*: bits (log2). largest: share of all voxels in the largest segment."""
+
+    threshold: float
+    voi_split: float
+    voi_merge: float
+    arand: float
+    segments: int
+    largest: float
+
+    @property
+    def voi_sum(self) -> float:
+        return self.voi_split + self.voi_merge
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "voi_sum": self.voi_sum}
+
+
+def predict_alone(
+    raw: NDArray[np.float32], geometry: Geometry, predictor: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.uint8]:
+    """Affinities uint8 (C, z, y, x) of a normalised array by itself, mirrored at its faces."""
+    box = whole(vector(raw.shape))
+    tiling = Tiling(geometry.tile, geometry.stride, geometry.margin)
+    return to_uint8(tiling.predict(raw, (0, 0, 0), box, box, predictor, len(geometry.neighbourhood)))
+
+
+def score_affinities(
+    affinities: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
+    method: str = "volume",
+    boundary_threshold: float = 0.5,
+    min_seed_distance: int = 3,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[Score]:
+    """Segment (seeded watershed, mean affinity) and compare with labels (0 = ignored), one row a threshold."""
+    fragments = segment_fragments(
+        affinities,
+        method,  # type: ignore[arg-type]
+        boundary_threshold=boundary_threshold,
+        min_seed_distance=min_seed_distance,
+    ).astype(np.uint64)
+    edges = block_edges(affinities, fragments, whole(vector(fragments.shape)).slices())
+    merges = sort_merges(*agglomerate(edges.u, edges.v, edges.sum, edges.count).merges)
+    ids, fragment_of = np.unique(fragments, return_inverse=True)
+    return [_score(lut(ids, merges, t)[fragment_of].reshape(labels.shape), labels, t) for t in thresholds]
+
+
+def _score(segmentation: NDArray[np.uint64], labels: NDArray[np.integer[Any]], threshold: float) -> Score:
+    table = contingency(segmentation, labels)
+    split, merge = conditional_entropies(table)
+    counts = np.unique(segmentation, return_counts=True)[1]
+    largest = float(counts.max() / segmentation.size)
+    return Score(float(threshold), split, merge, adapted_rand_error(table), len(counts), largest)
+
+
+def plateau(curves: Sequence[Sequence[Score]], width: int = PLATEAU) -> tuple[float, float]:
+    """(threshold, score) from several curves over the same thresholds.
+
+    A threshold is judged by the worst voi_sum within `width` steps of it, averaged over the curves; the best so judged
+    wins. score: its voi_sum averaged over the curves.
+    """
+    sums = np.array([[s.voi_sum for s in curve] for curve in curves])
+    count = sums.shape[1]
+    worst = np.array([sums[:, max(0, i - width) : i + width + 1].max(axis=1).mean() for i in range(count)])
+    best = int(worst.argmin())
+    return curves[0][best].threshold, float(sums[:, best].mean())

@@ -1,0 +1,145 @@
+"""One worker: takes blocks of one task, computes them, and records what it did.
+
+The same :class:`BlockRunner` serves every way of running: serially in the driver, in worker processes on this machine,
+and on the nodes of a cluster.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import Config
+from .geometry import Box, Vector
+from .job import Job, open_job
+from .plan import Plan, Task
+from .stages.build import attach_known_keys, open_stage
+from .store.arrays import use_threads
+from .store.records import Record, RecordWriter
+
+#: How much of a traceback the record of a failure keeps.
+TRACEBACK_CHARACTERS = 4000
+
+
+class SupersededError(Exception):
+    """Another driver has taken over this output; the block is left to it."""
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker is told: the resolved configuration, the plan, and which driver it works for."""
+
+    config: dict[str, Any]
+    roi: Box
+    tasks: tuple[Task, ...]
+    driver: str
+
+    def open_job(self) -> Job:
+        """Open the job as the driver planned it."""
+        config = Config.model_validate(self.config)
+        use_threads(config.schedule.threads)
+        job = open_job(config)
+        job.plan = Plan(self.roi, self.tasks, job.mask)
+        attach_known_keys(job)
+        return job
+
+
+class BlockRunner:
+    """Computes blocks of one task and records them.
+
+    Args:
+        job: with its plan.
+        name: the task.
+        driver: token of the driver; once another driver announces itself, nothing more is written.
+        worker: number of this worker, which chooses its GPU.
+        log: file that holds the details of a failure.
+        slot: context manager held while a block is worked on, to share the machine with other stages.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        name: str,
+        driver: str,
+        worker: int = 0,
+        log: str = "",
+        slot: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        self.job, self.name, self.driver, self.slot = job, name, driver, slot
+        self.task = job.plan.tasks[name]
+        self.stage = open_stage(job, name, worker)
+        self.records = RecordWriter(job.output.progress.root, name, log)
+        self._computing = threading.Lock()
+
+    def run(self, block: Vector) -> bool:
+        """Compute ``block``; False where it failed, which is then recorded with its traceback."""
+        try:
+            with self.slot():
+                self._run(block)
+        except SupersededError:
+            return False
+        except Exception:
+            text = traceback.format_exc()
+            print(f"{self.name} block {list(block)} failed:\n{text}", flush=True)  # noqa: T201  (the worker's log)
+            self.records.fail(self.name, block, text[-TRACEBACK_CHARACTERS:])
+            return False
+        return True
+
+    def _run(self, block: Vector) -> None:
+        started = time.time()
+        loaded = self.stage.load(block)
+        with self._computing:
+            computed = self.stage.compute(block, loaded)
+        if self.job.output.progress.driver() != self.driver:
+            raise SupersededError
+        outcome = self.stage.store(block, computed)
+        finished = time.time()
+        record = Record(
+            stage=self.name,
+            block=block,
+            read=self.task.read_box(block).to_list(),
+            key=self.job.plan.key(self.name, block),
+            inputs=self.job.plan.inputs(self.name, block),
+            checksum=outcome.checksum,
+            nonzero=outcome.nonzero,
+            voxels=outcome.voxels,
+            seconds=round(finished - started, 6),
+            finished=finished,
+            host=socket.gethostname(),
+            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+        self.records.add(record, outcome.files)
+
+    def close(self) -> None:
+        """Flush the last records."""
+        self.records.close()
+
+    def __enter__(self) -> BlockRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def logging_to(folder: Path, name: str) -> Iterator[str]:
+    """Send this process's standard output and error to a log file of its own; yields the file's path."""
+    import os
+    import sys
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{socket.gethostname()}-{os.getpid()}.log"
+    with path.open("ab", buffering=0) as stream:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        yield str(path)
