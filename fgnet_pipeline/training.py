@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
+HeldOut = tuple[NDArray[np.float32], NDArray[np.int32], str]
 #: Raw values that the normalisation constants are taken from: every n-th of the volume, at most about this many.
 NORMALISATION_SAMPLES = 2_000_000
 ISOTROPY = 1.5
@@ -78,6 +79,9 @@ class TrainOutput(Strict):
     path: str
     every: Annotated[int, Field(gt=0)] = 100
     validate_every: Annotated[int, Field(ge=0)] = 0
+
+    def validates_after(self, iteration: int) -> bool:
+        return self.validate_every > 0 and iteration % self.validate_every == 0
 
 
 class Machine(Strict):
@@ -257,8 +261,16 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
     folder = Path(config.output.path)
     try:
         trainer = make_trainer(config)
+        held_out = load_validation(config)
         write_whole(folder / "config.json", config.model_dump_json(indent=1).encode())
-        run(trainer, folder, config.output.every, progress)
+
+        def after_step(step: Step) -> None:
+            if progress is not None:
+                progress(step)
+            if held_out and config.output.validates_after(trainer.iteration):
+                record_scores(trainer, config, held_out, folder / "scores.jsonl")
+
+        run(trainer, folder, config.output.every, after_step)
         weights = folder / "weights.safetensors"
         export(weights, trainer.network, trainer.average, config.exported_geometry())
     except ModelError as error:
@@ -266,6 +278,39 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
     write_whole(folder / "summary.json", json.dumps(_summary(trainer)).encode())
     logger.info("weights: %s", weights)
     return weights
+
+
+def load_validation(config: TrainConfig) -> list[HeldOut]:
+    """(normalised raw, labels, method of the watershed) of every validation box."""
+    pairs = []
+    for i, entry in enumerate(config.data.validation):
+        raw, labels, isotropic = read_pair(entry, f"data.validation.{i}", config.data.normalisation)
+        pairs.append((raw, labels, "volume" if isotropic else "sections"))
+    return pairs
+
+
+def record_scores(trainer: Trainer, config: TrainConfig, held_out: Sequence[HeldOut], path: Path) -> None:
+    """Append one line to `path`: the scores of the averaged weights on every held-out box, and their plateau."""
+    from fgnet.predictor import NetworkPredictor
+
+    from .training_validation import plateau, predict_alone, score_affinities
+
+    geometry = config.exported_geometry()
+    threads = config.machine.threads
+    predictor = NetworkPredictor(trainer.averaged_network(), geometry, "exact", str(trainer.device), threads)
+    curves = []
+    for raw, labels, method in held_out:
+        curves.append(score_affinities(predict_alone(raw, geometry, predictor), labels, method))
+    threshold, voi_sum = plateau(curves)
+    logger.info("iteration %d: VOI sum %.3f at threshold %.2f", trainer.iteration, voi_sum, threshold)
+    line = {
+        "iteration": trainer.iteration,
+        "threshold": threshold,
+        "voi_sum": voi_sum,
+        "curves": [[s.to_dict() for s in curve] for curve in curves],
+    }
+    with open(path, "a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:

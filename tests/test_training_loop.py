@@ -179,6 +179,19 @@ def test_a_configuration_trains_exports_and_predicts(tmp_path: Path) -> None:
     assert TrainConfig.model_validate_json((tmp_path / "out" / "config.json").read_text()) == config
 
 
+def test_validation_scores_the_averaged_weights(tmp_path: Path) -> None:
+    write_volume(tmp_path)
+    block = "[optimise]\ncycles"
+    held = '[[data.validation]]\nraw = "v.zarr/raw"\nlabels = "v.zarr/labels"\nbegin = [24, 0, 0]\n'
+    file = write_config(tmp_path, (block, held + block), ("every = 1", "every = 1\nvalidate_every = 2"))
+    train(TrainConfig.load(file))
+    lines = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [2]
+    curve = lines[0]["curves"][0]
+    assert all(s["voi_sum"] == s["voi_split"] + s["voi_merge"] for s in curve)
+    assert any(s["threshold"] == lines[0]["threshold"] and s["voi_sum"] == lines[0]["voi_sum"] for s in curve)
+
+
 def test_the_preview_is_a_picture(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -87,6 +87,12 @@ class Trainer:
         """Begin the running average at the present weights."""
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
+    def averaged_network(self) -> FGNet:
+        """A copy of the network with the averaged weights, for evaluation."""
+        network = FGNet(self.network.config)
+        network.load_state_dict(self.average)
+        return channels_last(network).to(self.device).eval()
+
     def loss(self, part: int = 0) -> Tensor:
         """The loss of this iteration's batch, with its graph."""
         raw, main, extra = make_batch(self.volumes, self.settings, self.network.config, self.iteration, part)
