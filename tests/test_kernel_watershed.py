@@ -76,7 +76,9 @@ def test_sections_agree_with_skimage() -> None:
 def test_volume_agrees_with_skimage() -> None:
     affinities = smooth_affinities(1, (30, 50, 40))
     got = segment_fragments(affinities, "volume", min_seed_distance=2)
-    height = ((2 * (255 - affinities.astype(int)).sum(0) + 3) // 6).astype(np.uint8)
+    faces = [255 - affinities[c].astype(int) for c in range(3)]
+    faces += [np.concatenate([f, f.take([-1], c)], c).take(range(1, f.shape[c] + 1), c) for c, f in enumerate(faces)]
+    height = ((2 * np.sum(faces, 0) + 6) // 12).astype(np.uint8)
     seeds, expected = reference(height, 128, 2)
     assert np.array_equal(got, heap_flood(height, seeds))
     assert got.max() == seeds.max()

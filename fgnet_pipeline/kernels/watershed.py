@@ -1,6 +1,7 @@
 """Fragments (supervoxels) from affinities by seeded watershed.
 
-1. Height: 255 minus the mean of the affinities at a voxel (y and x for a section, z, y and x for a volume).
+1. Height: 255 minus the mean affinity of a voxel's faces: of the two that its y and x affinities describe for a
+   section, of all six for a volume (docs/decisions/watershed.md).
 2. Inside: height below the boundary threshold. Its squared Euclidean distance to the boundary is exact in float32.
 3. Seeds: voxels whose distance is the largest in a box around them; touching seeds are one seed.
 4. The seeds flood the height map, membranes included, so that every voxel of tissue gets a fragment.
@@ -55,7 +56,7 @@ def segment_fragments(
     limit = round(255 * boundary_threshold)
     if method == "sections":
         return _by_sections(affinities, limit, min_seed_distance, mask)
-    height = _height(affinities[:3])
+    height = _height(affinities[:3], True)
     if method == "volume":
         return _flooded(height, mask, _seeds(_distance(height, limit, mask), min_seed_distance))
     return _flooded(height, mask, *_waterz_seeds(affinities, mask))
@@ -65,7 +66,7 @@ def _by_sections(affinities: Any, limit: int, radius: int, mask: Any) -> Labels:
     out = np.zeros(affinities.shape[1:], np.uint32)
     total = 0
     for z in range(len(out)):
-        height = _height(affinities[1:3, z : z + 1])
+        height = _height(affinities[1:3, z : z + 1], False)
         section = None if mask is None else mask[z : z + 1]
         found = _flooded(height, section, _seeds(_distance(height, limit, section), radius))[0]
         out[z] = np.where(found > 0, found + np.uint32(total), np.uint32(0))
@@ -73,22 +74,40 @@ def _by_sections(affinities: Any, limit: int, radius: int, mask: Any) -> Labels:
     return out
 
 
-def _height(affinities: Any) -> NDArray[np.uint8]:
-    """255 minus the mean of the channels, rounded half up. uint8 (c, z, y, x) -> uint8 (z, y, x)."""
+def _height(affinities: Any, six: bool) -> NDArray[np.uint8]:
+    """255 minus the mean affinity of a voxel's faces, rounded half up. uint8 (c, z, y, x) -> uint8 (z, y, x).
+
+    six: take the faces before and behind the voxel on all three axes (at the end of the array, where there is none
+    behind, the one before it counts twice). Otherwise the mean of the two channels given.
+    """
     out = np.empty(affinities.shape[1:], np.uint8)
-    _mean_height(np.ascontiguousarray(affinities), out)
+    if six:
+        _mean_of_six(np.ascontiguousarray(affinities), out)
+    else:
+        _mean_of_two(np.ascontiguousarray(affinities), out)
     return out
 
 
 @njit(cache=True)
-def _mean_height(affinities: Any, out: Any) -> None:
-    channels = len(affinities)
-    flat, target = affinities.reshape(channels, -1), out.reshape(-1)
+def _mean_of_two(affinities: Any, out: Any) -> None:
+    one, two, target = affinities[0].reshape(-1), affinities[1].reshape(-1), out.reshape(-1)
     for p in range(len(target)):
-        total = 0
-        for c in range(channels):
-            total += 255 - flat[c, p]
-        target[p] = (2 * total + channels) // (2 * channels)
+        target[p] = 255 - ((np.int64(one[p]) + np.int64(two[p])) >> 1)
+
+
+@njit(cache=True)
+def _mean_of_six(affinities: Any, out: Any) -> None:
+    depth, height, width = out.shape
+    for z in range(depth):
+        behind = z + 1 if z + 1 < depth else z
+        for y in range(height):
+            below = y + 1 if y + 1 < height else y
+            a, b, c = affinities[0, z, y], affinities[1, z, y], affinities[2, z, y]
+            d, e = affinities[0, behind, y], affinities[1, z, below]
+            for x in range(width):
+                f = c[x + 1] if x + 1 < width else c[x]
+                total = np.int64(a[x]) + np.int64(b[x]) + np.int64(c[x]) + np.int64(d[x]) + np.int64(e[x]) + np.int64(f)
+                out[z, y, x] = (2 * (1530 - total) + 6) // 12
 
 
 def _distance(height: Any, limit: int, mask: Any) -> NDArray[np.float32]:
