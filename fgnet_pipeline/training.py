@@ -235,13 +235,15 @@ def make_trainer(config: TrainConfig) -> Trainer:
     """Data, network and optimiser, on the configured device with the configured threads."""
     import torch
     from fgnet.encoder import load_official
+    from fgnet.training.distributed import join
     from fgnet.training.loop import Trainer
 
     torch.set_num_threads(config.machine.threads)
     device = config.machine.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device)
+    crew, device = join(device)
+    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew)
     if config.model.encoder_checkpoint is not None:
         load_official(trainer.network.encoder, Path(config.model.encoder_checkpoint))
         trainer.reset_average()
@@ -256,13 +258,15 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
             written before stays as it is.
     """
     from fgnet.training.checkpoints import export, write_whole
+    from fgnet.training.distributed import leave
     from fgnet.training.loop import run
 
     folder = Path(config.output.path)
     try:
         trainer = make_trainer(config)
         held_out = load_validation(config)
-        write_whole(folder / "config.json", config.model_dump_json(indent=1).encode())
+        if trainer.crew.leads:
+            write_whole(folder / "config.json", config.model_dump_json(indent=1).encode())
 
         def after_step(step: Step) -> None:
             if progress is not None:
@@ -272,9 +276,13 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
 
         run(trainer, folder, config.output.every, after_step)
         weights = folder / "weights.safetensors"
+        if not trainer.crew.leads:
+            return weights
         export(weights, trainer.network, trainer.average, config.exported_geometry())
     except ModelError as error:
         raise _as_input_error(error) from error
+    finally:
+        leave()
     write_whole(folder / "summary.json", json.dumps(_summary(trainer)).encode())
     logger.info("weights: %s", weights)
     return weights

@@ -13,12 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from fgnet.config import NetworkConfig
 from fgnet.errors import ModelError
 from fgnet.network import FGNet, channels_last
 from fgnet.training.chance import Chance
 from fgnet.training.checkpoints import load_state, save_state
+from fgnet.training.distributed import Crew
 from fgnet.training.losses import total_loss
 from fgnet.training.sampling import LabelledVolume, draw
 from fgnet.training.settings import LoopSettings
@@ -38,7 +40,12 @@ class Step:
 
 
 def make_batch(
-    volumes: Sequence[LabelledVolume], settings: LoopSettings, network: NetworkConfig, iteration: int, part: int = 0
+    volumes: Sequence[LabelledVolume],
+    settings: LoopSettings,
+    network: NetworkConfig,
+    iteration: int,
+    part: int = 0,
+    rank: int = 0,
 ) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
     """The batch of an iteration, a function of the arguments alone.
 
@@ -47,7 +54,7 @@ def make_batch(
     phase = settings.phase(iteration)
     patches = [
         draw(volumes, phase.patch, settings.augment, Chance(settings.seed, iteration, part, i))
-        for i in range(phase.batch)
+        for i in range(rank * phase.batch, (rank + 1) * phase.batch)
     ]
     labels = torch.stack([p.labels for p in patches])
     objects = torch.stack([erode(p.labels[None], (0, 1, 2) if p.isotropic else (1, 2))[0] for p in patches])
@@ -70,13 +77,22 @@ class Trainer:
     """A network in training, with its optimiser and the running average of its weights."""
 
     def __init__(
-        self, config: NetworkConfig, settings: LoopSettings, volumes: Sequence[LabelledVolume], device: str = "cpu"
+        self,
+        config: NetworkConfig,
+        settings: LoopSettings,
+        volumes: Sequence[LabelledVolume],
+        device: str = "cpu",
+        crew: Crew | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
+        self.crew = crew or Crew()
         self.network = channels_last(FGNet(config)).to(self.device).train()
         if settings.freeze_encoder:
             self.network.encoder.requires_grad_(False)
+        self.parallel: nn.Module = self.network
+        if self.crew.size > 1:
+            self.parallel = DistributedDataParallel(self.network, find_unused_parameters=True)
         groups = parameter_groups(self.network, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999))
         self.reset_average()
@@ -95,10 +111,11 @@ class Trainer:
 
     def loss(self, part: int = 0) -> Tensor:
         """The loss of this iteration's batch, with its graph."""
-        raw, main, extra = make_batch(self.volumes, self.settings, self.network.config, self.iteration, part)
+        config, rank = self.network.config, self.crew.rank
+        raw, main, extra = make_batch(self.volumes, self.settings, config, self.iteration, part, rank)
         move = self.device
         with torch.autocast(move.type, torch.bfloat16, enabled=self.settings.mixed):
-            logits = self.network(raw.to(move))
+            logits = self.parallel(raw.to(move))
         target, weight = (t.to(move) for t in main)
         others = None if extra is None else (extra[0].to(move), extra[1].to(move))
         return total_loss(logits, target, weight, others, self.settings.auxiliary_weight)
@@ -113,7 +130,7 @@ class Trainer:
         value = 0.0
         for part in range(self.settings.accumulate):
             loss = self.loss(part) / self.settings.accumulate
-            value += float(loss.detach())
+            value += self.crew.mean(float(loss.detach()))
             if not math.isfinite(value):
                 remedy = "lower optimise.learning_rate and run again: it resumes from the last checkpoint"
                 raise ModelError("loss", value, f"a finite number at iteration {self.iteration}", remedy)
@@ -157,12 +174,20 @@ class Trainer:
 
 
 def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callable[[Step], None] | None = None) -> None:
-    """Train to the end, resuming from `folder`/last.pt where it exists; the losses go to `folder`/log.jsonl."""
+    """Train to the end, resuming from `folder`/last.pt where it exists; the losses go to `folder`/log.jsonl.
+
+    Of several processes the first alone writes and reports.
+    """
     last, log = folder / "last.pt", folder / "log.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
     if last.exists():
         trainer.restore(load_state(last))
         logger.info("resuming at iteration %d", trainer.iteration)
+    trainer.crew.wait()
+    if not trainer.crew.leads:
+        while trainer.iteration < trainer.settings.iterations:
+            trainer.step()
+        return
     _truncate(log, trainer.iteration)
     with open(log, "a") as file:
         while trainer.iteration < trainer.settings.iterations:
