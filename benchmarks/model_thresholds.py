@@ -30,12 +30,16 @@ THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 
 
 @dataclass(frozen=True)
 class Crop:
-    """zyx box [begin, end) of a volume in the data folder; sections: cut section by section."""
+    """zyx box [begin, end) of a volume in the data folder.
+
+    sections: cut section by section. scored: sections (begin, end) of the box that are scored, all by default.
+    """
 
     volume: str
     begin: Triple
     end: Triple
     sections: bool = False
+    scored: tuple[int, int] | None = None
 
 
 CROPS = {
@@ -45,6 +49,7 @@ CROPS = {
     "train_40": Crop("fib25.zarr", (0, 0, 0), (40, 250, 250)),
     "train": Crop("fib25.zarr", (0, 0, 0), (140, 250, 250)),
     "all": Crop("fib25.zarr", (0, 0, 0), (180, 250, 250)),
+    "demo": Crop("fib25.zarr", (0, 0, 0), (180, 250, 250), scored=(140, 180)),
     "gala": Crop("gala.zarr", (0, 0, 0), (50, 100, 200)),
     "cremi_b": Crop("cremi_b.zarr", (0, 0, 0), (5, 500, 500), sections=True),
 }
@@ -64,7 +69,12 @@ def read(data: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
     """(raw, labels) of a crop."""
     box = tuple(slice(a, b) for a, b in zip(crop.begin, crop.end, strict=True))
     raw, labels = (zarr.open_array(data / crop.volume / name, mode="r")[box] for name in ("raw", "labels"))
-    return np.asarray(raw), np.asarray(labels)
+    raw, labels = np.asarray(raw), np.asarray(labels)
+    if crop.scored is not None:
+        labels = labels.copy()
+        labels[: crop.scored[0]] = 0
+        labels[crop.scored[1] :] = 0
+    return raw, labels
 
 
 def affinities_of(raw: np.ndarray, predictor: Predictor, cache: Path | None) -> np.ndarray:
