@@ -1,6 +1,7 @@
 """Order, cuts and LUTs of merge trees against exact fractions, and damaged tables."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from fgnet_pipeline.kernels.merge_tree import Merges, check_edges, check_tree, c
 big = st.integers(1, 2**55)
 
 
-def uint(*columns: list[int]) -> list[np.ndarray]:
+def uint(*columns: Any) -> Any:
     return [np.array(x, np.uint64) for x in columns]
 
 
@@ -73,14 +74,14 @@ def test_cut_is_exact_in_decimal(threshold: float, counts: list[int]) -> None:
     total = [max(0, int(x) + d) for x in at for d in (-1, 0, 1)]
     count = [c for c in counts for _ in range(3)]
     ids = list(range(1, len(total) + 1))
-    got = cut(*uint(ids, ids, total, count), threshold)
+    got = cut(*uint(ids, ids, total, count), threshold=threshold)
     assert got.tolist() == [Fraction(s, 255 * c) >= wanted for s, c in zip(total, count, strict=True)]
 
 
 def test_a_tenth_means_a_tenth() -> None:
     assert Fraction(0.1) > Fraction(1, 10)
-    assert cut(*uint([1], [2], [51], [2]), 0.1).all()
-    assert not cut(*uint([1], [2], [50], [2]), 0.1).any()
+    assert cut(*uint([1], [2], [51], [2]), threshold=0.1).all()
+    assert not cut(*uint([1], [2], [50], [2]), threshold=0.1).any()
 
 
 @settings(max_examples=150, deadline=None)
@@ -103,16 +104,16 @@ def test_lut_continues_at_the_roots_of_the_parent_node() -> None:
     for threshold in (0.0, 0.3, 0.5, 0.7, 0.9):
         names = uint([2, 3, 4])[0]
         segments = lut(names, parent, threshold)
-        got = lut(*uint([1, 2]), child, threshold, (names[:1], segments[:1]))  # type: ignore[misc, arg-type]
-        assert got.tolist() == lut(*uint([1, 2, 3, 4]), whole, threshold)[:2].tolist()  # type: ignore[misc, arg-type]
+        got = lut(uint([1, 2])[0], child, threshold, (names[:1], segments[:1]))
+        assert got.tolist() == lut(uint([1, 2, 3, 4])[0], whole, threshold)[:2].tolist()
 
 
 def test_names_outside_the_fragments_are_refused() -> None:
     merges = Merges(*uint([1], [2], [2], [200], [1]))
     with pytest.raises(DamageError, match="names fragment 2"):
-        lut(*uint([1, 3]), merges, 0.5)  # type: ignore[misc, arg-type]
+        lut(uint([1, 3])[0], merges, 0.5)
     with pytest.raises(DamageError, match="parent node names fragment 7"):
-        lut(*uint([1, 2]), merges, 0.5, tuple(uint([7], [9])))  # type: ignore[misc, arg-type]
+        lut(uint([1, 2])[0], merges, 0.5, (uint([7])[0], uint([9])[0]))
 
 
 GOOD_EDGES = ([1, 1, 2], [2, 3, 3], [5, 500, 0], [1, 2, 3])
@@ -133,13 +134,13 @@ GOOD_EDGES = ([1, 1, 2], [2, 3, 3], [5, 500, 0], [1, 2, 3])
 def test_damaged_edges_are_refused(fault: str, column: int, row: int, value: int) -> None:
     columns = uint(*(list(x) for x in GOOD_EDGES))
     ids = uint([1, 2, 3, 4])[0]
-    check_edges(*columns, ids)  # type: ignore[arg-type]
+    check_edges(*columns, ids=ids)
     columns[column][row] = value
     if fault == "out of order":
         columns[1][0] = 9
         ids = uint([1, 2, 3, 9])[0]
     with pytest.raises(DamageError, match=fault):
-        check_edges(*columns, ids)  # type: ignore[arg-type]
+        check_edges(*columns, ids=ids)
 
 
 GOOD_TREE = ([1, 3, 4], [4, 4, 5], [4, 4, 5], [200, 190, 100], [1, 1, 2])
@@ -173,5 +174,5 @@ def test_damaged_trees_are_refused(fault: str, changes: dict[tuple[int, int], in
 @given(seed=st.integers(0, 2**31), nodes=st.integers(2, 25))
 def test_what_the_kernel_makes_passes_the_checks(seed: int, nodes: int) -> None:
     edges = random_edges(seed, nodes, 3 * nodes, 4)
-    check_edges(*edges)  # type: ignore[arg-type]
+    check_edges(*edges)
     check_tree(agglomerate(*edges).merges, np.unique(np.concatenate(edges[:2])))

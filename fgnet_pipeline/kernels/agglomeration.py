@@ -1,4 +1,40 @@
-"""Mean-affinity agglomeration of a RAG to its merge tree, whole or one node of an octree at a time."""
+"""Mean-affinity agglomeration of a RAG to its merge tree, whole or one node of an octree at a time.
+
+Definitions. A cluster is named by the largest fragment id in it. An edge is better than another if its mean affinity
+sum / (255 * count) is higher, as an exact fraction, or if the means are equal and its pair (smaller name, larger name)
+comes first. Global agglomeration merges the best edge until none is left; parallel edges add up their sums and counts.
+
+Steps of `agglomerate`:
+
+1. Number the ids densely, in their order, so that names compare as before.
+2. Merge pairs of clusters that are each other's best neighbour, in any order (`neighbour_merging`).
+3. Clusters with very many neighbours, and what waits for them, are merged in order from a heap (`heap_merging`).
+4. A cluster whose best edge leads to a frozen cluster freezes too. Edges between frozen clusters are the residual, as
+   are those below the minimum, where one is given.
+5. Sort the merges: mean descending, a, b. That is the order in which the global agglomeration performs them.
+
+Invariant: every merge done is one that the global agglomeration does, with the same sum and count; every cluster that
+is neither merged away nor frozen has no edge left.
+
+Why (the whole argument is in docs/decisions/agglomeration-order.md):
+
+- Reducibility. When x and y merge, the edge of the result to w is no better than the better one of (x, w), (y, w): its
+  mean is the weighted mean of theirs, and at equal means its pair does not come earlier, since names only grow. (Named
+  by the smallest id, pairs could move forward, and the result would depend on the order.)
+- So a pair of mutual best neighbours stays one, whatever else merges, until the global agglomeration merges it: merging
+  it early gives the same row. And no merge creates an edge better than the one it merged, so the rows come sorted.
+- Freezing. A frozen cluster may have better edges outside the table, or change before they are known. A cluster whose
+  best neighbour is frozen can do nothing before that neighbour does, so it waits; all others never see the difference.
+
+Divide and conquer: a node of the octree takes the residual edges of its children and the edges between them, and
+freezes the clusters that have edges leaving the node. Such clusters were frozen in the children too, so they are still
+single fragments where the edge meets them: edges between nodes never need new names. The root freezes nothing. The
+union of the nodes' merges, sorted, is the global tree, however space was divided.
+
+Memory: the table itself (32 bytes an edge), 56 bytes an edge and 90 a fragment more; a node of the octree holds what
+its children left, of the order of the surface of their chunks. Time: a scan of a cluster's list costs at most
+2 * `WIDEST` entries, the heap O(m log^2 m) in the worst case.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,18 +83,22 @@ def agglomerate(
 ) -> Agglomeration:
     """Merge by mean affinity, in the contract's order.
 
-    u, v: uint64 (m,), u < v < 2^63, unique pairs, in any order. sum: uint64, affinities 0..255 added up. count:
-    uint64, above 0. frozen: ids that must stay, because edges outside this table touch them. minimum: (numerator,
-    denominator) of the mean affinity in 0..1 below which nothing merges; without it (and without frozen) every
-    component becomes one cluster. widest: see `WIDEST`; the result does not depend on it.
+    u, v: uint64 (m,), u < v < 2^63, unique pairs, in any order. sum: uint64, affinities 0..255 added up. count: uint64,
+    above 0. frozen: ids that must stay, because edges outside this table touch them. minimum: (numerator, denominator)
+    of the mean affinity in 0..1 below which nothing merges; without it (and without frozen) every component becomes one
+    cluster. widest: see `WIDEST`; the result does not depend on it.
+    Raises ValueError if all sums together reach 2^62.
     """
+    if sum.sum(dtype=np.float64) >= 2**62 or count.sum(dtype=np.float64) >= 2**62:
+        raise ValueError("the affinities of this table add up to 2^62 or more: agglomerate smaller nodes")
     ids, ends = _densely(u, v)
     stuck = np.zeros(len(ids), np.bool_)
     if frozen is not None and len(ids):
         at = np.minimum(np.searchsorted(ids, frozen), len(ids) - 1)
         stuck[at[ids[at] == frozen]] = True
     low = (0, 1) if minimum is None else (255 * minimum[0], minimum[1])
-    rows, ends, sums, counts = _merge_densely(ends, sum.astype(np.int64), count.astype(np.int64), stuck, low, widest)
+    sums, counts = (np.ascontiguousarray(x, np.uint64).view(np.int64) for x in (sum, count))
+    rows, ends, sums, counts = _merge_densely(ends, sums, counts, stuck, low, widest)
     a, b = ids[rows[:, 0]], ids[rows[:, 1]]
     merges = sort_merges(a, b, b, rows[:, 2].astype(np.uint64), rows[:, 3].astype(np.uint64))
     x, y = ends.min(1), ends.max(1)
@@ -132,7 +172,7 @@ def _number(u: Any, v: Any, ends: Any) -> Any:
 
 
 @njit(cache=True)
-def _place(ids: Any, table: Any, key: int) -> int:
+def _place(ids: Any, table: Any, key: Any) -> Any:
     mask = np.uint64(len(table) - 1)
     at = np.uint64(key) * _MIX
     at = (at >> np.uint64(32)) & mask

@@ -1,6 +1,6 @@
 """Connected components of a label volume, and the table of its fragments."""
 
-from typing import Any
+from typing import Any, Literal
 
 import cc3d
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def relabel_components(
-    labels: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, connectivity: int = 6
+    labels: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, connectivity: Literal[6, 18, 26] = 6
 ) -> tuple[NDArray[np.uint32], int]:
     """Give every connected piece of equal label its own id.
 
@@ -21,7 +21,8 @@ def relabel_components(
         labels = np.where(mask, labels, labels.dtype.type(0))
     if labels.size == 0:
         return np.zeros(labels.shape, np.uint32), 0
-    components = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=connectivity, out_dtype=np.uint32)
+    labels = np.ascontiguousarray(labels)
+    components: Any = cc3d.connected_components(labels, connectivity=connectivity, out_dtype=np.uint32)
     n = _renumber(components.reshape(-1), np.zeros(int(components.max()) + 1, np.uint32))
     return components, int(n)
 

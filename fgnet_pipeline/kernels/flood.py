@@ -5,9 +5,9 @@
    label and enters the queue of its own height.
 3. Until all queues are empty: every voxel that a path joins to a seed has a label.
 
-This is the order of a heap by (height, age), so the result is that of a heap-based watershed with ties by age. Label and
-height of a voxel share one word, so that a neighbour costs one memory access; the queues are chains of fixed pages, so
-that they are written and read in sequence. O(voxels), at most 8 bytes a voxel, one deterministic order.
+This is the order of a heap by (height, age), so the result is that of a heap-based watershed with ties by age. Label
+and height of a voxel share one word, so that a neighbour costs one memory access; the queues are chains of fixed
+pages, so that they are written and read in sequence. O(voxels), at most 8 bytes a voxel, one deterministic order.
 """
 
 from typing import Any
@@ -66,7 +66,7 @@ def plant(words: Any, seeds: Any, plane: int, row: int) -> int:
 
 
 @njit(cache=True)
-def _root(parent: Any, i: int) -> int:
+def _root(parent: Any, i: Any) -> Any:
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -121,7 +121,8 @@ def flood(words: Any, seeds: Any, steps: Any) -> None:
             if word <= _HEIGHT:
                 words[p + s] = label | word
                 spares = _push(pages, following, spare, spares, first, last, end, word, p + s)
-                level = min(level, np.int64(word))
+                if word < level:
+                    level = int(word)
 
 
 @njit(cache=True, inline="always")

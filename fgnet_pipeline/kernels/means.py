@@ -5,6 +5,8 @@ they differ by more than the rounding of a division, otherwise by the 128-bit pr
 sum2 * count1. Sums are in [0, 2^63), counts in [1, 2^63).
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -17,7 +19,7 @@ _SMALL = np.int64(1 << 31)
 
 
 @njit(cache=True)
-def product(x: int, y: int) -> tuple[int, int]:
+def product(x: int, y: int) -> Any:
     """The (high, low) 64-bit words of x * y for x, y in [0, 2^63)."""
     a, b = np.uint64(x), np.uint64(y)
     a_low, a_high = a & _LOW, a >> _HALF

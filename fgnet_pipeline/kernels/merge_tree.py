@@ -33,7 +33,7 @@ class Merges(NamedTuple):
     b: Ids
     parent: Ids
     sum: Ids
-    count: Ids
+    count: Ids  # type: ignore[assignment]  # the contract's name; hides tuple.count
 
 
 def sort_merges(a: Ids, b: Ids, parent: Ids, sum: Ids, count: Ids) -> Merges:
@@ -180,7 +180,7 @@ def _compare(a: Any, b: Any, sum: Any, count: Any, i: int, j: int) -> int:
 
 @njit(cache=True)
 def _is_sorted(a: Any, b: Any, sum: Any, count: Any) -> bool:
-    for i in range(len(a) - 1):
+    for i in range(len(a) - 1):  # noqa: SIM110 - numba knows no all()
         if _compare(a, b, sum, count, i, i + 1) > 0:
             return False
     return True

@@ -233,7 +233,7 @@ def residual_edges(clusters: Any) -> Any:
     longest = 0
     for c in range(n):
         if clusters.parent[c] == c:
-            size, piece = 0, c
+            size, piece = 0, np.int64(c)
             while piece >= 0:
                 size += clusters.length[piece]
                 piece = np.int64(clusters.following[piece])

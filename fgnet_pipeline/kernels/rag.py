@@ -82,14 +82,15 @@ def sum_parallel_edges(
     u: NDArray[np.uint64], v: NDArray[np.uint64], sum: NDArray[np.uint64], count: NDArray[np.uint64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
     """Add up edges with equal (u, v). uint64 (n,) each, u < v; returns (u, v, sum, count) unique, sorted by (u, v)."""
-    if len(u) == 0:
-        return u, v, sum, count
-    order = np.lexsort((v, u))
-    u, v = u[order], v[order]
     first = np.ones(len(u), bool)
     first[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
+    if ((u[1:] < u[:-1]) | ((u[1:] == u[:-1]) & (v[1:] < v[:-1]))).any():
+        order = np.lexsort((v, u))
+        return sum_parallel_edges(u[order], v[order], sum[order], count[order])
+    if first.all():
+        return u, v, sum, count
     starts = np.flatnonzero(first)
-    return u[starts], v[starts], np.add.reduceat(sum[order], starts), np.add.reduceat(count[order], starts)
+    return u[starts], v[starts], np.add.reduceat(sum, starts), np.add.reduceat(count, starts)
 
 
 class _Sums(NamedTuple):
@@ -106,28 +107,30 @@ class _Sums(NamedTuple):
 @njit(cache=True)
 def _collect(affinities: Any, labels: Any, bounds: Any, histogram: bool) -> Any:
     edges, n = _made(256, histogram), 0
+    height, width = labels.shape[1:]
+    flat, values = labels.reshape(-1), affinities.reshape(3, -1)
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
-            begin, end = bounds[2]
-            row = labels[z, y]
-            if z > 0:
-                edges, n = _add_row(edges, n, row, labels[z - 1, y], affinities[0, z, y], begin, end, 0, z, y)
-            if y > 0:
-                edges, n = _add_row(edges, n, row, labels[z, y - 1], affinities[1, z, y], begin, end, 1, z, y)
-            if end > 1:
-                at = max(begin, 1)
-                edges, n = _add_row(edges, n, row[1:], row[:-1], affinities[2, z, y, 1:], at - 1, end - 1, 2, z, y)
+            for channel, step in enumerate((height * width, width, 1)):
+                if (channel == 0 and z == 0) or (channel == 1 and y == 0):
+                    continue
+                first = max(bounds[2, 0], 1) if channel == 2 else bounds[2, 0]
+                row = (z * height + y) * width
+                edges, n = _add_row(edges, n, flat, values, channel, step, row, first, bounds[2, 1], z, y)
     return edges.keys[:n], edges.sums[:n], edges.counts[:n], edges.position[:n], edges.bins[:n]
 
 
 @njit(cache=True)
 def _add_row(
-    edges: Any, n: int, row: Any, other: Any, values: Any, begin: int, end: int, channel: int, z: int, y: int
+    edges: Any, n: int, flat: Any, values: Any, channel: int, step: int, row: Any, begin: Any, end: Any, z: int, y: int
 ) -> Any:
-    """Add the affinities between row[x] and other[x], begin <= x < end. Returns the columns and their length."""
+    """Add the affinities between the voxels at row + x and row + x - step, begin <= x < end, of the flat arrays.
+
+    Returns the columns and their length.
+    """
     last_u, last_v, edge = np.uint64(0), np.uint64(0), 0
     for x in range(begin, end):
-        a, b = row[x], other[x]
+        a, b = flat[row + x], flat[row + x - step]
         if a == b or a == 0 or b == 0:
             continue
         u, v = min(a, b), max(a, b)
@@ -138,13 +141,14 @@ def _add_row(
                 if n == len(edges.keys):
                     edges = _grown(edges)
             last_u, last_v = u, v
-        edges.sums[edge, channel] += np.uint64(values[x])
+        value = values[channel, row + x]
+        edges.sums[edge, channel] += np.uint64(value)
         edges.counts[edge, channel] += np.uint64(1)
         edges.position[edge, 0] += 2 * z - (channel == 0)
         edges.position[edge, 1] += 2 * y - (channel == 1)
-        edges.position[edge, 2] += 2 * x + (channel == 2)
+        edges.position[edge, 2] += 2 * x - (channel == 2)
         if len(edges.bins):
-            edges.bins[edge, values[x]] += np.uint32(1)
+            edges.bins[edge, value] += np.uint32(1)
     return edges, n
 
 
@@ -185,10 +189,18 @@ def _made(capacity: int, histogram: bool) -> Any:
 def _grown(edges: Any) -> Any:
     """The same rows with twice the capacity."""
     n = len(edges.keys)
-    wide = _made(2 * n, len(edges.bins) > 0)
-    wide.keys[:n], wide.sums[:n], wide.counts[:n] = edges.keys, edges.sums, edges.counts
-    wide.position[:n] = edges.position
-    wide.bins[: len(edges.bins)] = edges.bins
+    keys, table = _doubled(edges.keys), np.full(8 * n, -1, np.int64)
     for i in range(n):
-        wide.table[_place(wide.table, wide.keys, wide.keys[i, 0], wide.keys[i, 1])] = i
+        table[_place(table, keys, keys[i, 0], keys[i, 1])] = i
+    return _Sums(
+        keys, _doubled(edges.sums), _doubled(edges.counts), _doubled(edges.position), _doubled(edges.bins), table
+    )
+
+
+@njit(cache=True)
+def _doubled(array: Any) -> Any:
+    wide = np.zeros((2 * len(array), array.shape[1]), array.dtype)
+    for i in range(len(array)):
+        for j in range(array.shape[1]):
+            wide[i, j] = array[i, j]
     return wide
