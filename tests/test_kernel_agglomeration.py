@@ -1,5 +1,6 @@
 """Agglomeration against a brute-force oracle, whole and divided."""
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fgnet_pipeline.kernels.agglomeration import Agglomeration, agglomerate
 from fgnet_pipeline.kernels.components import relabel_components
-from fgnet_pipeline.kernels.merge_tree import lut
+from fgnet_pipeline.kernels.merge_tree import lut, sort_merges
 from fgnet_pipeline.kernels.rag import block_edges
 
 Row = tuple[int, int, int, int, int]
@@ -70,9 +71,8 @@ def test_equals_oracle(weights: int, counts: int) -> None:
             assert len(result.u) == 0
 
 
-def divided(rng: np.random.Generator, graph: Graph, nodes: list[int], levels: int) -> list[Row]:
-    """Agglomerate leaf by leaf of a random hierarchy of chunks; edges wait in the node that holds both ends."""
-    chunk = {i: int(rng.integers(0, 2**levels)) for i in nodes}
+def divided(rng: np.random.Generator, graph: Graph, chunk: dict[int, int], levels: int) -> list[Row]:
+    """Agglomerate leaf by leaf of a binary hierarchy of chunks; edges wait in the node that holds both ends."""
     residual: dict[int, Graph] = {c: {} for c in range(2**levels)}
     pending = dict(graph)
     home = dict(chunk)
@@ -104,8 +104,32 @@ def test_divided_equals_whole() -> None:
         nodes = int(rng.integers(2, 16))
         graph = random_graph(rng, nodes, int(rng.integers(1, 4 * nodes)), trial % 4 + 1, trial % 3 + 1)
         ids = sorted({i for edge in graph for i in edge})
-        rows = divided(rng, graph, ids, int(rng.integers(0, 4)))
+        levels = int(rng.integers(0, 4))
+        rows = divided(rng, graph, {i: int(rng.integers(0, 2**levels)) for i in ids}, levels)
         assert sorted(rows, key=lambda r: (-Fraction(r[3], r[4]), r[0], r[1])) == oracle(graph)
+
+
+@pytest.mark.parametrize("weights", [3, 255])
+def test_octree_over_space_equals_whole(weights: int) -> None:
+    rng = np.random.default_rng(weights)
+    side = 12
+    at = np.indices((side,) * 3).reshape(3, -1).T
+    graph: Graph = {}
+    for offset in itertools.product((-1, 0, 1), repeat=3):
+        other = at + offset
+        for i in np.flatnonzero(((other >= 0) & (other < side)).all(1)):
+            j = int(np.ravel_multi_index(tuple(other[i]), (side,) * 3))
+            if i < j and rng.random() < 0.5:
+                count = int(rng.integers(1, 20))
+                graph[int(i) + 1, j + 1] = (int(rng.integers(0, weights + 1)) * count, count)
+    corner = at * 4 // side
+    chunk = {
+        i + 1: sum(int(c[a] >> k & 1) << (3 * k + a) for k in range(2) for a in range(3)) for i, c in enumerate(corner)
+    }
+    rows = divided(rng, graph, chunk, 6)
+    whole = agglomerate(*columns(graph)).merges
+    assert sort_merges(*(np.array(x, np.uint64) for x in zip(*rows, strict=True))).a.tolist() == whole.a.tolist()
+    assert sorted(rows) == sorted(as_rows(whole))
 
 
 SHAPES = {

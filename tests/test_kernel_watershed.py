@@ -4,6 +4,8 @@ import heapq
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.segmentation import watershed as skimage_watershed
 
@@ -32,13 +34,24 @@ def smooth_affinities(seed: int, shape: tuple[int, int, int]) -> np.ndarray:
     return np.clip(255 * np.array(channels), 0, 255).astype(np.uint8)
 
 
-def reference(height: np.ndarray, limit: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seeds by scipy, flood by skimage, of one section or one volume."""
+def reference_seeds(height: np.ndarray, limit: int, radius: int) -> np.ndarray:
+    """Seeds by scipy, of one section or one volume."""
     distance = ndimage.distance_transform_edt(height < limit)
-    size = 2 * radius + 1
-    highest = ndimage.maximum_filter(distance, size, mode="nearest")
-    seeds, _ = ndimage.label((distance > 0) & (distance == highest), np.ones([3] * height.ndim))
+    highest = ndimage.maximum_filter(distance, 2 * radius + 1, mode="nearest")
+    return ndimage.label((distance > 0) & (distance == highest), np.ones([3] * height.ndim))[0]
+
+
+def reference(height: np.ndarray, limit: int, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Seeds by scipy, flood by skimage."""
+    seeds = reference_seeds(height, limit, radius)
     return seeds, skimage_watershed(height, seeds)
+
+
+def six_faces(affinities: np.ndarray) -> np.ndarray:
+    """255 minus the mean affinity of a voxel's six faces, rounded half up."""
+    faces = [255 - affinities[c].astype(int) for c in range(3)]
+    faces += [np.concatenate([f, f.take([-1], c)], c).take(range(1, f.shape[c] + 1), c) for c, f in enumerate(faces)]
+    return ((2 * np.sum(faces, 0) + 6) // 12).astype(np.uint8)
 
 
 def heap_flood(height: np.ndarray, seeds: np.ndarray) -> np.ndarray:
@@ -76,14 +89,34 @@ def test_sections_agree_with_skimage() -> None:
 def test_volume_agrees_with_skimage() -> None:
     affinities = smooth_affinities(1, (30, 50, 40))
     got = segment_fragments(affinities, "volume", min_seed_distance=2)
-    faces = [255 - affinities[c].astype(int) for c in range(3)]
-    faces += [np.concatenate([f, f.take([-1], c)], c).take(range(1, f.shape[c] + 1), c) for c, f in enumerate(faces)]
-    height = ((2 * np.sum(faces, 0) + 6) // 12).astype(np.uint8)
+    height = six_faces(affinities)
     seeds, expected = reference(height, 128, 2)
     assert np.array_equal(got, heap_flood(height, seeds))
     assert got.max() == seeds.max()
     assert np.array_equal(got[seeds > 0], seeds[seeds > 0])
     assert np.mean(got == expected) > 0.99
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(*[st.integers(1, 7)] * 3),
+    radius=st.integers(1, 3),
+    levels=st.sampled_from([2, 4, 256]),
+)
+def test_small_noise_equals_the_heap(seed: int, shape: tuple[int, int, int], radius: int, levels: int) -> None:
+    values = np.random.default_rng(seed).integers(0, levels, (3, *shape))
+    affinities = (values * 255 // (levels - 1)).astype(np.uint8)
+    height = six_faces(affinities)
+    got = segment_fragments(affinities, "volume", min_seed_distance=radius)
+    if (height < 128).all():
+        assert (got == 1).all()
+        return
+    expected = heap_flood(height, reference_seeds(height, 128, radius))
+    if expected.any():
+        assert np.array_equal(got, expected)
+    else:
+        assert (got == 1).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

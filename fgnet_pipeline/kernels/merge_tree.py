@@ -78,16 +78,18 @@ def cut(a: Ids, b: Ids, sum: Ids, count: Ids, threshold: float) -> NDArray[np.bo
 def lut(ids: Ids, merges: Merges, threshold: float, roots: tuple[Ids, Ids] | None = None) -> Ids:
     """The segment of every id at a threshold, named by the largest fragment id it holds.
 
-    ids: uint64 (n,), sorted, unique, all fragments that the rows name. merges: rows in canonical order. roots: for a
-    node below the root of an octree, (names sorted, segments) of the clusters it handed up, from its parent node.
-    Returns uint64 (n,), the segment of ids[i]. Raises DamageError if a row or a root names an unknown id.
+    ids: uint64 (n,), sorted, unique, all fragments (or clusters) that the rows name. merges: in canonical order.
+    roots: for a node below the root of an octree, (names sorted, segments) of the clusters that its parent node took
+    up, from the parent's own `lut`; those of other children are not looked at.
+    Returns uint64 (n,), the segment of ids[i]. Raises DamageError if a row names an unknown id.
     """
     segment = ids.copy()
     if roots is not None:
-        segment[_positions(ids, roots[0], "the parent node")] = roots[1]
+        known = _known(roots[0], ids)
+        segment[known] = roots[1][np.searchsorted(roots[0], ids[known])]
     applied = cut(merges.a, merges.b, merges.sum, merges.count, threshold)
-    a = _positions(ids, merges.a[applied], "the merge tree")
-    parent = _positions(ids, merges.parent[applied], "the merge tree")
+    a = _positions(ids, merges.a[applied])
+    parent = _positions(ids, merges.parent[applied])
     _resolve(segment, a, parent)
     return segment
 
@@ -142,10 +144,10 @@ def _known(ids: Ids, names: Ids) -> NDArray[np.bool_]:
     return np.asarray(ids[np.minimum(np.searchsorted(ids, names), len(ids) - 1)] == names)
 
 
-def _positions(ids: Ids, names: Ids, source: str) -> NDArray[np.intp]:
+def _positions(ids: Ids, names: Ids) -> NDArray[np.intp]:
     known = _known(ids, names)
     if not known.all():
-        raise DamageError(f"{source} names fragment {names[~known][0]}, which is not among the {len(ids)} given")
+        raise DamageError(f"the merge tree names fragment {names[~known][0]}, which is not among the {len(ids)} given")
     return np.searchsorted(ids, names)
 
 

@@ -162,6 +162,8 @@ def _flooded(height: Any, mask: Any, positions: Any, labels: Any = None) -> Labe
 
     positions: int64 (n, 3). labels: uint32 (n,), by default 1..., in C order, one for seeds that touch.
     """
+    if height.size >= 2**31 - 2**24:
+        raise ValueError(f"a block of {height.size} voxels is too large for 32-bit positions: use smaller blocks")
     words = pack(height, np.empty((0, 0, 0), np.bool_) if mask is None else mask)
     planes, rows = words[0].size, words.shape[2]
     flat, seeds = words.reshape(-1), (positions + 1) @ np.array([planes, rows, 1])
