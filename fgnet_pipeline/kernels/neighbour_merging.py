@@ -5,7 +5,8 @@ cluster keeps a list of its neighbours and the name of the best one:
 
 1. Scan a cluster: resolve the names in its list by union-find, add up parallel entries, find the best neighbour.
 2. If that neighbour's best is the cluster, merge the two: chain their lists, record the row, scan the result; its
-   neighbours whose best was one of the two are scanned again.
+   neighbours whose best was one of the two are scanned again, unless their edge to the result is still better than
+   the second best they knew (which can only have become worse).
 3. If the best neighbour is frozen, the cluster freezes too, and those whose best it is are scanned again.
 
 A list is compacted in the storage of the nodes it was chained from, so memory stays at 20 bytes a directed edge. A
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from fgnet_pipeline.kernels.means import compare_fractions, compare_means
+from fgnet_pipeline.kernels.means import ROUNDING, compare_fractions, compare_means
 
 FREE, FROZEN, PUT_OFF = 0, 1, 2
 
@@ -29,6 +30,7 @@ class Clusters(NamedTuple):
     parent: Any  # int32: union-find
     state: Any  # uint8: FREE, FROZEN or PUT_OFF
     best: Any  # int32: best neighbour, -1 = not known or none
+    second: Any  # float64: no other neighbour has a higher mean (it can only fall), -1 = there is no other
     waiting: Any  # bool: on the stack of clusters to scan
     begin: Any  # int64: where the node's own piece of the lists begins
     length: Any  # int32: how much of that piece is in use
@@ -77,6 +79,7 @@ def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -
         nodes,
         state,
         np.full(n, -1, np.int32),
+        np.full(n, -1.0),
         np.zeros(n, np.bool_),
         begin,
         length,
@@ -138,29 +141,59 @@ def put_back(clusters: Any, c: Any, size: int) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def best_of_scratch(clusters: Any, size: int) -> int:
-    """Place of the best neighbour in the scratch: highest mean, then smallest name; -1 if there is none."""
+def best_of_scratch(clusters: Any, c: Any, size: int) -> int:
+    """Place of c's best neighbour in the scratch: highest mean, then smallest name; -1 if there is none.
+
+    Notes the highest mean among the others.
+    """
     names, sums, counts = clusters.scratch_name, clusters.scratch_sum, clusters.scratch_count
-    best, best_mean = -1, -1.0
+    best, best_mean, second = -1, -1.0, -1.0
     for k in range(size):
         mean = sums[k] / counts[k]
         sign = 1 if best < 0 else compare_means(mean, sums[k], counts[k], best_mean, sums[best], counts[best])
         if sign > 0 or (sign == 0 and names[k] < names[best]):
-            best, best_mean = k, mean
+            best, best_mean, mean = k, mean, best_mean
+        second = max(second, mean)
+    clusters.second[c] = second
     return best
 
 
 @njit(cache=True)
-def _wake(clusters: Any, size: int, x: Any, y: Any, stack: Any, height: int) -> int:
-    """Put the scratch's clusters whose best neighbour was x or y on the stack. Returns its new height."""
+def _wake(clusters: Any, w: Any, stack: Any, height: int) -> int:
+    """Put cluster w on the stack, once. Returns the new height."""
+    clusters.best[w] = -1
+    if not clusters.waiting[w]:
+        clusters.waiting[w] = True
+        stack[height] = w
+        height += 1
+    return height
+
+
+@njit(cache=True, error_model="numpy")
+def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any, height: int) -> int:
+    """After small joined large, whose list is in the scratch: wake the neighbours that may now prefer another.
+
+    A neighbour whose best was one of the two keeps the result as its best while its edge to it is clearly better than
+    its second best was. Returns the new height of the stack.
+    """
     for k in range(size):
         w = clusters.scratch_name[k]
-        if (clusters.best[w] == x or clusters.best[w] == y) and clusters.state[w] == FREE:
-            clusters.best[w] = -1
-            if not clusters.waiting[w]:
-                clusters.waiting[w] = True
-                stack[height] = w
-                height += 1
+        if (clusters.best[w] == small or clusters.best[w] == large) and clusters.state[w] == FREE:
+            mean = clusters.scratch_sum[k] / clusters.scratch_count[k]
+            if mean - clusters.second[w] > ROUNDING * (mean + clusters.second[w]):
+                clusters.best[w] = large
+            else:
+                height = _wake(clusters, w, stack, height)
+    return height
+
+
+@njit(cache=True)
+def _tell_of_wait(clusters: Any, size: int, c: Any, stack: Any, height: int) -> int:
+    """After c froze or was put off: wake the neighbours in the scratch whose best it is. Returns the new height."""
+    for k in range(size):
+        w = clusters.scratch_name[k]
+        if clusters.best[w] == c and clusters.state[w] == FREE:
+            height = _wake(clusters, w, stack, height)
     return height
 
 
@@ -178,7 +211,7 @@ def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, wide
     Sets its best neighbour, and its state if it has to wait.
     """
     clusters.best[c] = -1
-    k = best_of_scratch(clusters, size)
+    k = best_of_scratch(clusters, c, size)
     if k < 0 or compare_fractions(clusters.scratch_sum[k], clusters.scratch_count[k], low_sum, low_count) < 0:
         return -1
     w = clusters.scratch_name[k]
@@ -209,10 +242,10 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
                 size = gather(clusters, c, scan)
                 put_back(clusters, c, size)
                 if absorbed != c:
-                    height = _wake(clusters, size, absorbed, c, stack, height)
+                    height = _tell_of_merge(clusters, size, absorbed, c, stack, height)
                 k = _choose(clusters, c, size, low_sum, low_count, widest)
                 if clusters.state[c] != FREE:
-                    height = _wake(clusters, size, c, c, stack, height)
+                    height = _tell_of_wait(clusters, size, c, stack, height)
                 if k < 0:
                     break
                 w = np.int64(clusters.scratch_name[k])
@@ -251,6 +284,7 @@ def _emit(clusters: Any, longest: int, directed: int) -> Any:
         clusters.parent,
         clusters.state,
         clusters.best,
+        clusters.second,
         clusters.waiting,
         clusters.begin,
         clusters.length,
