@@ -62,7 +62,7 @@ def _execute(
     from .progress import Bars
 
     resolved = _configured(config, overrides, workers)
-    chosen = stages or runner.STAGES
+    chosen = stages or runner.ALL
     if dry_run:
         _print_plan(resolved, chosen, redo)
         return
@@ -167,18 +167,19 @@ def train_command(
     if preview is not None:
         write_preview(resolved, preview)
         return
-    train(resolved, progress=_say)
+    train(resolved, progress=lambda s: _say(f"iteration {s.iteration}  loss {s.loss:.4f}  {s.seconds:.2f} s"))
 
 
 @app.command("demo")
 def demo_command(
+    config: ConfigFile,
     folder: Annotated[Path, typer.Option(help="Where the demo writes.")] = Path("demo"),
     workers: Annotated[int, typer.Option(min=0)] = 2,
 ) -> None:
     """Segment the real sample with the shipped weights, score it, and draw an overlay."""
     from .demo import demo
 
-    demo(folder, workers, typer.echo)
+    demo(config, folder, workers, typer.echo)
 
 
 def guarded(command: Callable[[], Any]) -> NoReturn:

@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
@@ -18,6 +19,11 @@ from .geometry import Vector
 
 MINIMUM_BLOCK = 16
 BlockShape = Annotated[tuple[int, int, int], Field(description=f"voxels, zyx, each at least {MINIMUM_BLOCK}")]
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+StorageShape = tuple[Positive, Positive, Positive]
+Flag = Annotated[bool, pydantic.Strict()]
+Count = Annotated[int, pydantic.Strict()]
 Size3 = tuple[float, float, float]
 #: Stages in the order of the data flow; ``schedule`` has a table for each.
 STAGES = ("predict", "fragments", "edges", "agglomerate", "relabel")
@@ -53,8 +59,8 @@ class OutputConfig(Strict):
     """The Zarr v3 group that everything is written to."""
 
     path: str
-    chunk_shape: BlockShape | None = None
-    shard_shape: BlockShape | None = None
+    chunk_shape: StorageShape | None = None
+    shard_shape: StorageShape | None = None
 
 
 class ModelConfig(Strict):
@@ -62,7 +68,7 @@ class ModelConfig(Strict):
 
     checkpoint: str = "nano-fib25"
     mode: Literal["reference", "exact", "fast"] = "exact"
-    any_voxel_size: bool = False
+    any_voxel_size: Flag = False
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     batch: Annotated[int, Field(ge=1)] = 1
     normalisation: tuple[float, float] | None = None
@@ -79,7 +85,10 @@ class FragmentsConfig(Strict):
 
     path: str | None = None
     method: Literal["volume", "sections", "waterz"] = "volume"
-    context: Annotated[tuple[int, int, int], Field(description="voxels read around a block, zyx")] | None = None
+    context: (
+        Annotated[tuple[NotNegative, NotNegative, NotNegative], Field(description="voxels read around a block, zyx")]
+        | None
+    ) = None
     boundary_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     min_seed_distance: Annotated[int, Field(ge=1)] = 5
 
@@ -94,16 +103,16 @@ class AgglomerateConfig(Strict):
 class StageSchedule(Strict):
     """What one stage overrides."""
 
-    workers: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[Count, Field(ge=1)] | None = None
     block_shape: BlockShape | None = None
 
 
 class ScheduleConfig(Strict):
     """How the work is divided and run. ``workers`` is a total over all stages; 0 runs serially in this process."""
 
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Annotated[Count, Field(ge=0)] = 2
     block_shape: BlockShape = (128, 128, 128)
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[Count, Field(ge=1)] = 1
     backend: Literal["local"] = "local"
     block_timeout: Annotated[float, Field(gt=0, description="seconds after which a block's worker is ended")] = 14400.0
     retries: Annotated[int, Field(ge=0)] = 2
@@ -145,6 +154,13 @@ class Config(Strict):
                 "the raw volume (or affinities.path, to start from affinities)",
                 "set volume.path in the configuration or with --set volume.path=...",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _range_is_a_range(self) -> Config:
+        limits = self.volume.range
+        if limits is not None and limits[0] >= limits[1]:
+            raise InputError("volume.range", list(limits), "[black, white] with black < white", "correct it")
         return self
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 PipelineError
 +-- InputError    what the user gave does not fit          exit code 2
 |   +-- StaleError   the output holds results of another configuration
-+-- BlocksFailed  some blocks could not be computed        exit code 1
++-- BlocksFailedError  some blocks could not be computed        exit code 1
 +-- DamageError   stored data contradict themselves        exit code 1
 """
 
@@ -41,7 +41,7 @@ class StaleError(InputError):
     """The output holds results that another configuration made."""
 
 
-class BlocksFailed(PipelineError):
+class BlocksFailedError(PipelineError):
     """Blocks failed; the message names them, the tail of their error and the log."""
 
 

@@ -343,9 +343,7 @@ def _check_voxel_sizes(segmentation: Sequence[float] | None, labels: Sequence[fl
 def _check_at_least_one(name: str, values: Sequence[int], dims: int = 1) -> None:
     if len(values) != dims or any(int(v) != v or v < 1 for v in values):
         got = values[0] if dims == 1 and len(values) == 1 else tuple(values)
-        expected = (
-            "whole numbers of at least 1 for z, y and x" if dims == 3 else "a whole number of at least 1"
-        )
+        expected = "whole numbers of at least 1 for z, y and x" if dims == 3 else "a whole number of at least 1"
         raise InputError(name, got, expected, "change it")
 
 
@@ -355,7 +353,5 @@ def _checked_region(region: Box | None, shape: tuple[int, ...]) -> Box:
     if region is None:
         return whole
     if len(region) != 3 or any(not 0 <= b < e <= n for (b, e), n in zip(region, shape, strict=True)):
-        raise InputError(
-            "region", region, f"begin < end within {whole}", "give voxels of the labels, z, y and x"
-        )
+        raise InputError("region", region, f"begin < end within {whole}", "give voxels of the labels, z, y and x")
     return region

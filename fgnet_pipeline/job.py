@@ -16,10 +16,10 @@ from .errors import InputError
 from .geometry import Box, Vector, check_ids_fit, vector, voxels_from_nm
 from .kernels.tiling import to_uint8
 from .plan import Plan
-from .store.arrays import OutputArray
+from .store.arrays import OutputArray, open_array
 from .store.mask import Mask
 from .store.output import Output
-from .store.volume import Frame, Volume, open_volume
+from .store.volume import Frame, Volume, frame_of, open_volume
 
 #: How far (in voxels) a region of interest may be off the voxel grid before it is rounded outwards.
 ROUNDING = 1e-3
@@ -78,8 +78,6 @@ class LabAffinities:
     """Affinities (C, z, y, x) that a lab brings: uint8, or float in [0, 1] (NaN counts as a boundary)."""
 
     def __init__(self, path: str) -> None:
-        from .store.arrays import open_array
-
         self.array, self.path = open_array(path, "affinities.path"), path
         shape = self.array.shape
         if len(shape) != 4 or shape[0] < 3 or 0 in shape:
@@ -93,7 +91,7 @@ class LabAffinities:
                 "uint8 (value/255) or float in [0, 1]",
                 "convert it",
             )
-        offsets = self.array.attrs.get("neighbourhood", self.array.attrs.get("neighborhood"))
+        offsets: Any = self.array.attrs.get("neighbourhood", self.array.attrs.get("neighborhood"))
         if offsets is not None and [list(o) for o in list(offsets)[:3]] != NEAREST:
             raise InputError(
                 "affinities.path",
@@ -123,7 +121,7 @@ def open_job(config: Config) -> Job:
     fragments = open_volume(config.fragments.path, "fragments.path") if config.fragments.path else None
     shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
     _check_companions(shape, affinities, fragments)
-    frame = _frame(config, raw)
+    frame = _frame(config, raw, affinities)
     bounds = Box((0, 0, 0), shape)
     output = Output(config.output.path)
     output.check()
@@ -155,21 +153,19 @@ def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments
             raise InputError("fragments.path", f"type {fragments.dtype}", "integers (0 = background)", "convert it")
 
 
-def _frame(config: Config, raw: Volume | None) -> Frame:
-    if raw is not None and raw.frame is not None:
-        return raw.frame
-    given = config.volume.voxel_size
-    if given is None and config.affinities.path is not None and raw is None:
-        size = LabAffinities(config.affinities.path).array.attrs.get("voxel_size")
-        given = tuple(float(v) for v in list(size)[-3:]) if isinstance(size, list) else None  # type: ignore[assignment]
-    if given is None:
+def _frame(config: Config, raw: Volume | None, affinities: LabAffinities | None) -> Frame:
+    volume = config.volume
+    frame = raw.frame if raw is not None else None
+    if frame is None and affinities is not None:
+        frame = frame_of(affinities.array, affinities.path, (1, 2, 3), volume.voxel_size, volume.offset)
+    if frame is None:
         raise InputError(
             "volume.voxel_size",
             None,
             "nanometres, zyx (the volume's attributes do not say)",
             "set e.g. volume.voxel_size=[40,4,4]",
         )
-    return Frame(given, config.volume.offset or (0.0, 0.0, 0.0))
+    return frame
 
 
 def _roi(config: Config, frame: Frame, bounds: Box) -> Box:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .config import Config
-from .errors import BlocksFailed, InputError
+from .errors import BlocksFailedError, InputError
 from .geometry import Vector
 from .job import Job, open_job
 from .plan import Plan
@@ -21,6 +21,7 @@ from .worker import WorkerSpec
 
 #: How many failed blocks an error message names, and how much of their traceback it shows.
 BLOCKS_NAMED, LINES_SHOWN = 3, 6
+ALL = STAGES
 PREDICT = ("predict",)
 AGGLOMERATE = ("fragments", "edges", "agglomerate", "lut", "relabel")
 
@@ -60,7 +61,7 @@ def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 
 def run(
     config: Config,
-    stages: tuple[str, ...] = STAGES,
+    stages: tuple[str, ...] = ALL,
     redo: str | None = None,
     observer: Any = None,
     report: Callable[[str], None] = lambda _: None,
@@ -73,7 +74,7 @@ def run(
 
     Raises:
         InputError: bad input; nothing has been written.
-        BlocksFailed: some blocks failed; all others are done.
+        BlocksFailedError: some blocks failed; all others are done.
     """
     started = time.time()
     job = open_planned(config, stages)
@@ -120,7 +121,7 @@ def _require_inputs(job: Job, names: list[str]) -> None:
             raise InputError(
                 "output.path",
                 str(job.output.root),
-                f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks are missing)",
+                f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
                 "run run_predict.py with this configuration first",
             )
 
@@ -140,7 +141,7 @@ def _require_done(job: Job, names: list[str], trouble: str | None) -> None:
         if missing:
             sentences += _describe_failures(job, name, missing)
     if sentences:
-        raise BlocksFailed("\n".join(sentences + ([trouble] if trouble else [])))
+        raise BlocksFailedError("\n".join(sentences + ([trouble] if trouble else [])))
 
 
 def _describe_failures(job: Job, name: str, missing: list[Vector]) -> list[str]:

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +80,7 @@ def run(work: Work, observer: Observer | None = None) -> str | None:
 def _pipeline(work: Work, process: Callable[[str], Callable[..., Any]]) -> Any:
     tasks = {name: _daisy_task(work, name, process(name)) for name in work.todo}
     # One chain: what a task reads of tasks further up is finished before what it reads of the last.
-    chain = list(tasks.values())
+    chain: list[Any] = list(tasks.values())
     return daisy.Pipeline(chain, list(itertools.pairwise(chain)))
 
 
@@ -176,7 +177,11 @@ def _spawn_and_wait(context: BaseContext, lock: threading.Lock, arguments: tuple
     with lock:
         process = context.Process(target=work_on_blocks, args=arguments, daemon=False)  # type: ignore[attr-defined]
         process.start()
-    process.join()
+    # Threads that poll or join the same fork server at once can take each other's exit status: wait on the sentinel,
+    # which is this process's own, and collect the status alone.
+    connection.wait([process.sentinel])
+    with lock:
+        process.join()
     if process.exitcode != 0:
         how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
         raise RuntimeError(f"a worker of {arguments[1]} ended with {how}")

@@ -98,9 +98,9 @@ class BlockRunner:
         loaded = self.stage.load(block)
         with self._computing:
             computed = self.stage.compute(block, loaded)
-        if self.job.output.progress.driver() != self.driver:
-            raise SupersededError
+        self._require_driver()
         outcome = self.stage.store(block, computed)
+        self._require_driver()
         finished = time.time()
         record = Record(
             stage=self.name,
@@ -117,6 +117,10 @@ class BlockRunner:
             peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
         self.records.add(record, outcome.files)
+
+    def _require_driver(self) -> None:
+        if self.job.output.progress.driver() != self.driver:
+            raise SupersededError
 
     def close(self) -> None:
         """Flush the last records."""

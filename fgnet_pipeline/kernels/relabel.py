@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit
@@ -26,7 +28,7 @@ def relabel(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, int]:
 
 
 @njit(cache=True)
-def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> int:
+def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> Any:
     last, segment, missing = np.uint64(0), np.uint64(0), np.uint64(0)
     for i in range(len(fragments)):
         fragment = fragments[i]
@@ -45,7 +47,7 @@ def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> int:
 
 
 @njit(cache=True)
-def id_range(fragments: Ids) -> tuple[int, int]:
+def id_range(fragments: Ids) -> Any:
     """(smallest, largest) non-zero id of an array; (0, 0) where all is background."""
     low, high = np.uint64(0), np.uint64(0)
     for fragment in fragments.flat:

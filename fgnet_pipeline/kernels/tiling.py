@@ -23,7 +23,7 @@ Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tile ``k`` reads ``[k * stride - shift - margin, ...)`` and yields its inner part, ``output`` voxels long.
+    """Tile ``k`` owns the core ``[k * stride, (k + 1) * stride)`` and yields it with an equal overlap on both sides.
 
     Args:
         tile: input shape of the network, zyx voxels.
@@ -44,13 +44,16 @@ class Tiling:
         """How far around a voxel the tiles that cover it read."""
         return vector(np.add(np.subtract(self.output, 1), self.margin))
 
-    def tiles(self, box: Box) -> Iterator[Box]:
-        """The inner parts (voxels, may reach beyond the volume) of all tiles that touch ``box``, in lattice order."""
+    def tiles(self, box: Box, volume: Box) -> Iterator[Box]:
+        """What the tiles that touch ``box`` yield (voxels, may reach beyond the volume), in lattice order.
+
+        Tiles whose core lies outside the volume are left out: the core of another holds every voxel.
+        """
         ranges = []
-        for begin, end, stride, output in zip(box.begin, box.end, self.stride, self.output, strict=True):
+        for axis, (stride, output) in enumerate(zip(self.stride, self.output, strict=True)):
             shift = (output - stride) // 2
-            first = (begin + shift - output) // stride + 1
-            last = (end + shift - 1) // stride
+            first = max(0, (box.begin[axis] + shift - output) // stride + 1)
+            last = min((volume.end[axis] - 1) // stride, (box.end[axis] + shift - 1) // stride)
             ranges.append([k * stride - shift for k in range(first, last + 1)])
         for begin_zyx in itertools.product(*ranges):
             yield Box(vector(begin_zyx), vector(np.add(begin_zyx, self.output)))
@@ -64,12 +67,12 @@ class Tiling:
 
     def reads(self, box: Box, volume: Box) -> Box:
         """The part of the volume that predicting ``box`` needs, reflection at the volume's faces included."""
-        inputs = self._inputs(box)
+        inputs = self._inputs(box, volume)
         sources = [reflect(np.arange(b, e), n) for b, e, n in zip(inputs.begin, inputs.end, volume.end, strict=True)]
         return Box(vector([s.min() for s in sources]), vector([s.max() + 1 for s in sources]))
 
-    def _inputs(self, box: Box) -> Box:
-        inner = list(self.tiles(box))
+    def _inputs(self, box: Box, volume: Box) -> Box:
+        inner = list(self.tiles(box, volume))
         begin = np.min([t.begin for t in inner], axis=0)
         end = np.max([t.end for t in inner], axis=0)
         return Box(vector(begin - self.margin), vector(end + self.margin))
@@ -99,7 +102,7 @@ class Tiling:
         """
         total = np.zeros((channels, *box.shape), np.float32)
         weight = np.zeros(box.shape, np.float32)
-        tiles = list(self.tiles(box))
+        tiles = list(self.tiles(box, volume))
         for first in range(0, len(tiles), batch):
             group = tiles[first : first + batch]
             inputs = [self._input(raw, origin, volume, tile) for tile in group]

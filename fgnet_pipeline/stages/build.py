@@ -115,5 +115,5 @@ def create_array(job: Job, name: str) -> None:
         dtype=dtype,
         shard=shard,
         chunk=chunk,
-        attributes={**job.frame.attributes(), **extra},
+        attributes={**job.frame.attributes(channels=bool(lead)), **extra},
     )

@@ -40,8 +40,8 @@ def plan_tasks(job: Job) -> list[Task]:
         upstream += ["fragments"] if level == 0 else []
         tasks.append(
             Task(
-                task_name(level), "lut", tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream), fingerprint,
-                threshold_only=True,
+                task_name(level), "lut", tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream),
+                fingerprint, threshold_only=True,
             )
         )  # fmt: skip
     return tasks

@@ -41,7 +41,7 @@ def flush_to_disk(paths: Iterable[Path]) -> None:
     for path in paths:
         with contextlib.suppress(FileNotFoundError), _opened(path) as descriptor:
             os.fsync(descriptor)
-            folders.add(path.parent)
+            folders.update((path.parent, path.parent.parent))
     for folder in folders:
         with contextlib.suppress(OSError), _opened(folder) as descriptor:
             os.fsync(descriptor)

@@ -12,7 +12,7 @@ from ..config import is_url
 from ..errors import DamageError, InputError
 from ..geometry import Vector
 from .arrays import OutputArray, create_array
-from .files import write_json
+from .files import read_json, write_json
 from .records import Progress
 from .tables import Tables
 
@@ -58,11 +58,24 @@ class Output:
                         f"format {FORMAT_VERSION} (found {version})",
                         "use another version",
                     )
+                self._check_arrays_are_ours()
         except (zarr.errors.BaseZarrError, ValueError, KeyError):
             if (self.root / "zarr.json").exists():
                 raise InputError(
                     "output.path", str(self.root), "a Zarr v3 group", "choose another output.path"
                 ) from None
+
+    def _check_arrays_are_ours(self) -> None:
+        for name in ("affinities", "fragments", "segmentation"):
+            attributes = read_json(self.root / name / "zarr.json") or {}
+            exists = (self.root / name).exists()
+            if exists and "fgnet_format" not in attributes.get("attributes", {}) and attributes:
+                raise InputError(
+                    "output.path",
+                    str(self.root),
+                    f"no array {name!r} that another program wrote",
+                    "choose another output.path, or move that array away",
+                )
 
     def create(self, configuration: dict[str, Any]) -> None:
         """Make the group if it is new, and save the resolved configuration beside what it produces."""

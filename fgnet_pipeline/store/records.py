@@ -176,6 +176,8 @@ class RecordWriter:
         self._closing.set()
         self._flusher.join()
         self.flush()
+        if self.error is not None:
+            raise self.error
 
     def __enter__(self) -> RecordWriter:
         return self

@@ -17,7 +17,7 @@ CUBE = (8, 32, 32)
 
 
 def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """The voxels (n,) that ``read`` gives for up to 6 x 6 x 6 cubes of 8 x 32 x 32, spread evenly over the whole volume.
+    """The voxels (n,) that ``read`` gives for up to 6 x 6 x 6 cubes of 8 x 32 x 32, spread evenly over it.
 
     The positions follow from the shape alone, so neither region, mask, block nor worker changes them.
     """

@@ -31,18 +31,25 @@ class Frame:
     voxel_size: Size
     offset: Size
 
-    def attributes(self) -> dict[str, Any]:
-        """The attributes that our arrays carry (``funlib.persistence.open_ds`` reads them, too)."""
+    def attributes(self, channels: bool = False) -> dict[str, Any]:
+        """The attributes that our arrays carry, which ``funlib.persistence.open_ds`` reads, too.
+
+        It truncates fractions without a word (4.5 to 4), so sizes that are no whole nanometres are given in a finer
+        unit. ``channels``: for (C, z, y, x) arrays; ``^`` marks an axis that is not space.
+        """
+        unit, scale = next(
+            (u, s) for u, s in (("nm", 1), ("angstrom", 10), ("pm", 1000)) if u == "pm" or self._is_whole(s)
+        )
         return {
-            "voxel_size": [_plain(v) for v in self.voxel_size],
-            "offset": [_plain(v) for v in self.offset],
-            "axis_names": ["z", "y", "x"],
-            "units": ["nm", "nm", "nm"],
+            "voxel_size": [round(v * scale) for v in self.voxel_size],
+            "offset": [round(v * scale) for v in self.offset],
+            "axis_names": [*(["c^"] if channels else []), "z", "y", "x"],
+            "units": [unit] * 3,
         }
 
-
-def _plain(value: float) -> float | int:
-    return int(value) if float(value).is_integer() else float(value)
+    def _is_whole(self, scale: int) -> bool:
+        numbers = np.multiply([*self.voxel_size, *self.offset], scale)
+        return bool(np.allclose(numbers, np.rint(numbers), atol=1e-6, rtol=0))
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def open_volume(
     """
     array = open_array(path, field)
     order = _spatial_axes(array, axes or _declared_axes(array, path), field, path)
-    frame = _frame(array, path, order, voxel_size, offset)
+    frame = frame_of(array, path, order, voxel_size, offset)
     return Volume(array, order, frame, path)
 
 
@@ -124,13 +131,15 @@ def _spatial_axes(array: zarr.Array[Any], names: tuple[str, ...] | None, field: 
     return order
 
 
-def _frame(
+def frame_of(
     array: zarr.Array[Any], path: str, order: tuple[int, int, int], voxel_size: Size | None, offset: Size | None
 ) -> Frame | None:
+    """The frame that overrides, attributes or OME metadata state; ``order``: the array axes that are z, y, x."""
     attributes = dict(array.attrs)
     ome_scale, ome_offset = _ome_transform(array, path)
     units = attributes.get("units")
-    scale = _unit_factors(units, len(order)) if units else np.ones(3)
+    scale = _numbers(_unit_factors(units, array.ndim), order, array.ndim) if units else None
+    scale = np.ones(3) if scale is None else scale
     size = _numbers(attributes.get("voxel_size", attributes.get("resolution")), order, array.ndim)
     shift = _numbers(attributes.get("offset"), order, array.ndim)
     size = np.asarray(voxel_size) if voxel_size else (ome_scale if size is None else size * scale)
@@ -160,10 +169,10 @@ def _numbers(value: object, order: tuple[int, int, int], ndim: int) -> npt.NDArr
     return numbers[np.argsort(np.argsort(order))]
 
 
-def _unit_factors(units: object, n: int) -> npt.NDArray[np.float64]:
-    names = [units] * n if isinstance(units, str) else list(units) if isinstance(units, list | tuple) else []
-    factors = [_NM.get(str(name).lower(), 1.0) for name in names[-3:]]
-    return np.asarray(factors if len(factors) == 3 else [1.0] * 3)
+def _unit_factors(units: object, ndim: int) -> list[float]:
+    """Nanometres per unit, one an axis as stored; a single unit serves all axes."""
+    names = [units] * ndim if isinstance(units, str) else units if isinstance(units, list | tuple) else []
+    return [_NM.get(str(name).lower(), 1.0) for name in names]
 
 
 def _ome_dataset(array: zarr.Array[Any], path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -1,0 +1,49 @@
+# Two commands do everything: `make demo` and `make test`. Both build .venv first.
+#
+#   PYTHON       the interpreter that makes the environment (3.11 or newer)
+#   TORCH        what pip installs for PyTorch. On a machine without a GPU the CPU build is taken where pip finds one.
+#   TORCH_FLAGS  more options for that call of pip, e.g. --index-url with PyTorch's own index of CPU builds
+#   WORKERS      worker processes of the demo
+
+PYTHON ?= python3
+TORCH_VERSION := 2.13.0
+TORCH ?= torch==$(TORCH_VERSION)
+TORCH_FLAGS ?=
+WORKERS ?= 2
+BIN := .venv/bin
+HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
+# Threads are a setting of the pipeline; libraries must not start more of their own.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check install clean
+
+install: .venv/.installed
+
+.venv/.installed: setup.cfg pyproject.toml Makefile
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel
+ifeq ($(HAS_GPU),)
+	$(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)+cpu" 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)"
+else
+	$(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)"
+endif
+	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
+	$(BIN)/python -m pip install --quiet -e ".[test]"
+	touch $@
+
+demo: install
+	$(BIN)/fgnet demo configs/fib25_nano.toml --folder demo --workers $(WORKERS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy fgnet_pipeline model/fgnet
+	$(BIN)/lint-imports --config setup.cfg
+
+test: check
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf .venv demo build dist *.egg-info

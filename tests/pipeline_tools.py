@@ -1,0 +1,105 @@
+"""Small volumes and configurations for tests of the whole pipeline."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from scipy import ndimage
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+ATTRIBUTES = {"voxel_size": [10, 10, 10], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"], "units": ["nm"] * 3}
+
+
+def cells(shape: tuple[int, int, int], seed: int = 0, count: int = 30) -> npt.NDArray[np.uint8]:
+    """Raw-like uint8: bright cells of a Voronoi diagram, dark membranes, some noise."""
+    rng = np.random.default_rng(seed)
+    centres = rng.random((count, 3)) * shape
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    distances = np.sort(np.linalg.norm(grid[..., None, :] - centres, axis=-1), axis=-1)
+    membrane = distances[..., 1] - distances[..., 0]
+    smooth = ndimage.gaussian_filter(rng.normal(0, 40, shape), 1.0)
+    return np.clip(60 * membrane + smooth, 0, 250).astype(np.uint8)
+
+
+def write_volume(path: Path, data: npt.NDArray[Any], attributes: dict[str, Any] | None = None, **kwargs: Any) -> str:
+    """Write an array with our attributes; returns its path."""
+    kwargs.setdefault("chunks", tuple(min(20, n) for n in data.shape))
+    array = zarr.create_array(str(path), shape=data.shape, dtype=data.dtype, **kwargs)
+    array[:] = data
+    array.attrs.update(ATTRIBUTES if attributes is None else attributes)
+    return str(path)
+
+
+def write_config(path: Path, **sections: dict[str, Any]) -> Path:
+    """Write a TOML file from tables of plain values."""
+    lines = []
+    for section, values in sections.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def standard_config(folder: Path, raw: str, **schedule: Any) -> Path:
+    """A serial run with the identity network on small blocks."""
+    return write_config(
+        folder / "config.toml",
+        volume={"path": raw},
+        output={"path": str(folder / "out.zarr")},
+        model={"checkpoint": "identity"},
+        schedule={"workers": 0, "block_shape": [24, 24, 24], **schedule},
+        agglomerate={"leaf_blocks": 1},
+    )
+
+
+def script(name: str, *arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    """Run workflows/NAME as a lab would; with ``check`` a failure shows what it printed."""
+    command = [sys.executable, str(CHECKOUT / "workflows" / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{name} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def fgnet(*arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    """Run the ``fgnet`` command."""
+    command = [sys.executable, "-c", "from fgnet_pipeline.cli import main; main()", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
+    if check and done.returncode != 0:
+        raise AssertionError(f"fgnet ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def read(folder: Path | str, name: str) -> npt.NDArray[Any]:
+    return np.asarray(zarr.open_array(Path(folder) / name, mode="r")[:])
+
+
+def files_of(folder: Path, name: str) -> dict[str, bytes]:
+    """Every file of an array or of the tables, by relative path."""
+    root = Path(folder) / name
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def assert_same_output(one: Path, other: Path) -> None:
+    """Arrays and tables of two outputs are equal, byte for byte."""
+    for name in ("affinities", "fragments", "segmentation", "tables"):
+        first, second = files_of(one, name), files_of(other, name)
+        assert first.keys() == second.keys(), name
+        different = [path for path in first if first[path] != second[path]]
+        assert not different, f"{name}: {different[:5]}"
+
+
+def records(folder: Path, stage: str) -> list[dict[str, Any]]:
+    """All whole done records of a task."""
+    found = []
+    for path in sorted((Path(folder) / "progress" / stage).glob("done-*.jsonl")):
+        for line in path.read_text().splitlines():
+            found.append(json.loads(line))
+    return found
