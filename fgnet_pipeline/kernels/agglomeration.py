@@ -31,7 +31,7 @@ freezes the clusters that have edges leaving the node. Such clusters were frozen
 single fragments where the edge meets them: edges between nodes never need new names. The root freezes nothing. The
 union of the nodes' merges, sorted, is the global tree, however space was divided.
 
-Memory: the table itself (32 bytes an edge), 56 bytes an edge and 90 a fragment more; a node of the octree holds what
+Memory: the table itself (32 bytes an edge), 64 bytes an edge and 100 a fragment more; a node of the octree holds what
 its children left, of the order of the surface of their chunks. Time: a scan of a cluster's list costs at most
 2 * `WIDEST` entries, the heap O(m log^2 m) in the worst case.
 """

@@ -9,7 +9,7 @@ cluster keeps a list of its neighbours and the name of the best one:
    the second best they knew (which can only have become worse).
 3. If the best neighbour is frozen, the cluster freezes too, and those whose best it is are scanned again.
 
-A list is compacted in the storage of the nodes it was chained from, so memory stays at 20 bytes a directed edge. A
+A list is compacted in the storage of the nodes it was chained from, so memory stays at 24 bytes a directed edge. A
 cluster with more than `widest` neighbours is put off, with all that wait for it (their best neighbour is put off): a
 scan costs at most twice that many entries, and giant clusters are left to the heap (`heap_merging`).
 """
@@ -37,12 +37,8 @@ class Clusters(NamedTuple):
     following: Any  # int32: the node whose piece continues the list, -1 = end
     last: Any  # int32: the node whose piece ends the list
     seen: Any  # int64: scan number and place of a neighbour in the scratch
-    name: Any  # int32: neighbour, a node whose root is meant
-    sum: Any  # int64
-    count: Any  # int64
-    scratch_name: Any  # int32
-    scratch_sum: Any  # int64
-    scratch_count: Any  # int64
+    entry: Any  # int64 (2m, 3): neighbour (a node whose root is meant), sum, count
+    scratch: Any  # int64 (k, 3): the same, of the list that was gathered last
 
 
 @njit(cache=True)
@@ -64,11 +60,11 @@ def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -
     for i in range(n):
         begin[i + 1] += begin[i]
     free = begin[:-1].copy()
-    name, total, number = np.empty(2 * m, np.int32), np.empty(2 * m, np.int64), np.empty(2 * m, np.int64)
+    entry = np.empty((2 * m, 3), np.int64)
     for half in range(2 * m):
         at = free[ends[half]]
         free[ends[half]] += 1
-        name[at], total[at], number[at] = ends[half ^ 1], sums[half >> 1], counts[half >> 1]
+        entry[at, 0], entry[at, 1], entry[at, 2] = ends[half ^ 1], sums[half >> 1], counts[half >> 1]
     state = np.zeros(n, np.uint8)
     length = np.empty(n, np.int32)
     for i in range(n):
@@ -86,35 +82,30 @@ def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -
         np.full(n, -1, np.int32),
         nodes.copy(),
         np.full(n, -1, np.int64),
-        name,
-        total,
-        number,
-        np.empty(2 * widest + 2, np.int32),
-        np.empty(2 * widest + 2, np.int64),
-        np.empty(2 * widest + 2, np.int64),
+        entry,
+        np.empty((2 * widest + 2, 3), np.int64),
     )
 
 
 @njit(cache=True)
-def gather(clusters: Any, c: Any, scan: int) -> int:
+def gather(clusters: Any, c: Any, scan: int, scratch: Any) -> int:
     """Resolve and add up the list of root c into the scratch; returns its length. `scan` differs every time."""
-    parent, seen = clusters.parent, clusters.seen
-    names, sums, counts = clusters.scratch_name, clusters.scratch_sum, clusters.scratch_count
+    parent, seen, entry = clusters.parent, clusters.seen, clusters.entry
     size = 0
     piece = c
     while piece >= 0:
         begin = clusters.begin[piece]
         for j in range(begin, begin + clusters.length[piece]):
-            r = find(parent, np.int64(clusters.name[j]))
+            r = find(parent, entry[j, 0])
             if r == c:
                 continue
             if seen[r] >> 32 == scan:
                 k = seen[r] & 0xFFFFFFFF
-                sums[k] += clusters.sum[j]
-                counts[k] += clusters.count[j]
+                scratch[k, 1] += entry[j, 1]
+                scratch[k, 2] += entry[j, 2]
             else:
                 seen[r] = (scan << 32) | size
-                names[size], sums[size], counts[size] = r, clusters.sum[j], clusters.count[j]
+                scratch[size, 0], scratch[size, 1], scratch[size, 2] = r, entry[j, 1], entry[j, 2]
                 size += 1
         piece = np.int64(clusters.following[piece])
     return size
@@ -128,9 +119,9 @@ def put_back(clusters: Any, c: Any, size: int) -> None:
         begin = clusters.begin[piece]
         room = min(size - k, clusters.begin[piece + 1] - begin)
         for j in range(begin, begin + room):
-            clusters.name[j] = clusters.scratch_name[k]
-            clusters.sum[j] = clusters.scratch_sum[k]
-            clusters.count[j] = clusters.scratch_count[k]
+            clusters.entry[j, 0] = clusters.scratch[k, 0]
+            clusters.entry[j, 1] = clusters.scratch[k, 1]
+            clusters.entry[j, 2] = clusters.scratch[k, 2]
             k += 1
         clusters.length[piece] = room
         if k == size:
@@ -146,12 +137,13 @@ def best_of_scratch(clusters: Any, c: Any, size: int) -> int:
 
     Notes the highest mean among the others.
     """
-    names, sums, counts = clusters.scratch_name, clusters.scratch_sum, clusters.scratch_count
+    scratch = clusters.scratch
     best, best_mean, second = -1, -1.0, -1.0
     for k in range(size):
-        mean = sums[k] / counts[k]
-        sign = 1 if best < 0 else compare_means(mean, sums[k], counts[k], best_mean, sums[best], counts[best])
-        if sign > 0 or (sign == 0 and names[k] < names[best]):
+        total, count = scratch[k, 1], scratch[k, 2]
+        mean = total / count
+        sign = 1 if best < 0 else compare_means(mean, total, count, best_mean, scratch[best, 1], scratch[best, 2])
+        if sign > 0 or (sign == 0 and scratch[k, 0] < scratch[best, 0]):
             best, best_mean, mean = k, mean, best_mean
         second = max(second, mean)
     clusters.second[c] = second
@@ -177,9 +169,9 @@ def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any,
     its second best was. Returns the new height of the stack.
     """
     for k in range(size):
-        w = clusters.scratch_name[k]
+        w = clusters.scratch[k, 0]
         if (clusters.best[w] == small or clusters.best[w] == large) and clusters.state[w] == FREE:
-            mean = clusters.scratch_sum[k] / clusters.scratch_count[k]
+            mean = clusters.scratch[k, 1] / clusters.scratch[k, 2]
             if mean - clusters.second[w] > ROUNDING * (mean + clusters.second[w]):
                 clusters.best[w] = large
             else:
@@ -191,7 +183,7 @@ def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any,
 def _tell_of_wait(clusters: Any, size: int, c: Any, stack: Any, height: int) -> int:
     """After c froze or was put off: wake the neighbours in the scratch whose best it is. Returns the new height."""
     for k in range(size):
-        w = clusters.scratch_name[k]
+        w = clusters.scratch[k, 0]
         if clusters.best[w] == c and clusters.state[w] == FREE:
             height = _wake(clusters, w, stack, height)
     return height
@@ -212,9 +204,9 @@ def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, wide
     """
     clusters.best[c] = -1
     k = best_of_scratch(clusters, c, size)
-    if k < 0 or compare_fractions(clusters.scratch_sum[k], clusters.scratch_count[k], low_sum, low_count) < 0:
+    if k < 0 or compare_fractions(clusters.scratch[k, 1], clusters.scratch[k, 2], low_sum, low_count) < 0:
         return -1
-    w = clusters.scratch_name[k]
+    w = clusters.scratch[k, 0]
     clusters.best[c] = w
     clusters.state[c] = PUT_OFF if size > widest else clusters.state[w]
     if clusters.state[c] != FREE or clusters.best[w] != c:
@@ -239,7 +231,7 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
             absorbed = c
             while clusters.parent[c] == c and clusters.state[c] == FREE and clusters.best[c] < 0:
                 scan += 1
-                size = gather(clusters, c, scan)
+                size = gather(clusters, c, scan, clusters.scratch)
                 put_back(clusters, c, size)
                 if absorbed != c:
                     height = _tell_of_merge(clusters, size, absorbed, c, stack, height)
@@ -248,10 +240,10 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
                     height = _tell_of_wait(clusters, size, c, stack, height)
                 if k < 0:
                     break
-                w = np.int64(clusters.scratch_name[k])
+                w = np.int64(clusters.scratch[k, 0])
                 absorbed, c = min(c, w), max(c, w)
                 rows[done, 0], rows[done, 1] = absorbed, c
-                rows[done, 2], rows[done, 3] = clusters.scratch_sum[k], clusters.scratch_count[k]
+                rows[done, 2], rows[done, 3] = clusters.scratch[k, 1], clusters.scratch[k, 2]
                 done += 1
                 _chain(clusters, absorbed, c)
                 clusters.best[c] = -1
@@ -261,52 +253,23 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
 @njit(cache=True)
 def residual_edges(clusters: Any) -> Any:
     """The edges that are left, once each: ends int32 (2m,), sums and counts int64 (m,)."""
-    n = len(clusters.parent)
-    directed = 0
-    longest = 0
+    n, directed, longest = len(clusters.parent), 0, 0
     for c in range(n):
-        if clusters.parent[c] == c:
-            size, piece = 0, np.int64(c)
-            while piece >= 0:
-                size += clusters.length[piece]
-                piece = np.int64(clusters.following[piece])
-            directed += size
-            longest = max(longest, size)
-    return _emit(clusters, longest, directed)
-
-
-@njit(cache=True)
-def _emit(clusters: Any, longest: int, directed: int) -> Any:
-    n = len(clusters.parent)
-    ends = np.empty(2 * directed, np.int32)
-    sums, counts = np.empty(directed, np.int64), np.empty(directed, np.int64)
-    wide = Clusters(
-        clusters.parent,
-        clusters.state,
-        clusters.best,
-        clusters.second,
-        clusters.waiting,
-        clusters.begin,
-        clusters.length,
-        clusters.following,
-        clusters.last,
-        clusters.seen,
-        clusters.name,
-        clusters.sum,
-        clusters.count,
-        np.empty(longest, np.int32),
-        np.empty(longest, np.int64),
-        np.empty(longest, np.int64),
-    )
-    m = 0
+        piece, size = c, 0
+        while clusters.parent[c] == c and piece >= 0:
+            size += clusters.length[piece]
+            piece = np.int64(clusters.following[piece])
+        directed, longest = directed + size, max(longest, size)
+    ends = np.empty(directed + 2, np.int32)
+    sums, counts = np.empty(directed // 2 + 1, np.int64), np.empty(directed // 2 + 1, np.int64)
+    scratch = np.empty((longest, 3), np.int64)
     clusters.seen[:] = -1
+    m = 0
     for c in range(n):
-        if clusters.parent[c] != c:
-            continue
-        size = gather(wide, c, c)
+        size = gather(clusters, c, c, scratch) if clusters.parent[c] == c else 0
         for k in range(size):
-            if wide.scratch_name[k] > c:
-                ends[2 * m], ends[2 * m + 1] = c, wide.scratch_name[k]
-                sums[m], counts[m] = wide.scratch_sum[k], wide.scratch_count[k]
+            if scratch[k, 0] > c:
+                ends[2 * m], ends[2 * m + 1] = c, scratch[k, 0]
+                sums[m], counts[m] = scratch[k, 1], scratch[k, 2]
                 m += 1
-    return ends[: 2 * m].copy(), sums[:m].copy(), counts[:m].copy()
+    return ends[: 2 * m], sums[:m], counts[:m]
