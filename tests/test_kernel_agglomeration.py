@@ -109,10 +109,8 @@ def test_divided_equals_whole() -> None:
         assert sorted(rows, key=lambda r: (-Fraction(r[3], r[4]), r[0], r[1])) == oracle(graph)
 
 
-@pytest.mark.parametrize("weights", [3, 255])
-def test_octree_over_space_equals_whole(weights: int) -> None:
-    rng = np.random.default_rng(weights)
-    side = 12
+def grid_graph(rng: np.random.Generator, side: int, weights: int) -> Graph:
+    """Nodes 1.. on a grid in C order, joined to a random half of their 26 neighbours."""
     at = np.indices((side,) * 3).reshape(3, -1).T
     graph: Graph = {}
     for offset in itertools.product((-1, 0, 1), repeat=3):
@@ -122,7 +120,15 @@ def test_octree_over_space_equals_whole(weights: int) -> None:
             if i < j and rng.random() < 0.5:
                 count = int(rng.integers(1, 20))
                 graph[int(i) + 1, j + 1] = (int(rng.integers(0, weights + 1)) * count, count)
-    corner = at * 4 // side
+    return graph
+
+
+@pytest.mark.parametrize("weights", [3, 255])
+def test_octree_over_space_equals_whole(weights: int) -> None:
+    rng = np.random.default_rng(weights)
+    side = 12
+    graph = grid_graph(rng, side, weights)
+    corner = np.indices((side,) * 3).reshape(3, -1).T * 4 // side
     chunk = {
         i + 1: sum(int(c[a] >> k & 1) << (3 * k + a) for k in range(2) for a in range(3)) for i, c in enumerate(corner)
     }
@@ -130,6 +136,19 @@ def test_octree_over_space_equals_whole(weights: int) -> None:
     whole = agglomerate(*columns(graph)).merges
     assert sort_merges(*(np.array(x, np.uint64) for x in zip(*rows, strict=True))).a.tolist() == whole.a.tolist()
     assert sorted(rows) == sorted(as_rows(whole))
+
+
+@pytest.mark.parametrize("minimum", [None, (1, 2)])
+@pytest.mark.parametrize("share", [0, 0.02, 0.3])
+def test_strategies_agree_on_larger_graphs(share: float, minimum: tuple[int, int] | None) -> None:
+    rng = np.random.default_rng(5)
+    graph = columns(grid_graph(rng, 14, 255))
+    frozen = (np.flatnonzero(rng.random(14**3) < share) + 1).astype(np.uint64)
+    first, *others = (agglomerate(*graph, frozen=frozen, minimum=minimum, widest=w) for w in (0, 30, 512))
+    assert len(first.merges.a) > 400
+    for other in others:
+        assert all(np.array_equal(x, y) for x, y in zip(first.merges, other.merges, strict=True))
+        assert residual_rows(first) == residual_rows(other)
 
 
 SHAPES = {
@@ -170,13 +189,18 @@ def residual_rows(result: Agglomeration) -> list[tuple]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(seed=st.integers(0, 2**31), share=st.floats(0, 1))
-def test_frozen_clusters_stay(seed: int, share: float) -> None:
+@given(
+    seed=st.integers(0, 2**31),
+    share=st.floats(0, 1),
+    minimum=st.one_of(st.none(), st.tuples(st.integers(0, 8), st.just(8))),
+)
+def test_frozen_clusters_stay(seed: int, share: float, minimum: tuple[int, int] | None) -> None:
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng, 14, 40, 4, 3)
+    graph = {edge: (s * 60, n) for edge, (s, n) in random_graph(rng, 14, 40, 4, 3).items()}
     ids = sorted({i for edge in graph for i in edge})
     frozen = [i for i in ids if rng.random() < share]
-    results = [agglomerate(*columns(graph), frozen=np.array(frozen, np.uint64), widest=w) for w in (0, 2, 512)]
+    some = np.array(frozen, np.uint64)
+    results = [agglomerate(*columns(graph), frozen=some, minimum=minimum, widest=w) for w in (0, 2, 512)]
     rows, left = as_rows(results[0].merges), residual_rows(results[0])
     assert all(as_rows(r.merges) == rows and residual_rows(r) == left for r in results)
     assert not {i for row in rows for i in row[:2]} & set(frozen)

@@ -128,8 +128,8 @@ def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, 
     while size > 0:
         e = heap[0]
         x, y = np.int64(ends[2 * e]), np.int64(ends[2 * e + 1])
-        if edges.alive[e]:
-            if not (frozen[x] and frozen[y]) and _renew(edges, e):
+        if edges.alive[e] and not (frozen[x] and frozen[y]):
+            if _renew(edges, e):
                 _sift_down(heap, size, 0, edges)
                 continue
             if compare_fractions(sums[e], counts[e], low_sum, low_count) < 0:

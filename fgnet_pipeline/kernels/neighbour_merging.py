@@ -25,7 +25,7 @@ FREE, FROZEN, PUT_OFF = 0, 1, 2
 
 
 class Clusters(NamedTuple):
-    """The lists of all clusters; every array has a row a node, the last six a directed edge or a scratch entry."""
+    """The lists of all clusters; every array has a row a node, the last two an entry of a list."""
 
     parent: Any  # int32: union-find
     state: Any  # uint8: FREE, FROZEN or PUT_OFF
@@ -255,7 +255,7 @@ def residual_edges(clusters: Any) -> Any:
     """The edges that are left, once each: ends int32 (2m,), sums and counts int64 (m,)."""
     n, directed, longest = len(clusters.parent), 0, 0
     for c in range(n):
-        piece, size = c, 0
+        piece, size = np.int64(c), 0
         while clusters.parent[c] == c and piece >= 0:
             size += clusters.length[piece]
             piece = np.int64(clusters.following[piece])
