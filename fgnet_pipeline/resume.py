@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .errors import InputError, StaleError
 from .geometry import Vector
 from .job import Job
-from .plan import Task, format_key
+from .plan import Task
 from .stages.build import STAGES, array_of, create_array
 
 
@@ -81,10 +81,14 @@ def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
 
 @dataclass(frozen=True)
 class Left:
-    """For every block of a task (index box ``plan.blocks``): whether it has work, and whether that is done."""
+    """For every block of a task (index box ``plan.blocks``): whether it has work, and whether that is done.
+
+    ``stale``: it has a record, but of other inputs, another region or another configuration.
+    """
 
     active: npt.NDArray[np.bool_]
     done: npt.NDArray[np.bool_]
+    stale: npt.NDArray[np.bool_]
 
     @property
     def todo(self) -> npt.NDArray[np.bool_]:
@@ -95,13 +99,13 @@ def left(job: Job, name: str) -> Left:
     """Compare the records of a task with the keys that the plan gives its blocks now."""
     keys = job.plan.all_keys(name)
     origin = job.plan.blocks(name).begin
-    done = np.zeros(keys.shape, bool)
-    for block, recorded in job.output.progress.done(name).items():
-        at = tuple(np.subtract(block, origin))
-        inside = all(0 <= i < n for i, n in zip(at, keys.shape, strict=True))
-        if inside and keys[at] and format_key(int(keys[at])) in recorded:
-            done[at] = True
-    return Left(keys != 0, done)
+    done, stale = np.zeros(keys.shape, bool), np.zeros(keys.shape, bool)
+    for (z, y, x), recorded in job.output.progress.keys(name).items():
+        at = (z - origin[0], y - origin[1], x - origin[2])
+        if min(at) >= 0 and at[0] < keys.shape[0] and at[1] < keys.shape[1] and at[2] < keys.shape[2]:
+            done[at] = int(keys[at]) == int(recorded, 16)
+            stale[at] = not done[at]
+    return Left(keys != 0, done & (keys != 0), stale)
 
 
 def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> list[Vector]:

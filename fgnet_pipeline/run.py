@@ -101,8 +101,12 @@ def _compute(job: Job, names: list[str], observer: Any, report: Callable[[str], 
     todo = {name: state.todo for name, state in remaining.items() if state.todo.any()}
     if not todo:
         return
-    driver = job.output.progress.set_driver()
-    spec = WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), driver)
+    number = job.output.progress.set_driver()
+    for name in todo:
+        job.output.progress.withdraw(
+            name, blocks_where(job, name, remaining[name].todo & remaining[name].stale), number
+        )
+    spec = WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
     trouble = schedule.run(schedule.Work(job, spec, todo), observer)
     _require_done(job, names, trouble)
 
@@ -188,6 +192,8 @@ def _rate(job: Job, names: list[str]) -> float | None:
     voxels, begin, end = 0, np.inf, -np.inf
     for name in names:
         for record in job.output.progress.records(name):
+            if not record["key"]:
+                continue
             voxels += record["voxels"]
             begin = min(begin, record["finished"] - record["seconds"])
             end = max(end, record["finished"])

@@ -123,7 +123,7 @@ def _run_serially(work: Work, observer: Observer | None) -> str | None:
     def process_of(name: str) -> Callable[[Any], None]:
         def process(block: Any) -> None:
             if name not in runners:
-                runners[name] = BlockRunner(work.job, name, work.spec.driver)
+                runners[name] = BlockRunner(work.job, name, work.spec.run)
             if not runners[name].run(_block_index(work.job.plan.tasks[name], block)):
                 block.status = daisy.BlockStatus.FAILED
 
@@ -194,7 +194,7 @@ def work_on_blocks(spec: WorkerSpec, name: str, number: int, context: str, place
     with logging_to(job.output.logs, name) as log:
         slots = Slots(places, count).hold if places is not None else None
         options: dict[str, Any] = {"slot": slots} if slots is not None else {}
-        with BlockRunner(job, name, spec.driver, number, log, **options) as runner:
+        with BlockRunner(job, name, spec.run, number, log, **options) as runner:
             lanes = [threading.Thread(target=_serve, args=(runner,)) for _ in range(LANES.get(name, 1) - 1)]
             for lane in lanes:
                 lane.start()

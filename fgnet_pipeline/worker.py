@@ -40,7 +40,7 @@ class WorkerSpec:
     config: dict[str, Any]
     roi: Box
     tasks: tuple[Task, ...]
-    driver: str
+    run: int
 
     def open_job(self) -> Job:
         """Open the job as the driver planned it."""
@@ -58,7 +58,7 @@ class BlockRunner:
     Args:
         job: with its plan.
         name: the task.
-        driver: token of the driver; once another driver announces itself, nothing more is written.
+        number: of the driver's run; once another driver announces itself, nothing more is written.
         worker: number of this worker, which chooses its GPU.
         log: file that holds the details of a failure.
         slot: context manager held while a block is worked on, to share the machine with other stages.
@@ -68,12 +68,12 @@ class BlockRunner:
         self,
         job: Job,
         name: str,
-        driver: str,
+        number: int,
         worker: int = 0,
         log: str = "",
         slot: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self.job, self.name, self.driver, self.slot = job, name, driver, slot
+        self.job, self.name, self.number, self.slot = job, name, number, slot
         self.task = job.plan.tasks[name]
         self.stage = open_stage(job, name, worker)
         self.records = RecordWriter(job.output.progress.root, name, log)
@@ -115,11 +115,12 @@ class BlockRunner:
             finished=finished,
             host=socket.gethostname(),
             peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            run=self.number,
         )
         self.records.add(record, outcome.files)
 
     def _require_driver(self) -> None:
-        if self.job.output.progress.driver() != self.driver:
+        if self.job.output.progress.driver() != self.number:
             raise SupersededError
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 A record is one JSON line. It is written only after what it vouches for has been flushed to disk; flushing happens in
 batches, so a killed worker loses at most the last second of finished blocks. A torn last line is passed over.
-A block is done iff one of its records carries the key that the plan computes for it now (see ``plan.py``).
+A block is done iff its latest record carries the key that the plan computes for it now (see ``plan.py``). Latest is by
+the number of the run, which every driver raises by one, so that no clock can change it. Before a run overwrites a
+finished block, it withdraws the block's record with one that has no key.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ class Record:
     finished: float
     host: str
     peak_memory: int
+    run: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,21 @@ class Progress:
         for path in sorted(self.root.glob(f"{stage}/done-*.jsonl")):
             yield from _lines(path)
 
-    def done(self, stage: str) -> dict[Vector, set[str]]:
-        """Block -> the keys of its records."""
-        found: dict[Vector, set[str]] = {}
+    def keys(self, stage: str) -> dict[Vector, str]:
+        """Block -> the key of its latest record; withdrawn records are left out."""
+        latest: dict[Vector, tuple[int, float, str]] = {}
         for record in self.records(stage):
             z, y, x = record["block"]
-            found.setdefault((z, y, x), set()).add(record["key"])
-        return found
+            entry = (record["run"], record["finished"], record["key"])
+            if (z, y, x) not in latest or latest[z, y, x] <= entry:
+                latest[z, y, x] = entry
+        return {block: key for block, (_, _, key) in latest.items() if key}
+
+    def withdraw(self, stage: str, blocks: Iterable[Vector], run: int) -> None:
+        """Withdraw the records of ``blocks``, which this run is about to overwrite."""
+        lines = [json.dumps({"stage": stage, "block": b, "key": "", "run": run, "finished": 0.0}) for b in blocks]
+        if lines:
+            _append(self.root / stage / f"done-withdrawn-{run}.jsonl", lines)
 
     def failures(self, stage: str) -> dict[Vector, Failure]:
         """Block -> its latest failure since the last start of a driver."""
@@ -101,16 +112,22 @@ class Progress:
     def set_fingerprint(self, stage: str, fingerprint: dict[str, Any]) -> None:
         write_json(self.root / stage / "fingerprint.json", fingerprint)
 
-    def set_driver(self) -> str:
-        """Announce a new driver; workers of an older one then write nothing more. Returns its token."""
-        token = uuid.uuid4().hex
-        document = {"driver": token, "host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+    def set_driver(self) -> int:
+        """Announce a new driver; workers of an older one then write nothing more. Returns the number of its run."""
+        run = 1 + max([self.driver() or 0, *self._runs_on_record()])
+        document = {"run": run, "host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
         write_json(self.root / "driver.json", document)
-        return token
+        return run
 
-    def driver(self) -> str | None:
+    def _runs_on_record(self) -> Iterator[int]:
+        """The first record of every file, in case that driver.json was lost."""
+        for path in self.root.glob("*/done-*.jsonl"):
+            yield next((int(line["run"]) for line in _lines(path)), 0)
+
+    def driver(self) -> int | None:
+        """The number of the latest run."""
         document = read_json(self.root / "driver.json")
-        return document.get("driver") if isinstance(document, dict) else None
+        return int(document["run"]) if isinstance(document, dict) else None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
