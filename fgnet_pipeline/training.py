@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from fgnet.training.loop import Step, Trainer
     from fgnet.training.sampling import LabelledVolume
 
+    from .training_board import Board
+
 logger = logging.getLogger(__name__)
 Triple = tuple[int, int, int]
 HeldOut = tuple[NDArray[np.float32], NDArray[np.int32], str]
@@ -74,11 +76,16 @@ class DataConfig(Strict):
 
 
 class TrainOutput(Strict):
-    """Where, and how often. every, validate_every: iterations between two states, two validations (0 = never)."""
+    """Where, and how often.
+
+    every, validate_every: iterations between two states, two validations (0 = never). tensorboard: also write its
+    event files.
+    """
 
     path: str
     every: Annotated[int, Field(gt=0)] = 100
     validate_every: Annotated[int, Field(ge=0)] = 0
+    tensorboard: bool = False
 
     def validates_after(self, iteration: int) -> bool:
         return self.validate_every > 0 and iteration % self.validate_every == 0
@@ -268,13 +275,21 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
         if trainer.crew.leads:
             write_whole(folder / "config.json", config.model_dump_json(indent=1).encode())
 
+        board = make_board(config, folder, trainer)
+
         def after_step(step: Step) -> None:
             if progress is not None:
                 progress(step)
+            if board is not None:
+                board.step(step)
+                if trainer.iteration % config.output.every == 0:
+                    board.picture(trainer)
             if held_out and config.output.validates_after(trainer.iteration):
-                record_scores(trainer, config, held_out, folder / "scores.jsonl")
+                record_scores(trainer, config, held_out, folder / "scores.jsonl", board)
 
         run(trainer, folder, config.output.every, after_step)
+        if board is not None:
+            board.close()
         weights = folder / "weights.safetensors"
         if not trainer.crew.leads:
             return weights
@@ -288,6 +303,15 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
     return weights
 
 
+def make_board(config: TrainConfig, folder: Path, trainer: Trainer) -> Board | None:
+    """TensorBoard's event files, where they are wanted and by the first process alone."""
+    if not (config.output.tensorboard and trainer.crew.leads):
+        return None
+    from .training_board import Board
+
+    return Board(folder / "tensorboard", trainer.iteration)
+
+
 def load_validation(config: TrainConfig) -> list[HeldOut]:
     """(normalised raw, labels, method of the watershed) of every validation box."""
     pairs = []
@@ -297,7 +321,9 @@ def load_validation(config: TrainConfig) -> list[HeldOut]:
     return pairs
 
 
-def record_scores(trainer: Trainer, config: TrainConfig, held_out: Sequence[HeldOut], path: Path) -> None:
+def record_scores(
+    trainer: Trainer, config: TrainConfig, held_out: Sequence[HeldOut], path: Path, board: Board | None = None
+) -> None:
     """Append one line to `path`: the scores of the averaged weights on every held-out box, and their plateau."""
     from fgnet.predictor import NetworkPredictor
 
@@ -311,6 +337,8 @@ def record_scores(trainer: Trainer, config: TrainConfig, held_out: Sequence[Held
         curves.append(score_affinities(predict_alone(raw, geometry, predictor), labels, method))
     threshold, voi_sum = plateau(curves)
     logger.info("iteration %d: VOI sum %.3f at threshold %.2f", trainer.iteration, voi_sum, threshold)
+    if board is not None:
+        board.scores(trainer.iteration, curves, threshold)
     line = {
         "iteration": trainer.iteration,
         "threshold": threshold,

@@ -31,13 +31,18 @@ def draw_preview(
 
 
 def _row(patch: Patch, network: NetworkConfig) -> NDArray[np.uint8]:
-    """uint8 (y, x, 3): three pictures of the middle section side by side."""
+    """uint8 (y, x, 3): the panels side by side, with gaps."""
+    padded = [np.pad(p, ((0, GAP), (0, GAP), (0, 0))) for p in panels(patch, network)]
+    return np.concatenate(padded, axis=1)
+
+
+def panels(patch: Patch, network: NetworkConfig) -> list[NDArray[np.uint8]]:
+    """Three pictures uint8 (y, x, 3) of the middle section: raw, raw with labels, affinity targets."""
     labels = patch.labels[None]
     target, _ = affinities(labels, erode(labels, (0, 1, 2) if patch.isotropic else (1, 2)), network.neighbourhood[:3])
     middle = patch.raw.shape[0] // 2
     grey = np.clip(patch.raw[middle].numpy() * 40 + 128, 0, 255)[..., None].repeat(3, axis=2)
     ids = patch.labels[middle].numpy().astype(np.int64)
     colours = np.stack([ids * k % 200 + 55 for k in (73, 151, 211)], axis=2) * (ids > 0)[..., None]
-    panels = [grey, (grey + colours) / 2, target[0, :, middle].numpy().transpose(1, 2, 0) * 255]
-    padded = [np.pad(p, ((0, GAP), (0, GAP), (0, 0))) for p in panels]
-    return np.concatenate(padded, axis=1).astype(np.uint8)
+    pictures = (grey, (grey + colours) / 2, target[0, :, middle].numpy().transpose(1, 2, 0) * 255)
+    return [p.astype(np.uint8) for p in pictures]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -190,6 +191,24 @@ def test_validation_scores_the_averaged_weights(tmp_path: Path) -> None:
     curve = lines[0]["curves"][0]
     assert all(s["voi_sum"] == s["voi_split"] + s["voi_merge"] for s in curve)
     assert any(s["threshold"] == lines[0]["threshold"] and s["voi_sum"] == lines[0]["voi_sum"] for s in curve)
+
+
+def test_tensorboard_gets_scalars_and_pictures(tmp_path: Path) -> None:
+    if importlib.util.find_spec("tensorboard") is None:
+        write_volume(tmp_path)
+        with pytest.raises(InputError, match="tensorboard"):
+            train(TrainConfig.load(write_config(tmp_path), ["output.tensorboard=true"]))
+        return
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_volume(tmp_path)
+    train(TrainConfig.load(write_config(tmp_path), ["output.tensorboard=true"]))
+    events = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("train/loss")] == [0, 1]
+    assert [e.value for e in events.Scalars("train/loss")] == pytest.approx(losses(tmp_path / "out"), rel=1e-6)
+    picture = events.Images("patch")[-1]
+    assert (picture.width, picture.height) == (4 * 32, 32)
 
 
 def test_the_preview_is_a_picture(tmp_path: Path) -> None:
