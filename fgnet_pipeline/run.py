@@ -22,6 +22,8 @@ from .worker import WorkerSpec
 #: How many failed blocks an error message names, and how much of their traceback it shows.
 BLOCKS_NAMED, LINES_SHOWN = 3, 6
 ALL = STAGES
+#: How often a run goes over what is missing without any failure before it gives up.
+PASSES = 3
 PREDICT = ("predict",)
 AGGLOMERATE = ("fragments", "edges", "agglomerate", "lut", "relabel")
 
@@ -93,22 +95,31 @@ def run(
 
 
 def _compute(job: Job, names: list[str], observer: Any, report: Callable[[str], None]) -> None:
-    from . import schedule
-
     remaining = {name: left(job, name) for name in names}
     report(_summary(remaining))
+    trouble: str | None = None
+    for _ in range(PASSES):
+        if not any(state.todo.any() for state in remaining.values()):
+            return
+        trouble = _one_pass(job, remaining, observer)
+        remaining = {name: left(job, name) for name in names}
+        if any(job.output.progress.failures(name) for name in names):
+            break
+        # No block failed: what is missing went down with a worker that was killed before its records were on disk.
+    _require_done(job, names, trouble)
+
+
+def _one_pass(job: Job, remaining: dict[str, Left], observer: Any) -> str | None:
+    from . import schedule
+
     job.output.progress.forget_failures()
     todo = {name: state.todo for name, state in remaining.items() if state.todo.any()}
-    if not todo:
-        return
     number = job.output.progress.set_driver()
     for name in todo:
-        job.output.progress.withdraw(
-            name, blocks_where(job, name, remaining[name].todo & remaining[name].stale), number
-        )
+        stale = remaining[name].todo & remaining[name].stale
+        job.output.progress.withdraw(name, blocks_where(job, name, stale), number)
     spec = WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
-    trouble = schedule.run(schedule.Work(job, spec, todo), observer)
-    _require_done(job, names, trouble)
+    return schedule.run(schedule.Work(job, spec, todo), observer)
 
 
 def _summary(remaining: dict[str, Left]) -> str:
@@ -151,6 +162,8 @@ def _require_done(job: Job, names: list[str], trouble: str | None) -> None:
 def _describe_failures(job: Job, name: str, missing: list[Vector]) -> list[str]:
     failures = job.output.progress.failures(name)
     failed = [block for block in missing if block in failures]
+    if not failed:
+        return [f"{name}: {len(missing)} blocks are waiting for blocks that failed, or went down with a worker"]
     sentences = [f"{name}: {len(missing)} blocks are not done, {len(failed)} of them failed"]
     for block in failed[:BLOCKS_NAMED]:
         tail = "\n    ".join(failures[block].error.strip().splitlines()[-LINES_SHOWN:])

@@ -151,6 +151,6 @@ def test_failed_blocks_are_named_with_error_and_log(raw: str, tmp_path: Path) ->
     (out / "affinities" / "c" / "0" / "1" / "1" / "1").write_bytes(b"damage")
     done = script("run_agglomerate.py", config, "--workers", 2, check=False)
     assert done.returncode == 1
-    assert "fragments" in done.stderr and "[1, 1, 1]" in done.stderr and "log:" in done.stderr
+    assert "fragments: " in done.stderr and "  block [" in done.stderr and "waiting" in done.stderr
     log = done.stderr.split("log: ")[1].split(")")[0]
     assert "checksum" in Path(log).read_text()
