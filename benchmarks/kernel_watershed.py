@@ -41,7 +41,7 @@ def affinities_of(labels: NDArray[np.int64], seed: int = 0) -> Affinities:
     for axis in range(3):
         inner: list[slice] = [slice(None)] * 3
         inner[axis] = slice(1, None)
-        same[(axis, *inner)] = np.diff(labels.astype(np.int64), axis=axis) == 0
+        same[axis][tuple(inner)] = np.diff(labels.astype(np.int64), axis=axis) == 0
     common = 0.7 * _soft(same.min(0)) + 0.13 * _noise(rng, labels.shape, 1.5)
     channels = [common + 0.3 * _soft(channel) + 0.07 * _noise(rng, labels.shape, 1.2) for channel in same]
     return np.round(255 * np.clip(channels, 0, 1)).astype(np.uint8)
