@@ -23,11 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from . import hashing
-from .geometry import Box, Grid, Vector, vector
+from .geometry import Box, Grid, Vector, indices, vector
 from .hashing import Hashes
 
 NO_CONTEXT: Vector = (0, 0, 0)
-SUMMARIES_HELD = 256
+SUMMARIES_HELD = GROUPS_HELD = 256
+#: Blocks whose keys are computed together.
+GROUP = Grid((8, 8, 8))
 
 
 class TissueMask(Protocol):
@@ -95,6 +97,7 @@ class Plan:
         self.roi, self.mask, self.known = roi, mask, dict(known or {})
         self.tasks = {task.name: task for task in tasks}
         self._whole: dict[str, Hashes] = {}
+        self._groups: dict[tuple[str, Vector], tuple[Hashes, Hashes]] = {}
         self._summaries: dict[tuple[Grid, Box], tuple[npt.NDArray[np.bool_], Hashes]] = {}
 
     def blocks(self, name: str) -> Box:
@@ -139,38 +142,52 @@ class Plan:
         if name not in self._whole:
             for upstream in self.tasks[name].upstream:
                 self.all_keys(upstream)
-            self._whole[name] = self._compute_keys(name, self.blocks(name))
+            self._whole[name] = self._compute(name, self.blocks(name))[0]
         return self._whole[name]
 
     def keys(self, name: str, blocks: Box) -> Hashes:
         """The keys of every block of the index box ``blocks``; 0 for those that are not active."""
         if name in self._whole:
             return _cut(self._whole[name], self.blocks(name), blocks)
+        found = np.zeros(blocks.shape, np.uint64)
         if name in self.known:
-            found = np.zeros(blocks.shape, np.uint64)
-            for position in np.argwhere(self.active(name, blocks)):
-                found[tuple(position)] = self.known[name](vector(position + blocks.begin))
+            for block in self.active_blocks(name, blocks):
+                found[tuple(np.subtract(block, blocks.begin))] = self.known[name](block)
             return found
-        return self._compute_keys(name, blocks)
+        for group in indices(GROUP.covering(blocks)):
+            part = GROUP.box(group).intersect(blocks)
+            found[part.slices(blocks.begin)] = self._of_group(name, group)[0][part.slices(GROUP.box(group).begin)]
+        return found
 
-    def _compute_keys(self, name: str, blocks: Box) -> Hashes:
+    def identity(self, name: str, block: Vector) -> tuple[str, str]:
+        """(key, identity of the inputs) of one block, as its done record holds them."""
+        if any(upstream in self.known for upstream in self.tasks[name].upstream):
+            key, inputs = (values[0, 0, 0] for values in self._compute(name, single(block)))
+        else:
+            group = GROUP.index_of(block)
+            at = tuple(np.subtract(block, GROUP.box(group).begin))
+            key, inputs = (values[at] for values in self._of_group(name, group))
+        return format_key(int(key)), format_key(int(inputs))
+
+    def _of_group(self, name: str, group: Vector) -> tuple[Hashes, Hashes]:
+        """Keys and inputs of a group of blocks: computing 512 costs hardly more than computing one."""
+        if (name, group) not in self._groups:
+            if len(self._groups) >= GROUPS_HELD:
+                self._groups.clear()
+            self._groups[name, group] = self._compute(name, GROUP.box(group))
+        return self._groups[name, group]
+
+    def _compute(self, name: str, blocks: Box) -> tuple[Hashes, Hashes]:
+        """(keys, hashed inputs) of the index box ``blocks``."""
         task = self.tasks[name]
         active, digest = self._summarise(name, blocks)
-        keys = np.broadcast_to(hashing.combine(task.fingerprint_hash, *self._regions(task, blocks)), blocks.shape)
+        inputs = self._inputs(task, blocks)
         with np.errstate(over="ignore"):
-            keys = keys + self._inputs(task, blocks)
+            keys = hashing.combine(task.fingerprint_hash, *self._regions(task, blocks)) + inputs
         if task.masked and self.mask is not None:
             keys = hashing.combine(keys, digest)
         keys = hashing.mix(keys)
-        return np.where(active, np.maximum(keys, np.uint64(1)), np.uint64(0))
-
-    def key(self, name: str, block: Vector) -> str:
-        """The key of one block, as its done record holds it."""
-        return format_key(int(self._compute_keys(name, single(block))[0, 0, 0]))
-
-    def inputs(self, name: str, block: Vector) -> str:
-        """Identity of all inputs of one block, as its done record holds it."""
-        return format_key(int(self._inputs(self.tasks[name], single(block))[0, 0, 0]))
+        return np.where(active, np.maximum(keys, np.uint64(1)), np.uint64(0)), inputs
 
     def _regions(self, task: Task, blocks: Box) -> list[npt.NDArray[np.int64]]:
         """Clipped read and write limits along each axis, shaped to broadcast over the grid."""

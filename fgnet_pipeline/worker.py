@@ -101,13 +101,14 @@ class BlockRunner:
         self._require_driver()
         outcome = self.stage.store(block, computed)
         self._require_driver()
+        key, inputs = self.job.plan.identity(self.name, block)
         finished = time.time()
         record = Record(
             stage=self.name,
             block=block,
             read=self.task.read_box(block).to_list(),
-            key=self.job.plan.key(self.name, block),
-            inputs=self.job.plan.inputs(self.name, block),
+            key=key,
+            inputs=inputs,
             checksum=outcome.checksum,
             nonzero=outcome.nonzero,
             voxels=outcome.voxels,

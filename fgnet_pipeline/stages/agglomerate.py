@@ -125,7 +125,7 @@ class Agglomerate:
 
     def store(self, block: Vector, computed: tuple[Columns, Columns]) -> Outcome:
         merges, residual = computed
-        key = self.job.plan.key(self.task.name, block)
+        key = self.job.plan.identity(self.task.name, block)[0]
         first = self.residual.write(block, residual, key)
         second = self.merges.write(block, merges, key)
         voxels = self.job.plan.write_box(self.task.name, block).size

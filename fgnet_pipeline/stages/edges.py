@@ -65,5 +65,5 @@ class Edges:
         }
 
     def store(self, block: Vector, computed: dict[str, npt.NDArray[Any]]) -> Outcome:
-        path = self.tables.write(block, computed, self.job.plan.key("edges", block))
+        path = self.tables.write(block, computed, self.job.plan.identity("edges", block)[0])
         return outcome_of_tables([(path, computed)], self.job.plan.write_box("edges", block).size)

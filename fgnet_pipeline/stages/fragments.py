@@ -87,7 +87,7 @@ class Fragments:
             rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
         columns = {"id": np.arange(1, n + 1, dtype=np.uint64) + base, **rows}
         files = self.job.write_block("fragments", self.task.grid.box(block), box, ids)
-        files.append(self.tables.write(block, columns, self.job.plan.key("fragments", block)))
+        files.append(self.tables.write(block, columns, self.job.plan.identity("fragments", block)[0]))
         return outcome_of_array(ids, files)
 
 
@@ -117,7 +117,7 @@ class Census:
         return {"id": ids, **rows}
 
     def store(self, block: Vector, computed: dict[str, npt.NDArray[Any]]) -> Outcome:
-        path = self.tables.write(block, computed, self.job.plan.key("fragments", block))
+        path = self.tables.write(block, computed, self.job.plan.identity("fragments", block)[0])
         outcome = outcome_of_array(computed["id"][:, None, None], [path])
         return Outcome(outcome.checksum, outcome.nonzero, self.job.plan.write_box("fragments", block).size, [path])
 

@@ -91,5 +91,5 @@ class Lut:
 
     def store(self, block: Vector, computed: dict[str, Any]) -> Outcome:
         name = task_name(self.level)
-        path = self.tables.write(block, computed, self.job.plan.key(name, block))
+        path = self.tables.write(block, computed, self.job.plan.identity(name, block)[0])
         return outcome_of_tables([(path, computed)], self.job.plan.write_box(name, block).size)
