@@ -13,6 +13,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -20,12 +21,12 @@ from fgnet import Geometry, normalise
 from fgnet.config import NetworkConfig
 from fgnet.network import FGNet, channels_last
 from fgnet.predictor import NetworkPredictor, Predictor, load_predictor
-from fgnet.training.checkpoints import load_state
+from fgnet.training.checkpoints import load_state, sharpened
+from numpy.typing import NDArray
 
-from fgnet_pipeline.training_validation import plateau, predict_alone, score_affinities
+from fgnet_pipeline.training_validation import THRESHOLDS, plateau, predict_alone, score_affinities
 
 Triple = tuple[int, int, int]
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
 @dataclass(frozen=True)
@@ -55,32 +56,37 @@ CROPS = {
 }
 
 
-def load(checkpoint: str, mode: str, threads: int, geometry: Geometry) -> Predictor:
-    """A predictor of an exported checkpoint, or of the averaged weights of a training state with `geometry`."""
-    if not checkpoint.endswith(".pt"):
-        return load_predictor(checkpoint, mode, threads=threads)
-    state = load_state(Path(checkpoint))
+def load(options: argparse.Namespace) -> Predictor:
+    """A predictor of an exported checkpoint, or of the averaged weights of a training state with a cubic tile."""
+    if not options.checkpoint.endswith(".pt"):
+        return load_predictor(options.checkpoint, options.mode, threads=options.threads)
+    state = load_state(Path(options.checkpoint))
     network = FGNet(NetworkConfig.from_json(state["architecture"]))
-    network.load_state_dict(state["average"])
-    return NetworkPredictor(channels_last(network), geometry, mode, "cpu", threads)
+    network.load_state_dict(sharpened(state["average"], options.sharpness, options.shift))
+    cube = Geometry((options.tile,) * 3, (options.stride,) * 3, (options.margin,) * 3, (10.0,) * 3)
+    return NetworkPredictor(channels_last(network), cube, options.mode, "cpu", options.threads)
 
 
-def read(data: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-    """(raw, labels) of a crop."""
-    box = tuple(slice(a, b) for a, b in zip(crop.begin, crop.end, strict=True))
-    raw, labels = (zarr.open_array(data / crop.volume / name, mode="r")[box] for name in ("raw", "labels"))
-    raw, labels = np.asarray(raw), np.asarray(labels)
+def read_array(path: Path, crop: Crop) -> NDArray[Any]:
+    """The voxels of a crop of one array."""
+    array: Any = zarr.open_array(path, mode="r")
+    return np.asarray(array[tuple(slice(a, b) for a, b in zip(crop.begin, crop.end, strict=True))])
+
+
+def read(data: Path, crop: Crop) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(raw, labels) of a crop; labels are 0 in sections that are not scored."""
+    raw, labels = (read_array(data / crop.volume / name, crop) for name in ("raw", "labels"))
     if crop.scored is not None:
-        labels = labels.copy()
         labels[: crop.scored[0]] = 0
         labels[crop.scored[1] :] = 0
     return raw, labels
 
 
-def affinities_of(raw: np.ndarray, predictor: Predictor, cache: Path | None) -> np.ndarray:
+def affinities_of(raw: NDArray[Any], predictor: Predictor, cache: Path | None) -> NDArray[np.uint8]:
     """Predicted affinities, from `cache` where it exists."""
     if cache is not None and cache.exists():
-        return np.load(cache)
+        found: NDArray[np.uint8] = np.load(cache)
+        return found
     constants = normalise.constants(raw.ravel()[::37], predictor.geometry.normalisation)
     affinities = predict_alone(normalise.apply(raw, *constants), predictor.geometry, predictor)
     if cache is not None:
@@ -99,6 +105,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tile", type=int, default=96, help="of a training state, like the next two")
     parser.add_argument("--margin", type=int, default=8)
     parser.add_argument("--stride", type=int, default=72)
+    parser.add_argument("--sharpness", type=float, default=1.0, help="of a training state: multiplies logits")
+    parser.add_argument("--shift", type=float, default=0.0, help="of a training state: subtracted from logits before")
     parser.add_argument("--boundary", type=float, default=0.5)
     parser.add_argument("--distance", type=int, default=3)
     parser.add_argument("--save", type=Path, help="folder for the affinities, and where they are looked for first")
@@ -108,8 +116,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
-    cube = Geometry((options.tile,) * 3, (options.stride,) * 3, (options.margin,) * 3, (10.0,) * 3)
-    predictor = load(options.checkpoint, options.mode, options.threads, cube)
+    predictor = load(options)
     curves = {}
     for name in options.crops.split(","):
         raw, labels = read(options.data, CROPS[name])

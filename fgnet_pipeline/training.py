@@ -67,6 +67,13 @@ class TileGeometry(Strict):
     voxel_size: tuple[float, float, float] = (10.0, 10.0, 10.0)
 
 
+class Export(Strict):
+    """What is done to the averaged weights: see ``fgnet.training.checkpoints.sharpened``."""
+
+    sharpness: Annotated[float, Field(gt=0)] = 1.0
+    shift: float = 0.0
+
+
 class DataConfig(Strict):
     """What to learn from, and what to be scored on."""
 
@@ -103,6 +110,7 @@ class TrainConfig(Strict):
 
     model: Architecture = Architecture()
     geometry: TileGeometry = TileGeometry()
+    export: Export = Export()
     data: DataConfig
     optimise: LoopSettings
     output: TrainOutput
@@ -293,7 +301,7 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
         weights = folder / "weights.safetensors"
         if not trainer.crew.leads:
             return weights
-        export(weights, trainer.network, trainer.average, config.exported_geometry())
+        export(weights, trainer.network, exported_weights(trainer, config), config.exported_geometry())
     except ModelError as error:
         raise _as_input_error(error) from error
     finally:
@@ -331,7 +339,9 @@ def record_scores(
 
     geometry = config.exported_geometry()
     threads = config.machine.threads
-    predictor = NetworkPredictor(trainer.averaged_network(), geometry, "exact", str(trainer.device), threads)
+    network = trainer.averaged_network()
+    network.load_state_dict(exported_weights(trainer, config))
+    predictor = NetworkPredictor(network, geometry, "exact", str(trainer.device), threads)
     curves = []
     for raw, labels, method in held_out:
         curves.append(score_affinities(predict_alone(raw, geometry, predictor), labels, method))
@@ -347,6 +357,13 @@ def record_scores(
     }
     with open(path, "a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def exported_weights(trainer: Trainer, config: TrainConfig) -> dict[str, Any]:
+    """The averaged weights, sharpened as configured."""
+    from fgnet.training.checkpoints import sharpened
+
+    return sharpened(trainer.average, config.export.sharpness, config.export.shift)
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:

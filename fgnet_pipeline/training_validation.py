@@ -23,7 +23,10 @@ from .kernels.rag import block_edges
 from .kernels.tiling import Tiling, to_uint8
 from .kernels.watershed import segment_fragments
 
-THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(2, 20))
+THRESHOLDS = (
+    *(0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.23, 0.26, 0.3),
+    *(0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9),
+)
 #: Half width, in steps of `THRESHOLDS`, of the window whose worst score judges a threshold.
 PLATEAU = 2
 

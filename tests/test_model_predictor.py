@@ -14,7 +14,7 @@ import torch
 from fgnet import Geometry, ModelError
 from fgnet.config import EncoderConfig, FineConfig, NetworkConfig
 from fgnet.network import FGNet, channels_last
-from fgnet.training.checkpoints import export
+from fgnet.training.checkpoints import export, sharpened
 
 SMALL = NetworkConfig(
     name="test",
@@ -105,6 +105,15 @@ def test_exported_weights_come_back(checkpoint: Path) -> None:
         expected = network(x).refined.sigmoid().numpy()[..., 4:-4, 4:-4, 4:-4]
     assert np.allclose(fgnet.load_predictor(str(checkpoint))(tiles(1)), expected, atol=1e-5)
     assert fgnet.read_geometry(str(checkpoint)) == GEOMETRY
+
+
+def test_sharpened_weights_sharpen_the_logits(checkpoint: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = FGNet(SMALL)
+    export(tmp_path / "s.safetensors", network, sharpened(network.state_dict(), 2.0, 0.5), GEOMETRY, half=False)
+    plain, sharp = (fgnet.load_predictor(str(p))(tiles(1)) for p in (checkpoint, tmp_path / "s.safetensors"))
+    logits = np.log(plain / (1 - plain))
+    assert np.allclose(sharp, 1 / (1 + np.exp(-2 * (logits - 0.5))), atol=1e-4)
 
 
 def test_the_geometry_is_read_without_torch(checkpoint: Path) -> None:
