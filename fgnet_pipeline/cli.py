@@ -46,8 +46,12 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 def _configured(config: Path, overrides: list[str] | None, workers: int | None) -> Any:
     from .config import load_config
 
-    extra = [] if workers is None else [f"schedule.workers={workers}"]
-    return load_config(config, [*(overrides or []), *extra])
+    return load_config(config, _extra(overrides, workers))
+
+
+def _extra(overrides: list[str] | None, workers: int | None) -> list[str]:
+    """All overrides; ``--workers`` comes last and wins."""
+    return [*(overrides or []), *([] if workers is None else [f"schedule.workers={workers}"])]
 
 
 def _execute(
@@ -158,12 +162,14 @@ def evaluate_command(
 def train_command(
     config: ConfigFile,
     set_: Overrides = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads (machine.threads).")] = None,
     preview: Annotated[Path | None, typer.Option(help="Only draw augmented training patches into this PNG.")] = None,
 ) -> None:
     """Train a model; an interrupted training resumes."""
     from .training import TrainConfig, train, write_preview
 
-    resolved = TrainConfig.load(config, set_ or [])
+    threads = [] if workers is None else [f"machine.threads={workers}"]
+    resolved = TrainConfig.load(config, [*(set_ or []), *threads])
     if preview is not None:
         write_preview(resolved, preview)
         return
@@ -173,13 +179,14 @@ def train_command(
 @app.command("demo")
 def demo_command(
     config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
     folder: Annotated[Path, typer.Option(help="Where the demo writes.")] = Path("demo"),
-    workers: Annotated[int, typer.Option(min=0)] = 2,
 ) -> None:
     """Segment the real sample with the shipped weights, score it, and draw an overlay."""
     from .demo import demo
 
-    demo(config, folder, workers, typer.echo)
+    demo(config, folder, _extra(set_, workers), typer.echo)
 
 
 def guarded(command: Callable[[], Any]) -> NoReturn:

@@ -20,20 +20,20 @@ from .store.arrays import open_array
 UNSEEN = ("140,0,0", "180,250,250")
 
 
-def demo(config_file: Path, folder: Path, workers: int, say: Callable[[str], None]) -> dict[str, Any]:
+def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Segment the sample into ``folder``, score it, draw ``overlay.png``; returns the scores.
 
     Args:
         config_file: configs/fib25_nano.toml, whose volume and output are replaced.
-        workers: worker processes, 0 = serial.
+        overrides: more ``section.key=value``.
         say: prints a sentence.
     """
     sample = find_sample(folder, Path.cwd())
     say(sample.sentence)
     raw, output = str((sample.path / "raw").resolve()), str((folder / "segmentation.zarr").resolve())
-    overrides = [f"volume.path={raw}", f"output.path={output}", f"schedule.workers={workers}"]
+    own = [f"volume.path={raw}", f"output.path={output}"]
     with Bars() as bars:
-        job = run(load_config(config_file, overrides), observer=bars, report=say)
+        job = run(load_config(config_file, [*own, *overrides]), observer=bars, report=say)
     scores = _score(job, sample, say)
     picture = folder / "overlay.png"
     _draw(job, sample, picture)

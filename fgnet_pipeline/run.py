@@ -85,7 +85,7 @@ def run(
         raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
     check_fresh(job, names, redo)
     _require_inputs(job, names)
-    _check_device(config, names)
+    _check_model(job, names)
     job.output.create(config.model_dump(mode="json"))
     with DriverLock(job.output.progress.root / "lock"):
         prepare(job, names, redo)
@@ -141,11 +141,12 @@ def _require_inputs(job: Job, names: list[str]) -> None:
             )
 
 
-def _check_device(config: Config, names: list[str]) -> None:
-    if "predict" in names and config.model.device == "cuda":
-        from .stages.predict import choose_device
+def _check_model(job: Job, names: list[str]) -> None:
+    """Load the model once before anything is written, where there is something to predict."""
+    if "predict" in names and left(job, "predict").todo.any():
+        from .stages.predict import check_model
 
-        choose_device("cuda", 0)
+        check_model(job.config)
 
 
 def _require_done(job: Job, names: list[str], trouble: str | None) -> None:

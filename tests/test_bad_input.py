@@ -169,3 +169,28 @@ def test_unit_attributes_are_honoured(tmp_path: Path) -> None:
     config = standard_config(tmp_path, raw)
     run(load_config(config, ["volume.roi=[[0,0,0],[150,300,300]]"]), ("predict",))
     assert (read(tmp_path / "out.zarr", "affinities")[:, 15:] == 0).all()
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "shape"])
+def test_checkpoint_whose_keys_or_shapes_differ(
+    damage: str, raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fgnet.weights import locate
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(str(locate("nano-fib25")), "np") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    key = sorted(tensors)[0]
+    if damage == "shape":
+        tensors[key] = np.concatenate([tensors[key], tensors[key]])
+    elif damage == "extra":
+        tensors["something.else"] = tensors[key]
+    else:
+        del tensors[key]
+    path = tmp_path / "model.safetensors"
+    save_file(tensors, str(path), metadata)
+    config = standard_config(tmp_path, raw)
+    text = refused(capsys, "run", config, "--set", f"model.checkpoint={path}")
+    assert (key if damage != "extra" else "something.else") in text
+    assert not (tmp_path / "out.zarr").exists()

@@ -22,7 +22,7 @@ from .outcome import Outcome, outcome_of_array
 
 FORMAT = 1
 #: Voxels read around a block; per-section watershed looks at no other section.
-DEFAULT_CONTEXT = {"volume": (8, 8, 8), "sections": (0, 32, 32), "waterz": (8, 8, 8)}
+DEFAULT_CONTEXT = {"volume": (16, 16, 16), "sections": (0, 32, 32), "waterz": (16, 16, 16)}
 
 
 def plan_task(job: Job) -> Task:

@@ -126,6 +126,19 @@ def choose_device(wanted: str, worker: int) -> str:
     return f"cuda:{worker % count}"
 
 
+def check_model(config: Config) -> None:
+    """Load the configured model on the CPU and see that the configured device exists.
+
+    Raises:
+        InputError: keys or shapes of the checkpoint that differ from the network's, or no such device.
+    """
+    choose_device(config.model.device, 0)
+    try:
+        fgnet.load_predictor(config.model.checkpoint, mode=config.model.mode, threads=config.schedule.threads)
+    except fgnet.ModelError as error:
+        raise InputError(error.field, error.value, error.expected, error.remedy) from error
+
+
 class Predict:
     """The predict stage in one worker: the model is loaded once."""
 
