@@ -1,0 +1,57 @@
+"""Peak memory of a worker for a volume and for one many times as large, block shape and workers equal.
+
+    python benchmarks/worker_memory.py --times 16
+
+Runs all stages with the identity network on generated cells and reads the peak of each stage from its done records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from fgnet_pipeline.config import validate
+from fgnet_pipeline.phantom import Phantom, generate
+from fgnet_pipeline.run import run
+from fgnet_pipeline.stages.build import STAGES
+
+SIDE = 128
+
+
+def peaks(raw: np.ndarray, folder: Path) -> dict[str, float]:
+    """MiB of the largest worker of every stage."""
+    array = zarr.create_array(str(folder / "raw"), shape=raw.shape, dtype="uint8", chunks=(64, 64, 64))
+    array[:] = raw
+    array.attrs["voxel_size"] = [10, 10, 10]
+    config = {
+        "volume": {"path": str(folder / "raw")},
+        "output": {"path": str(folder / "out.zarr")},
+        "model": {"checkpoint": "identity"},
+        "schedule": {"workers": 2, "block_shape": [64, 64, 64]},
+    }
+    job = run(validate(config))
+    largest: dict[str, float] = {}
+    for name, task in job.plan.tasks.items():
+        for record in job.output.progress.records(name):
+            largest[task.stage] = max(largest.get(task.stage, 0.0), record["peak_memory"] / 2**20)
+    return largest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=16)
+    times = parser.parse_args().times
+    raw, _ = generate(Phantom(shape=(SIDE, SIDE, SIDE)))
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as many:
+        small, large = peaks(raw, Path(one)), peaks(np.concatenate([raw] * times, axis=0), Path(many))
+    for stage in STAGES:
+        print(f"{stage:12s} {small[stage]:6.0f} MiB, {times} x the volume: {large[stage]:6.0f} MiB, "
+              f"ratio {large[stage] / small[stage]:.3f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
