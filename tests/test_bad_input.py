@@ -31,6 +31,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 CASES = {
     "missing volume": ("volume.path=/nowhere/raw.zarr", "volume.path"),
+    "object store without its package": ("volume.path=s3://bucket/raw.zarr", "volume.path"),
     "group instead of array": ("volume.path={group}", "name one of its arrays"),
     "wrong dimension": ("volume.path={flat}", "three axes"),
     "wrong dtype": ("volume.path={float}", "uint8"),

@@ -32,6 +32,8 @@ def open_array(path: str, field: str) -> zarr.Array[Any]:
     """
     try:
         node = zarr.open(path, mode="r")
+    except ImportError as error:
+        raise InputError(field, path, "a location that the installed packages can open", str(error)) from error
     except _OPEN_ERRORS as error:
         raise InputError(
             field, path, "a Zarr array (v2 or v3)", f"check that it exists and can be read ({_short(error)})"

@@ -46,17 +46,17 @@ class Tables:
         write_atomic(path, buffer.getvalue())
         return path
 
-    def read(self, index: Vector, columns: list[str] | None = None) -> Columns:
-        """All rows of a table.
+    def read(self, index: Vector, columns: list[str] | None = None, key: str | None = None) -> Columns:
+        """All rows of a table; ``key``: what :meth:`write` must have been given.
 
         Raises:
-            DamageError: no such file, a torn one, one of another kind or format.
+            DamageError: no such file, a torn one, one of another kind, format or key.
         """
-        return self._read(self.path(index), columns, None)
+        return self._read(self.path(index), columns, None, key)
 
-    def read_range(self, index: Vector, key: str, low: int, high: int) -> Columns:
-        """The row groups whose ``key`` may lie in ``[low, high]``; the table is sorted by ``key``."""
-        return self._read(self.path(index), None, (key, low, high))
+    def read_range(self, index: Vector, column: str, low: int, high: int, key: str | None = None) -> Columns:
+        """The row groups in which ``column``, by which the table is sorted, may lie in ``[low, high]``."""
+        return self._read(self.path(index), None, (column, low, high), key)
 
     def read_key(self, index: Vector) -> str:
         """The key that :meth:`write` was given.
@@ -75,22 +75,32 @@ class Tables:
     def exists(self, index: Vector) -> bool:
         return self.path(index).exists()
 
-    def _read(self, path: Path, columns: list[str] | None, bounds: tuple[str, int, int] | None) -> Columns:
+    def _read(
+        self, path: Path, columns: list[str] | None, bounds: tuple[str, int, int] | None, key: str | None
+    ) -> Columns:
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                self._check(path, file.schema_arrow)
+                self._check(path, file.schema_arrow, key)
+                if missing := set(columns or []) - set(file.schema_arrow.names):
+                    raise self._damage(path, f"it has no column {min(missing)!r}")
                 groups = _groups(file, bounds)
                 table = file.read_row_groups(groups, columns=columns)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise self._damage(path, str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
         return {name: _from_arrow(table.column(name)) for name in table.column_names}
 
-    def _check(self, path: Path, schema: pa.Schema) -> None:
+    def damage(self, index: Vector, reason: str) -> DamageError:
+        """An error that names the table, what is wrong with it, and the stage to redo."""
+        return self._damage(self.path(index), reason)
+
+    def _check(self, path: Path, schema: pa.Schema, key: str | None = None) -> None:
         metadata = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
         if metadata.get("kind") != self.kind:
             raise self._damage(path, f"it holds {metadata.get('kind')!r} instead of {self.kind!r}")
         if metadata.get("format") != str(FORMAT_VERSION):
             raise self._damage(path, f"it has format {metadata.get('format')}, this program writes {FORMAT_VERSION}")
+        if key is not None and metadata.get("key") != key:
+            raise self._damage(path, "it was made of other fragments, for another region or with other settings")
 
     def _damage(self, path: Path, reason: str) -> DamageError:
         return DamageError(f"table {path} cannot be used ({reason}): run again with --redo {self.stage}")
