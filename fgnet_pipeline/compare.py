@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from .errors import InputError
-from .evaluate import Scores, evaluate
-from .geometry import vector
+from .evaluate import ArrayLike, Scores, contingency_of, evaluate
+from .geometry import Box, Vector, vector
+from .kernels.contingency import Contingency
 from .store.volume import Frame, Volume, open_volume
 
 UNPLACED = Frame((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
@@ -23,8 +28,46 @@ def compare(
     Raises:
         InputError: an array that cannot be opened, other voxel sizes, offsets off the voxel grid, no overlap.
     """
-    one, other = open_volume(segmentation, "SEGMENTATION"), open_volume(labels, "LABELS")
-    first, second = _frames(one, other)
+    one = open_volume(segmentation, "SEGMENTATION")
+    return line_up(VolumeReader(one), one.frame, labels, begin, end).scores(workers)
+
+
+@dataclass(frozen=True)
+class LinedUp:
+    """Ids and labels in one voxel grid, ready to be scored; ``region``: voxels of the labels, None for all."""
+
+    ids: ArrayLike
+    labels: ArrayLike
+    shift: Vector
+    voxel_sizes: tuple[tuple[float, float, float], tuple[float, float, float]]
+    region: tuple[tuple[int, int], ...] | None
+
+    def scores(self, workers: int) -> Scores:
+        """Raises InputError where nothing overlaps or no voxel has a label."""
+        return evaluate(self.ids, self.labels, **self._placed(workers))
+
+    def contingency(self, workers: int) -> Contingency:
+        """Raises InputError where nothing overlaps."""
+        return contingency_of(self.ids, self.labels, **self._placed(workers))
+
+    def _placed(self, workers: int) -> dict[str, Any]:
+        return {
+            "labels_offset": self.shift,
+            "segmentation_voxel_size": self.voxel_sizes[0],
+            "labels_voxel_size": self.voxel_sizes[1],
+            "region": self.region,
+            "workers": workers,
+        }
+
+
+def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> LinedUp:
+    """Open ``labels`` and place them beside ``ids``; where one of them states no frame, it lies on the other.
+
+    Raises:
+        InputError: labels that cannot be opened, offsets off the voxel grid, corners that are no three numbers.
+    """
+    other = open_volume(labels, "LABELS")
+    first, second = frame or other.frame or UNPLACED, other.frame or frame or UNPLACED
     shift = np.subtract(second.offset, first.offset) / np.asarray(first.voxel_size)
     if not np.allclose(shift, np.rint(shift), atol=0.01):
         raise InputError("LABELS", f"{labels} at {list(second.offset)} nm", "a whole number of voxels away from the "
@@ -34,21 +77,8 @@ def compare(
         low = _corner("--begin", begin, (0, 0, 0))
         high = _corner("--end", end, other.shape)
         region = tuple(zip(low, high, strict=True))
-    return evaluate(
-        _Reader(one),
-        _Reader(other),
-        labels_offset=vector(np.rint(shift)),
-        segmentation_voxel_size=first.voxel_size,
-        labels_voxel_size=second.voxel_size,
-        region=region,
-        workers=workers,
-    )
-
-
-def _frames(one: Volume, other: Volume) -> tuple[Frame, Frame]:
-    """Frames of both; where one states none it is taken to lie on the other."""
-    first, second = one.frame or other.frame or UNPLACED, other.frame or one.frame or UNPLACED
-    return first, second
+    sizes = (first.voxel_size, second.voxel_size)
+    return LinedUp(ids, VolumeReader(other), vector(np.rint(shift)), sizes, region)
 
 
 def _corner(option: str, text: str | None, default: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -60,7 +90,7 @@ def _corner(option: str, text: str | None, default: tuple[int, int, int]) -> tup
         raise InputError(option, text, "three whole numbers z,y,x", f"e.g. {option} 0,0,0") from error
 
 
-class _Reader:
+class VolumeReader:
     """A volume as the plain array that :mod:`fgnet_pipeline.evaluate` takes."""
 
     def __init__(self, volume: Volume) -> None:
@@ -69,7 +99,5 @@ class _Reader:
         shards = getattr(volume.array, "shards", None) or volume.array.chunks
         self.chunks = tuple(shards[axis] for axis in volume.order)
 
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
-        from .geometry import Box
-
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
         return self._volume.read(Box(vector([s.start for s in key]), vector([s.stop for s in key])))

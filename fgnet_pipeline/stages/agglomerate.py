@@ -14,22 +14,19 @@ A node holds the edges of its leaf, or what its eight children left: about their
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import DamageError
 from ..geometry import Vector
 from ..job import Job
 from ..kernels.agglomeration import agglomerate
-from ..kernels.merge_tree import check_edges
 from ..kernels.rag import sum_parallel_edges
 from ..plan import NO_CONTEXT, Task
 from ..store.tables import Columns
 from .octree import octree_of
 from .outcome import Outcome, outcome_of_tables
+from .reading import EDGE_COLUMNS, Edges, read_edges, read_fragment_ids, read_residual
 
 FORMAT = 1
-EDGE_COLUMNS = ["u", "v", "sum", "count"]
-Edges = dict[str, npt.NDArray[np.uint64]]
 
 
 def task_name(level: int) -> str:
@@ -73,38 +70,29 @@ class Agglomerate:
         return self._load_leaf(block) if self.level == 0 else self._load_children(block)
 
     def _load_leaf(self, leaf: Vector) -> Edges:
-        tables = self.job.output.tables("edges", "edges")
-        grid = self.job.plan.tasks["edges"].grid
-        parts = []
-        for block in self.job.plan.active_blocks("edges", grid.covering(self.task.read_box(leaf))):
-            columns = tables.read(block, EDGE_COLUMNS)
-            check_edges(*(columns[name] for name in EDGE_COLUMNS))  # type: ignore[arg-type]
-            parts.append(self._touching(columns, leaf))
+        ids = read_fragment_ids(self.job, self.tree.blocks_of_leaf(leaf))
+        blocks = self.job.plan.tasks["edges"].grid.covering(self.task.read_box(leaf))
+        parts = [
+            read_edges(self.job, self.tree, block, leaf, ids) for block in self.job.plan.active_blocks("edges", blocks)
+        ]
         edges = _concatenated(parts)
         u, v, total, count = sum_parallel_edges(edges["u"], edges["v"], edges["sum"], edges["count"])
         return {"u": u, "v": v, "sum": total, "count": count}
 
     def _load_children(self, node: Vector) -> Edges:
-        below = self.job.output.tables(f"residual-{self.level - 1}", "agglomerate")
         children = self.job.plan.active_blocks(task_name(self.level - 1), self.tree.children(node))
-        edges = _concatenated([_as_edges(below.read(child)) for child in children])
+        edges = _concatenated([read_residual(self.job, self.level - 1, child) for child in children])
         order = np.lexsort((edges["v"], edges["u"]))
         edges = {name: values[order] for name, values in edges.items()}
         same = np.zeros(len(order), bool)
         same[1:] = (edges["u"][1:] == edges["u"][:-1]) & (edges["v"][1:] == edges["v"][:-1])
         twin = np.flatnonzero(same)
-        if (edges["sum"][twin] != edges["sum"][twin - 1]).any() or (
-            edges["count"][twin] != edges["count"][twin - 1]
-        ).any():
+        if any((edges[name][twin] != edges[name][twin - 1]).any() for name in ("sum", "count")):
             raise DamageError(
-                f"the children of node {node} at level {self.level} disagree: run again with --redo edges"
+                f"tables residual-{self.level - 1} below node {node} contradict each other: "
+                "run again with --redo agglomerate"
             )
         return {name: values[~same] for name, values in edges.items()}
-
-    def _touching(self, columns: Columns, node: Vector) -> Edges:
-        edges = _as_edges(columns)
-        keep = self.tree.inside(edges["u"], self.level, node) | self.tree.inside(edges["v"], self.level, node)
-        return {name: values[keep] for name, values in edges.items()}
 
     def compute(self, block: Vector, loaded: Edges) -> tuple[Columns, Columns]:
         u_in = self.tree.inside(loaded["u"], self.level, block)
@@ -130,10 +118,6 @@ class Agglomerate:
         second = self.merges.write(block, merges, key)
         voxels = self.job.plan.write_box(self.task.name, block).size
         return outcome_of_tables([(first, residual), (second, merges)], voxels)
-
-
-def _as_edges(columns: Columns) -> Edges:
-    return {name: columns[name].astype(np.uint64) for name in EDGE_COLUMNS}
 
 
 def _concatenated(parts: list[Edges]) -> Edges:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DamageError
 from ..geometry import Vector, vector
 from ..job import Job
 from ..kernels.merge_tree import Merges, lut
@@ -20,6 +19,7 @@ from ..plan import NO_CONTEXT, Task
 from . import agglomerate
 from .octree import octree_of
 from .outcome import Outcome, outcome_of_tables
+from .reading import node_tables, read_fragment_ids, read_lut, read_merges, read_residual
 
 FORMAT = 1
 Ids = npt.NDArray[np.uint64]
@@ -57,33 +57,26 @@ class Lut:
 
     def load(self, block: Vector) -> tuple[Ids, Merges, tuple[Ids, Ids] | None]:
         """(all names that enter the node, its merges, (names that left it, their segments) or None at the root)."""
-        columns = self.job.output.tables(f"merges-{self.level}", "agglomerate").read(block)
-        merges = Merges(*(columns[name].astype(np.uint64) for name in Merges._fields))
         roots = None if self.level == self.tree.levels - 1 else self._roots(block)
         if self.level == 0:
-            return self._fragments(block), merges, roots
+            ids = read_fragment_ids(self.job, self.tree.blocks_of_leaf(block))
+            return ids, read_merges(self.job, self.tree, 0, block, ids), roots
+        merges = read_merges(self.job, self.tree, self.level, block)
         names = [merges.a, merges.b] + ([roots[0]] if roots is not None else [])
         return np.unique(np.concatenate(names)), merges, roots
 
-    def _fragments(self, leaf: Vector) -> Ids:
-        tables = self.job.output.tables("fragments", "fragments")
-        blocks = self.job.plan.active_blocks("fragments", self.tree.blocks_of_leaf(leaf))
-        found = [tables.read(block, ["id"])["id"] for block in blocks]
-        return np.unique(np.concatenate([np.zeros(0, np.uint64), *found])).astype(np.uint64)
-
     def _roots(self, node: Vector) -> tuple[Ids, Ids]:
-        residual = self.job.output.tables(f"residual-{self.level}", "agglomerate").read(node, ["u", "v"])
-        ends = np.unique(np.concatenate([residual["u"], residual["v"]])).astype(np.uint64)
+        residual = read_residual(self.job, self.level, node)
+        ends = np.unique(np.concatenate([residual["u"], residual["v"]]))
         names = ends[self.tree.inside(ends, self.level, node)]
         if len(names) == 0:
             return names, names
         above = vector(np.floor_divide(node, 2))
-        table = self.job.output.tables(f"lut-{self.level + 1}", "agglomerate").read(above)
-        at = np.searchsorted(table["fragment"], names)  # type: ignore[arg-type]
-        at = np.minimum(at, max(0, len(table["fragment"]) - 1))
-        if len(table["fragment"]) == 0 or (table["fragment"][at] != names).any():
-            raise DamageError(f"the LUT of the node above {node} misses a cluster: run again with --redo agglomerate")
-        return names, table["segment"][at].astype(np.uint64)
+        known, segments = read_lut(self.job, self.level + 1, above)
+        at = np.minimum(np.searchsorted(known, names), max(0, len(known) - 1))
+        if len(known) == 0 or (known[at] != names).any():
+            raise node_tables(self.job, "lut", self.level + 1).damage(above, "it misses a cluster of a node below")
+        return names, segments[at]
 
     def compute(self, block: Vector, loaded: tuple[Ids, Merges, tuple[Ids, Ids] | None]) -> dict[str, Any]:
         ids, merges, roots = loaded

@@ -14,6 +14,7 @@ from ..store.arrays import storage_shapes
 from .lut import task_name
 from .octree import octree_of
 from .outcome import Outcome, outcome_of_array
+from .reading import read_lut_range
 
 FORMAT = 1
 Ids = npt.NDArray[np.uint64]
@@ -40,7 +41,6 @@ class Relabel:
 
     def __init__(self, job: Job, worker: int = 0) -> None:
         self.job, self.task, self.tree = job, job.plan.tasks["relabel"], octree_of(job)
-        self.tables = job.output.tables(task_name(0), "agglomerate")
 
     def load(self, block: Vector) -> tuple[Ids, Ids, Ids]:
         """(fragments of the block, ids sorted, segments)."""
@@ -51,9 +51,8 @@ class Relabel:
         low, high = id_range(fragments)
         if high == 0:
             return fragments, np.zeros(0, np.uint64), np.zeros(0, np.uint64)
-        parts = [self.tables.read_range(leaf, "fragment", int(low), int(high)) for leaf in self._leaves(block)]
-        ids = np.concatenate([part["fragment"] for part in parts]).astype(np.uint64)
-        segments = np.concatenate([part["segment"] for part in parts]).astype(np.uint64)
+        parts = [read_lut_range(self.job, leaf, int(low), int(high)) for leaf in self._leaves(block)]
+        ids, segments = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.argsort(ids)
         return fragments, ids[order], segments[order]
 

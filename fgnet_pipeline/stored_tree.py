@@ -1,0 +1,103 @@
+"""The merge tree of a finished agglomeration, read as far as some fragments need it.
+
+A fragment's merges lie in the octree nodes above it: its leaf, the leaf's parent, and so on to the root. Following its
+pointers never leaves these nodes, since a cluster that merged in a node lay inside it with both parts. So the segment
+of a fragment at any threshold takes the tables of its ancestors, whatever the volume.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import Config
+from .errors import InputError
+from .geometry import Vector
+from .job import Job, open_job
+from .kernels.merge_tree import Merges, lut, sort_merges
+from .plan import single
+from .resume import check_fresh, left
+from .stages.build import plan_job
+from .stages.octree import octree_of
+from .stages.reading import read_merges
+from .store.arrays import use_threads
+
+NEEDED = ("fragments", "edges", "agglomerate")
+Ids = npt.NDArray[np.uint64]
+
+
+def open_agglomerated(config: Config) -> Job:
+    """The job of a configuration whose agglomeration is finished; nothing is written. The threshold does not matter.
+
+    Raises:
+        InputError: an output of another configuration, or one that is not finished for the region of interest.
+    """
+    use_threads(config.schedule.threads)
+    job = open_job(config)
+    plan_job(job, new_affinities=False)
+    names = [task.name for task in job.plan.tasks.values() if task.stage in NEEDED]
+    check_fresh(job, names, None)
+    for name in names:
+        state = left(job, name)
+        if state.todo.any():
+            raise InputError(
+                "output.path",
+                str(job.output.root),
+                f"a finished agglomeration ({name}: {int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
+                "run run_agglomerate.py with this configuration first",
+            )
+    return job
+
+
+class StoredTree:
+    """Rows of the merge tree, more of them with every fragment asked for.
+
+    Raises:
+        DamageError: a table is missing, torn, of other fragments, or no merge tree.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.tree = job, octree_of(job)
+        self._parts: dict[tuple[int, Vector], Merges] = {}
+        self._merges: Merges | None = None
+
+    @property
+    def merges(self) -> Merges:
+        """All rows read so far, in canonical order."""
+        if self._merges is None:
+            parts = [Merges(*(np.zeros(0, np.uint64) for _ in Merges._fields)), *self._parts.values()]
+            columns = [np.concatenate([part[i] for part in parts]) for i in range(len(Merges._fields))]
+            self._merges = sort_merges(*columns)
+        return self._merges
+
+    def include(self, ids: Ids) -> bool:
+        """Read the nodes above fragments; whether any was new."""
+        before = len(self._parts)
+        for level in range(self.tree.levels):
+            for z, y, x in np.unique(self.tree.node_of(ids, level), axis=0):
+                self._read(level, (int(z), int(y), int(x)))
+        return len(self._parts) > before
+
+    def _read(self, level: int, node: Vector) -> None:
+        if (level, node) in self._parts or not self.job.plan.active(f"agglomerate-{level}", single(node)).all():
+            return
+        self._parts[level, node] = read_merges(self.job, self.tree, level, node)
+        self._merges = None
+
+    def names(self, ids: Ids) -> Ids:
+        """Sorted: fragments and all that the rows read so far name."""
+        return np.unique(np.concatenate([ids, self.merges.a, self.merges.b]))
+
+    def segments(self, ids: Ids, threshold: float) -> Ids:
+        """The segment (n,) of each of the fragments (n,) at a threshold."""
+        self.include(ids)
+        names = self.names(ids)
+        return lut(names, self.merges, threshold)[np.searchsorted(names, ids)]
+
+    def members(self, segment: int, threshold: float) -> Ids:
+        """Sorted fragments of a segment, itself among them; more nodes are read until none of them adds a fragment."""
+        members = np.array([segment], np.uint64)
+        while self.include(members):
+            names = self.names(members)
+            members = names[lut(names, self.merges, threshold) == segment]
+        return members
