@@ -39,11 +39,12 @@ def open_agglomerated(config: Config) -> Job:
     check_fresh(job, names, None)
     for name in names:
         state = left(job, name)
-        if state.todo.any():
+        todo, active = int(state.todo.sum()), int(state.active.sum())
+        if todo:
             raise InputError(
                 "output.path",
                 str(job.output.root),
-                f"a finished agglomeration ({name}: {int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
+                f"a finished agglomeration ({name}: {todo} of {active} blocks missing)",
                 "run run_agglomerate.py with this configuration first",
             )
     return job
