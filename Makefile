@@ -31,6 +31,7 @@ else
 endif
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
 	$(BIN)/python -m pip install --quiet -e ".[test]"
+	@echo "installed (if pip said that sam2 misses torchvision: the image encoder does not use it)"
 	touch $@
 
 demo: install
@@ -42,7 +43,9 @@ check: install
 	$(BIN)/mypy fgnet_pipeline model/fgnet
 	$(BIN)/lint-imports --config setup.cfg
 
+# numba trusts a cached kernel until its own file changes, even where a function that it calls has changed.
 test: check
+	rm -f fgnet_pipeline/kernels/__pycache__/*.nb[ci]
 	$(BIN)/python -m pytest
 
 clean:
