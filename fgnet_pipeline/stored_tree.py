@@ -97,8 +97,10 @@ class StoredTree:
 
     def members(self, segment: int, threshold: float) -> Ids:
         """Sorted fragments of a segment, itself among them; more nodes are read until none of them adds a fragment."""
-        members = np.array([segment], np.uint64)
-        while self.include(members):
+        members, more = np.array([segment], np.uint64), True
+        self.include(members)
+        while more:
             names = self.names(members)
             members = names[lut(names, self.merges, threshold) == segment]
+            more = self.include(members)
         return members

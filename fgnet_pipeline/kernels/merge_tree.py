@@ -94,6 +94,16 @@ def lut(ids: Ids, merges: Merges, threshold: float, roots: tuple[Ids, Ids] | Non
     return segment
 
 
+def names_after(ids: Ids, merges: Merges, rows: int) -> Ids:
+    """The cluster (n,) that each of the sorted ids (n,) is part of once the first ``rows`` rows have merged.
+
+    Raises DamageError if one of these rows names an unknown id.
+    """
+    names = ids.copy()
+    _resolve(names, _positions(ids, merges.a[:rows]), _positions(ids, merges.parent[:rows]))
+    return names
+
+
 def check_edges(u: Ids, v: Ids, sum: Ids, count: Ids, ids: Ids | None = None) -> None:
     """Raise DamageError unless the table is one of edges: u < v, sorted by (u, v), unique, 0 < count, sum fits.
 

@@ -99,7 +99,11 @@ class Census:
         self.tables = job.output.tables("fragments", "fragments")
 
     def load(self, block: Vector) -> npt.NDArray[np.uint64]:
-        return self.job.read_fragments(self.job.plan.write_box("fragments", block))
+        box = self.job.plan.write_box("fragments", block)
+        fragments = self.job.read_fragments(box)
+        if self.job.mask is not None:
+            fragments = np.where(self.job.mask.read(box), fragments, np.uint64(0))
+        return fragments
 
     def compute(self, block: Vector, loaded: npt.NDArray[np.uint64]) -> dict[str, npt.NDArray[Any]]:
         ids, dense = np.unique(loaded, return_inverse=True)
