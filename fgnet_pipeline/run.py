@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .config import Config
-from .errors import BlocksFailedError, InputError
+from .errors import BlocksFailedError, DamageError, InputError
 from .geometry import Vector
 from .job import Job, open_job
 from .plan import Plan
@@ -167,10 +167,17 @@ def _describe_failures(job: Job, name: str, missing: list[Vector]) -> list[str]:
         return [f"{name}: {len(missing)} blocks are waiting for blocks that failed, or went down with a worker"]
     sentences = [f"{name}: {len(missing)} blocks are not done, {len(failed)} of them failed"]
     for block in failed[:BLOCKS_NAMED]:
-        tail = "\n    ".join(failures[block].error.strip().splitlines()[-LINES_SHOWN:])
+        tail = "\n    ".join(_tail(failures[block].error))
         where = f" (log: {failures[block].log})" if failures[block].log else ""
         sentences.append(f"  block {list(block)}{where}:\n    {tail}")
     return sentences
+
+
+def _tail(error: str) -> list[str]:
+    """The end of a traceback; of an error that says what to do, the sentence alone."""
+    lines = error.strip().splitlines()
+    kind, _, sentence = lines[-1].partition(": ") if lines else ("", "", "")
+    return [sentence] if kind.endswith(DamageError.__name__) else lines[-LINES_SHOWN:]
 
 
 def status(config: Config) -> list[StageStatus]:

@@ -19,7 +19,7 @@ from ..plan import NO_CONTEXT, Task
 from . import agglomerate
 from .octree import octree_of
 from .outcome import Outcome, outcome_of_tables
-from .reading import node_tables, read_fragment_ids, read_lut, read_merges, read_residual
+from .reading import node_tables, read_entering, read_leaving, read_lut, read_merges
 
 FORMAT = 1
 Ids = npt.NDArray[np.uint64]
@@ -57,18 +57,13 @@ class Lut:
 
     def load(self, block: Vector) -> tuple[Ids, Merges, tuple[Ids, Ids] | None]:
         """(all names that enter the node, its merges, (names that left it, their segments) or None at the root)."""
-        roots = None if self.level == self.tree.levels - 1 else self._roots(block)
-        if self.level == 0:
-            ids = read_fragment_ids(self.job, self.tree.blocks_of_leaf(block))
-            return ids, read_merges(self.job, self.tree, 0, block, ids), roots
-        merges = read_merges(self.job, self.tree, self.level, block)
-        names = [merges.a, merges.b] + ([roots[0]] if roots is not None else [])
-        return np.unique(np.concatenate(names)), merges, roots
+        ids = read_entering(self.job, self.tree, self.level, block)
+        merges = read_merges(self.job, self.tree, self.level, block, ids)
+        is_root = self.level == self.tree.levels - 1
+        return ids, merges, None if is_root else self._roots(block, ids)
 
-    def _roots(self, node: Vector) -> tuple[Ids, Ids]:
-        residual = read_residual(self.job, self.level, node)
-        ends = np.unique(np.concatenate([residual["u"], residual["v"]]))
-        names = ends[self.tree.inside(ends, self.level, node)]
+    def _roots(self, node: Vector, entering: Ids) -> tuple[Ids, Ids]:
+        names = read_leaving(self.job, self.tree, self.level, node, entering)
         if len(names) == 0:
             return names, names
         above = vector(np.floor_divide(node, 2))

@@ -79,17 +79,38 @@ def _may_exist(job: Job, block: Vector, ids: Ids) -> npt.NDArray[np.bool_]:
 def read_residual(job: Job, level: int, node: Vector) -> Edges:
     """The edges that a node handed up, sorted by (u, v)."""
     tables = node_tables(job, "residual", level)
-    # Not worked out from below, as the merges' key is: that would read the keys of all grandchildren.
-    key = node_tables(job, "merges", level).read_key(node)
-    edges = _as_edges(tables.read(node, EDGE_COLUMNS, key))
+    edges = _as_edges(tables.read(node, EDGE_COLUMNS, key_of(job, f"agglomerate-{level}", node)))
     order = np.lexsort((edges["v"], edges["u"]))
     edges = {name: values[order] for name, values in edges.items()}
     _checked(tables, node, lambda: check_edges(*(edges[name] for name in EDGE_COLUMNS)))  # type: ignore[arg-type]
     return edges
 
 
+def read_entering(job: Job, tree: Octree, level: int, node: Vector) -> Ids:
+    """Sorted names of what a node agglomerates: a leaf's fragments, or the clusters that its children handed up."""
+    if level == 0:
+        return read_fragment_ids(job, tree.blocks_of_leaf(node))
+    found = [np.zeros(0, np.uint64)]
+    for child in job.plan.active_blocks(f"agglomerate-{level - 1}", tree.children(node)):
+        edges = read_residual(job, level - 1, child)
+        ends = np.concatenate([edges["u"], edges["v"]])
+        found.append(ends[tree.inside(ends, level - 1, child)])
+    return np.unique(np.concatenate(found))
+
+
+def read_leaving(job: Job, tree: Octree, level: int, node: Vector, entering: Ids) -> Ids:
+    """Sorted names of the clusters that a node handed up, which must be among those that entered it."""
+    edges = read_residual(job, level, node)
+    ends = np.unique(np.concatenate([edges["u"], edges["v"]]))
+    names = ends[tree.inside(ends, level, node)]
+    unknown = names[~np.isin(names, entering)]
+    if len(unknown):
+        raise node_tables(job, "residual", level).damage(node, f"it names fragment {unknown[0]}, which does not exist")
+    return names
+
+
 def read_merges(job: Job, tree: Octree, level: int, node: Vector, ids: Ids | None = None) -> Merges:
-    """The merges of one node, in canonical order; ids: the sorted fragments of a leaf, to look names up."""
+    """The merges of one node, in canonical order; ids: sorted names that entered it, if known."""
     tables = node_tables(job, "merges", level)
     columns = tables.read(node, list(Merges._fields), key_of(job, f"agglomerate-{level}", node))
     merges = Merges(*(columns[name].astype(np.uint64) for name in Merges._fields))
