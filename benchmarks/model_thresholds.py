@@ -42,6 +42,11 @@ class Crop:
     sections: bool = False
     scored: tuple[int, int] | None = None
 
+    @property
+    def file(self) -> str:
+        """Name of the affinities: crops that differ only in what is scored share them."""
+        return "_".join([self.volume, *(str(i) for i in (*self.begin, *self.end))]) + ".npy"
+
 
 CROPS = {
     "held": Crop("fib25.zarr", (140, 0, 0), (180, 250, 250)),
@@ -51,6 +56,7 @@ CROPS = {
     "train": Crop("fib25.zarr", (0, 0, 0), (140, 250, 250)),
     "all": Crop("fib25.zarr", (0, 0, 0), (180, 250, 250)),
     "demo": Crop("fib25.zarr", (0, 0, 0), (180, 250, 250), scored=(140, 180)),
+    "trained": Crop("fib25.zarr", (0, 0, 0), (180, 250, 250), scored=(0, 140)),
     "gala": Crop("gala.zarr", (0, 0, 0), (50, 100, 200)),
     "cremi_b": Crop("cremi_b.zarr", (0, 0, 0), (5, 500, 500), sections=True),
 }
@@ -121,7 +127,7 @@ def main() -> None:
     for name in options.crops.split(","):
         raw, labels = read(options.data, CROPS[name])
         start = time.perf_counter()
-        cache = options.save / f"{name}.npy" if options.save else None
+        cache = options.save / CROPS[name].file if options.save else None
         affinities = affinities_of(raw, predictor, cache)
         print(f"\n{name} {raw.shape}: predicted in {time.perf_counter() - start:.0f} s")
         method = "sections" if CROPS[name].sections else "volume"
