@@ -98,6 +98,20 @@ class AgglomerateConfig(Strict):
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     leaf_blocks: Annotated[int, Field(ge=1)] = 4
+    min_contact: Annotated[Count, Field(ge=1, description="faces; smaller contacts of fragments are ignored")] = 1
+    max_segment_voxels: Annotated[Count, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _has_no_largest_segment(self) -> AgglomerateConfig:
+        if self.max_segment_voxels is not None:
+            raise InputError(
+                "agglomerate.max_segment_voxels",
+                self.max_segment_voxels,
+                "no value: a node of the octree would have to know the sizes of clusters that other nodes made, which "
+                "this version does not hand on, and a limit within nodes would depend on where they were cut",
+                "leave it out; agglomerate.min_contact and a higher agglomerate.threshold guard against mergers",
+            )
+        return self
 
 
 class StageSchedule(Strict):

@@ -160,7 +160,10 @@ def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
 
 
 def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Graph:
-    """The RAG around the members: every edge with an end among them, with sum, count and summed position."""
+    """The RAG around the members: every edge with an end among them, with sum, count and summed position.
+
+    Without contacts below ``agglomerate.min_contact``, which agglomeration ignores.
+    """
     grid, tables = job.plan.tasks["edges"].grid, job.output.tables("edges", "edges")
     blocks: set[Vector] = set()
     for begin, end in zip(rows["begin"], rows["end"], strict=True):
@@ -172,6 +175,8 @@ def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Grap
         if job.plan.active("edges", single(block)).all():
             table = tables.read(block, ["u", "v", "sum", "count", "position"], key_of(job, "edges", block))
             _add_edges(graph, table, np.isin(table["u"], members) | np.isin(table["v"], members))
+    least = job.config.agglomerate.min_contact
+    graph.remove_edges_from([(u, v) for u, v, count in graph.edges(data="count") if count < least])
     return graph
 
 

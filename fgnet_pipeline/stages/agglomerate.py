@@ -1,6 +1,7 @@
 """Stage 4: the RAG -> a merge tree, node by node of an octree over the volume.
 
-1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps those with an end inside it.
+1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps those with an end inside it and at
+   least ``agglomerate.min_contact`` faces (docs/decisions/guards.md).
 2. Fragments with an edge that leaves the node are frozen; everything else merges exactly as it would globally
    (:mod:`fgnet_pipeline.kernels.agglomeration` says why).
 3. What is left, edges between frozen clusters and edges that leave, goes to the parent. Both sides of a leaving edge
@@ -12,6 +13,8 @@ A node holds the edges of its leaf, or what its eight children left: about their
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -40,12 +43,14 @@ def plan_tasks(job: Job) -> list[Task]:
     for level in range(tree.levels):
         # An edge of a fragment may be counted by the block beyond it, one voxel further.
         above: Vector = (1, 1, 1) if level == 0 else NO_CONTEXT
-        fingerprint = {
+        fingerprint: dict[str, Any] = {
             "format": FORMAT,
             "leaf": list(tree.leaf),
             "level": level,
             "blocks": list(tree.blocks.block_shape),
         }
+        if level == 0 and job.config.agglomerate.min_contact > 1:
+            fingerprint["min_contact"] = job.config.agglomerate.min_contact
         upstream = ("edges",) if level == 0 else (task_name(level - 1),)
         tasks.append(
             Task(task_name(level), "agglomerate", tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint)
@@ -77,7 +82,9 @@ class Agglomerate:
         ]
         edges = _concatenated(parts)
         u, v, total, count = sum_parallel_edges(edges["u"], edges["v"], edges["sum"], edges["count"])
-        return {"u": u, "v": v, "sum": total, "count": count}
+        # A leaf sees all contacts of an edge that touches it, so both leaves of an edge decide the same.
+        keep = count >= np.uint64(self.job.config.agglomerate.min_contact)
+        return {"u": u[keep], "v": v[keep], "sum": total[keep], "count": count[keep]}
 
     def _load_children(self, node: Vector) -> Edges:
         children = self.job.plan.active_blocks(task_name(self.level - 1), self.tree.children(node))
