@@ -48,7 +48,7 @@ def make_job(folder: Path, raw: str, **tables: Any) -> Job:
     """A job with its output made."""
     config = {"volume": {"path": raw}, "output": {"path": str(folder / "out.zarr")}} | tables
     job = open_planned(validate(config), ALL)
-    job.output.create({})
+    job.output.create()
     prepare(job, list(job.plan.tasks), None)
     attach_known_keys(job)
     return job
@@ -97,9 +97,7 @@ def predict(raw: str, checkpoint: str, rounds: int) -> None:
                 stage.network(tile)
             whole, bare, tiles = whole + middle - begin, bare + time.perf_counter() - middle, tiles + needed
         runner.close()
-        print(
-            f"{tiles} tiles of {shape}: blocks {whole:.2f} s, bare passes {bare:.2f} s, ratio {whole / bare:.3f}"
-        )
+        print(f"{tiles} tiles of {shape}: blocks {whole:.2f} s, bare passes {bare:.2f} s, ratio {whole / bare:.3f}")
 
 
 def main() -> None:

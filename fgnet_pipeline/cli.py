@@ -83,7 +83,8 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
     check_fresh(job, names, redo)
     for name in names:
         state, task = left(job, name), job.plan.tasks[name]
-        todo = int((state.active if redo else state.todo).sum())
+        again = redo is not None and runner.ALL.index(task.stage) >= runner.ALL.index(redo)
+        todo = int((state.active if again else state.todo).sum())
         shape = "x".join(map(str, task.grid.block_shape))
         typer.echo(f"{name:14s} {todo} of {int(state.active.sum())} blocks of {shape} voxels to compute")
 

@@ -7,11 +7,11 @@ the working directory.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pydantic
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
@@ -22,8 +22,6 @@ BlockShape = Annotated[tuple[int, int, int], Field(description=f"voxels, zyx, ea
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 StorageShape = tuple[Positive, Positive, Positive]
-Flag = Annotated[bool, pydantic.Strict()]
-Count = Annotated[int, pydantic.Strict()]
 Size3 = tuple[float, float, float]
 #: Stages in the order of the data flow; ``schedule`` has a table for each.
 STAGES = ("predict", "fragments", "edges", "agglomerate", "relabel")
@@ -40,7 +38,7 @@ PATH_KEYS = (
 class Strict(BaseModel):
     """Unknown keys are refused and values cannot change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class VolumeConfig(Strict):
@@ -68,7 +66,7 @@ class ModelConfig(Strict):
 
     checkpoint: str = "nano-fib25"
     mode: Literal["reference", "exact", "fast"] = "exact"
-    any_voxel_size: Flag = False
+    any_voxel_size: bool = False
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     batch: Annotated[int, Field(ge=1)] = 1
     normalisation: tuple[float, float] | None = None
@@ -98,8 +96,8 @@ class AgglomerateConfig(Strict):
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     leaf_blocks: Annotated[int, Field(ge=1)] = 4
-    min_contact: Annotated[Count, Field(ge=1, description="faces; smaller contacts of fragments are ignored")] = 1
-    max_segment_voxels: Annotated[Count, Field(ge=1)] | None = None
+    min_contact: Annotated[int, Field(ge=1, description="faces; smaller contacts of fragments are ignored")] = 1
+    max_segment_voxels: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _has_no_largest_segment(self) -> AgglomerateConfig:
@@ -117,16 +115,16 @@ class AgglomerateConfig(Strict):
 class StageSchedule(Strict):
     """What one stage overrides."""
 
-    workers: Annotated[Count, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=1)] | None = None
     block_shape: BlockShape | None = None
 
 
 class ScheduleConfig(Strict):
     """How the work is divided and run. ``workers`` is a total over all stages; 0 runs serially in this process."""
 
-    workers: Annotated[Count, Field(ge=0)] = 2
+    workers: Annotated[int, Field(ge=0)] = 2
     block_shape: BlockShape = (128, 128, 128)
-    threads: Annotated[Count, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1)] = 1
     backend: Literal["local"] = "local"
     block_timeout: Annotated[float, Field(gt=0, description="seconds after which a block's worker is ended")] = 14400.0
     retries: Annotated[int, Field(ge=0)] = 2
@@ -221,7 +219,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def validate(tables: dict[str, Any]) -> Config:
     """Tables to a :class:`Config`; pydantic's errors become one InputError sentence."""
     try:
-        return Config.model_validate(tables)
+        # As JSON: strict there means no text or truth value for a number, but lists are tuples and 1 is a float.
+        return Config.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
         raise input_error(error) from error
 

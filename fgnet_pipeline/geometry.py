@@ -18,9 +18,9 @@ from .errors import InputError
 
 Vector = tuple[int, int, int]
 
-#: A fragment id is ``z | y | x | number``: 13 bits for each coordinate of its block, 24 bits inside the block.
-BLOCK_BITS = 13
-NUMBER_BITS = 24
+#: A fragment id is ``z | y | x | number``: 12 bits for each coordinate of its block, 27 bits inside the block.
+BLOCK_BITS = 12
+NUMBER_BITS = 27
 MAX_BLOCKS_PER_AXIS = 1 << BLOCK_BITS
 MAX_FRAGMENTS_PER_BLOCK = (1 << NUMBER_BITS) - 1
 
@@ -122,7 +122,7 @@ def check_ids_fit(volume_shape: Vector, block_shape: Vector, field: str) -> None
     """Refuse a grid whose block positions or fragment numbers could overflow the packed id.
 
     Raises:
-        InputError: more than 8192 blocks along an axis, or more than 2^24 - 1 voxels that could each be a fragment.
+        InputError: more than 4096 blocks along an axis, or more than 2^27 voxels that could each be a fragment.
     """
     blocks = -np.floor_divide(np.negative(volume_shape), block_shape)
     if (blocks > MAX_BLOCKS_PER_AXIS).any():
@@ -139,7 +139,7 @@ def check_ids_fit(volume_shape: Vector, block_shape: Vector, field: str) -> None
             field,
             list(block_shape),
             f"at most 2^{NUMBER_BITS} voxels a block so that fragment numbers cannot overflow {NUMBER_BITS} bits",
-            "use smaller blocks for this stage, e.g. [256,256,256]",
+            "use smaller blocks for this stage, e.g. [512,512,512]",
         )
 
 

@@ -19,6 +19,7 @@ from .plan import Plan
 from .store.arrays import OutputArray, open_array
 from .store.mask import Mask
 from .store.output import Output
+from .store.sampling import sample
 from .store.volume import Frame, Volume, frame_of, open_volume
 
 #: How far (in voxels) a region of interest may be off the voxel grid before it is rounded outwards.
@@ -53,13 +54,24 @@ class Job:
         """uint8 (C, z, y, x) of ``box``, predicted or the lab's own."""
         if self.affinities is not None:
             return self.affinities.read(box)
-        return self._array("affinities").read(box)
+        return self._without_inactive("predict", box, self._array("affinities").read(box))
 
     def read_fragments(self, box: Box) -> npt.NDArray[np.uint64]:
         """uint64 (z, y, x) of ``box``, our own or the lab's."""
         if self.fragments is not None:
             return self.fragments.read(box).astype(np.uint64)
-        return self._array("fragments").read(box)
+        return self._without_inactive("fragments", box, self._array("fragments").read(box))
+
+    def _without_inactive(self, task: str, box: Box, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Zeros where a block has no work now: it may hold what an earlier mask left."""
+        if self.mask is None:
+            return data
+        grid = self.plan.tasks[task].grid
+        blocks = grid.covering(box)
+        for position in np.argwhere(~self.plan.active(task, blocks)):
+            part = grid.box(vector(position + blocks.begin)).intersect(box)
+            data[(..., *part.slices(box.begin))] = 0
+        return data
 
     def _array(self, name: str) -> OutputArray:
         held: dict[str, OutputArray] = self.__dict__.setdefault("_arrays", {})
@@ -100,9 +112,18 @@ class LabAffinities:
                 "reorder or shift its channels",
             )
         self.shape: Vector = vector(shape[1:])
+        self.frame = frame_of(self.array, path, (1, 2, 3), None, None)
+        if np.issubdtype(self.array.dtype, np.floating):
+            largest = np.nanmax(np.append(sample(self.shape, self._read_stored, "affinities.path"), 0.0))
+            if largest > 1 + 1e-3:
+                found = f"{path} with values up to {largest}"
+                raise InputError("affinities.path", found, "floats in [0, 1]", "divide them by their range")
+
+    def _read_stored(self, box: Box) -> npt.NDArray[Any]:
+        return np.asarray(self.array[(slice(None), *box.slices())])
 
     def read(self, box: Box) -> npt.NDArray[np.uint8]:
-        data = np.asarray(self.array[(slice(None), *box.slices())])
+        data = self._read_stored(box)
         return data if data.dtype == np.uint8 else to_uint8(data.astype(np.float32))
 
 
@@ -122,6 +143,7 @@ def open_job(config: Config) -> Job:
     shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
     _check_companions(shape, affinities, fragments)
     frame = _frame(config, raw, affinities)
+    _check_frames(frame, affinities, fragments)
     bounds = Box((0, 0, 0), shape)
     output = Output(config.output.path)
     output.check()
@@ -151,6 +173,21 @@ def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments
             raise InputError("fragments.path", f"shape {list(fragments.shape)}", expected, "name another array")
         if not np.issubdtype(fragments.dtype, np.integer):
             raise InputError("fragments.path", f"type {fragments.dtype}", "integers (0 = background)", "convert it")
+        values = sample(shape, fragments.read, "fragments.path")
+        if values.min() < 0 or int(values.max()) >= 1 << 63:
+            raise InputError("fragments.path", f"ids {values.min()} to {values.max()}", "0 <= id < 2^63", "renumber it")
+
+
+def _check_frames(frame: Frame, affinities: LabAffinities | None, fragments: Volume | None) -> None:
+    """Inputs that say where they lie must lie where the volume does."""
+    for key, given in (("affinities.path", affinities), ("fragments.path", fragments)):
+        if given is not None and given.frame is not None and not given.frame.is_close(frame):
+            raise InputError(
+                key,
+                f"voxels of {list(given.frame.voxel_size)} nm at {list(given.frame.offset)} nm",
+                f"the volume's {list(frame.voxel_size)} nm at {list(frame.offset)} nm",
+                "correct the attributes, or set volume.voxel_size and volume.offset",
+            )
 
 
 def _frame(config: Config, raw: Volume | None, affinities: LabAffinities | None) -> Frame:

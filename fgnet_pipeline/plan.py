@@ -14,6 +14,7 @@ Octree nodes would need the whole volume for that; their tables carry their keys
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +29,8 @@ from .hashing import Hashes
 
 NO_CONTEXT: Vector = (0, 0, 0)
 SUMMARIES_HELD = GROUPS_HELD = 256
-#: Blocks whose keys are computed together.
-GROUP = Grid((8, 8, 8))
+#: Blocks whose keys are computed together; fewer where the mask of each must be read.
+GROUP, GROUP_WITH_MASK = Grid((8, 8, 8)), Grid((2, 2, 2))
 
 
 class TissueMask(Protocol):
@@ -51,7 +52,7 @@ class Task:
         upstream: names of the tasks whose output it reads.
         fingerprint: JSON document of everything but region, mask and inputs that determines its output.
         masked: whether the mask's content (not just its emptiness) changes what a block holds.
-        threshold_only: a mismatch of the fingerprint is never an error, the blocks are just redone.
+        cheap: a mismatch of the fingerprint is never an error, the blocks are just redone.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Task:
     upstream: tuple[str, ...]
     fingerprint: Mapping[str, Any]
     masked: bool = False
-    threshold_only: bool = False
+    cheap: bool = False
 
     def read_box(self, block: Vector) -> Box:
         """The clipped read region of ``block`` in voxels."""
@@ -96,6 +97,7 @@ class Plan:
     ) -> None:
         self.roi, self.mask, self.known = roi, mask, dict(known or {})
         self.tasks = {task.name: task for task in tasks}
+        self._group = GROUP if mask is None else GROUP_WITH_MASK
         self._whole: dict[str, Hashes] = {}
         self._groups: dict[tuple[str, Vector], tuple[Hashes, Hashes]] = {}
         self._summaries: dict[tuple[Grid, Box], tuple[npt.NDArray[np.bool_], Hashes]] = {}
@@ -118,11 +120,13 @@ class Plan:
 
     def _summarise(self, name: str, blocks: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
         where = (self.tasks[name].grid, blocks)
-        if where not in self._summaries:
+        found = self._summaries.get(where)
+        if found is None:
+            found = self._new_summary(name, blocks)
             if len(self._summaries) >= SUMMARIES_HELD:
                 self._summaries.clear()
-            self._summaries[where] = self._new_summary(name, blocks)
-        return self._summaries[where]
+            self._summaries[where] = found
+        return found
 
     def _new_summary(self, name: str, blocks: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
         tissue = np.zeros(blocks.shape, bool)
@@ -154,9 +158,10 @@ class Plan:
             for block in self.active_blocks(name, blocks):
                 found[tuple(np.subtract(block, blocks.begin))] = self.known[name](block)
             return found
-        for group in indices(GROUP.covering(blocks)):
-            part = GROUP.box(group).intersect(blocks)
-            found[part.slices(blocks.begin)] = self._of_group(name, group)[0][part.slices(GROUP.box(group).begin)]
+        for group in indices(self._group.covering(blocks)):
+            whole = self._group.box(group)
+            part = whole.intersect(blocks)
+            found[part.slices(blocks.begin)] = self._of_group(name, group)[0][part.slices(whole.begin)]
         return found
 
     def identity(self, name: str, block: Vector) -> tuple[str, str]:
@@ -164,18 +169,20 @@ class Plan:
         if any(upstream in self.known for upstream in self.tasks[name].upstream):
             key, inputs = (values[0, 0, 0] for values in self._compute(name, single(block)))
         else:
-            group = GROUP.index_of(block)
-            at = tuple(np.subtract(block, GROUP.box(group).begin))
+            group = self._group.index_of(block)
+            at = tuple(np.subtract(block, self._group.box(group).begin))
             key, inputs = (values[at] for values in self._of_group(name, group))
         return format_key(int(key)), format_key(int(inputs))
 
     def _of_group(self, name: str, group: Vector) -> tuple[Hashes, Hashes]:
         """Keys and inputs of a group of blocks: computing 512 costs hardly more than computing one."""
-        if (name, group) not in self._groups:
+        found = self._groups.get((name, group))
+        if found is None:
+            found = self._compute(name, self._group.box(group))
             if len(self._groups) >= GROUPS_HELD:
                 self._groups.clear()
-            self._groups[name, group] = self._compute(name, GROUP.box(group))
-        return self._groups[name, group]
+            self._groups[name, group] = found
+        return found
 
     def _compute(self, name: str, blocks: Box) -> tuple[Hashes, Hashes]:
         """(keys, hashed inputs) of the index box ``blocks``."""
@@ -252,6 +259,16 @@ def _cut(values: Hashes, held: Box, wanted: Box) -> Hashes:
     if inside:
         result[inside.slices(wanted.begin)] = values[inside.slices(held.begin)]
     return result
+
+
+def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """``key: stored -> wanted`` for every entry that differs."""
+    wanted = json.loads(json.dumps(wanted))
+    return [
+        f"{key}: {stored.get(key)} -> {wanted.get(key)}"
+        for key in sorted(stored.keys() | wanted.keys())
+        if stored.get(key) != wanted.get(key)
+    ]
 
 
 def format_key(key: int) -> str:

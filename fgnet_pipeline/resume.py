@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +15,11 @@ import numpy.typing as npt
 from .errors import InputError, StaleError
 from .geometry import Vector
 from .job import Job
-from .plan import Task
+from .plan import Task, differences
 from .stages.build import STAGES, array_of, create_array
+from .store.files import read_json, write_json
+
+REDO_FILE = "redo.json"
 
 
 def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
@@ -35,7 +36,7 @@ def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
     for name in names:
         task = job.plan.tasks[name]
         stored = job.output.progress.fingerprint(name)
-        if stored is None or task.threshold_only or _is_redone(task, redo):
+        if stored is None or task.cheap or _is_redone(task, redo):
             continue
         different = differences(stored, dict(task.fingerprint))
         if different:
@@ -51,32 +52,33 @@ def _is_redone(task: Task, redo: str | None) -> bool:
     return redo is not None and STAGES.index(task.stage) >= STAGES.index(redo)
 
 
-def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """``key: stored -> wanted`` for every entry that differs."""
-    wanted = json.loads(json.dumps(wanted))
-    return [
-        f"{key}: {stored.get(key)} -> {wanted.get(key)}"
-        for key in sorted(stored.keys() | wanted.keys())
-        if stored.get(key) != wanted.get(key)
-    ]
-
-
 def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
-    """Create missing arrays, store the fingerprints, and drop records that vouch for nothing any more."""
+    """Create missing arrays, store the fingerprints, and drop records that vouch for nothing any more.
+
+    A redo that was killed goes on where it was when the same redo is asked for again; :func:`finish` ends it.
+    """
     progress = job.output.progress
+    begun = read_json(progress.root / REDO_FILE) == {"stage": redo}
     for name in names:
         task = job.plan.tasks[name]
         made_with = progress.fingerprint(name) or {}
         different = differences(made_with, dict(task.fingerprint))
         array = array_of(job, name)
         new = array is not None and (not job.output.has_array(array) or (bool(different) and _is_redone(task, redo)))
-        if new or _is_redone(task, redo):
+        if new or (_is_redone(task, redo) and not begun):
             # First the records, then what they vouch for: a crash in between costs time, never trust.
             progress.forget(name)
         if new:
             create_array(job, name)
         if different:
             progress.set_fingerprint(name, dict(task.fingerprint))
+    if redo is not None:
+        write_json(progress.root / REDO_FILE, {"stage": redo})
+
+
+def finish(job: Job) -> None:
+    """Note that everything is done: the next redo begins anew."""
+    (job.output.progress.root / REDO_FILE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from .errors import BlocksFailedError, DamageError, InputError
 from .geometry import Vector
 from .job import Job, open_job
 from .plan import Plan
-from .resume import DriverLock, Left, blocks_where, check_fresh, left, prepare
-from .stages.build import STAGES, plan_job
+from .resume import DriverLock, Left, blocks_where, check_fresh, finish, left, prepare
+from .stages.build import STAGES, clear_block, plan_job
 from .store.arrays import use_threads
 from .worker import WorkerSpec
 
@@ -86,12 +86,28 @@ def run(
     check_fresh(job, names, redo)
     _require_inputs(job, names)
     _check_model(job, names)
-    job.output.create(config.model_dump(mode="json"))
+    job.output.create()
     with DriverLock(job.output.progress.root / "lock"):
+        check_fresh(job, names, redo)
+        job.output.save_configuration(config.model_dump(mode="json"))
         prepare(job, names, redo)
+        _clear_inactive(job, names)
         _compute(job, names, observer, report)
+        finish(job)
     report(f"finished in {time.time() - started:.1f} s: {job.output.root}")
     return job
+
+
+def _clear_inactive(job: Job, names: list[str]) -> None:
+    """Blocks that a smaller mask has left without work hold nothing any more, so that old ids do not stay in them."""
+    if job.mask is None:
+        return
+    for name in names:
+        state = left(job, name)
+        gone = blocks_where(job, name, state.stale & ~state.active)
+        job.output.progress.withdraw(name, gone, (job.output.progress.driver() or 0) + 1)
+        for block in gone:
+            clear_block(job, name, block)
 
 
 def _compute(job: Job, names: list[str], observer: Any, report: Callable[[str], None]) -> None:

@@ -10,9 +10,12 @@ daisy's run loop without the shim that starts a fresh interpreter a worker (``da
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import multiprocessing
 import os
+import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
@@ -189,6 +192,7 @@ def _spawn_and_wait(context: BaseContext, lock: threading.Lock, arguments: tuple
 
 def work_on_blocks(spec: WorkerSpec, name: str, number: int, context: str, places: str | None, count: int) -> None:
     """Body of a worker process: take blocks from the daisy server until there are none left."""
+    _end_with_parent()
     os.environ[daisy.Context.ENV_VARIABLE] = context
     job = spec.open_job()
     with logging_to(job.output.logs, name) as log:
@@ -201,6 +205,13 @@ def work_on_blocks(spec: WorkerSpec, name: str, number: int, context: str, place
             _serve(runner)
             for lane in lanes:
                 lane.join()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this worker when the fork server ends, which it does with the driver (Linux only)."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def _serve(runner: BlockRunner) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config import Config
+from .config import validate
 from .geometry import Box, Vector
 from .job import Job, open_job
 from .plan import Plan, Task
@@ -44,7 +45,7 @@ class WorkerSpec:
 
     def open_job(self) -> Job:
         """Open the job as the driver planned it."""
-        config = Config.model_validate(self.config)
+        config = validate(self.config)
         use_threads(config.schedule.threads)
         job = open_job(config)
         job.plan = Plan(self.roi, self.tasks, job.mask)
@@ -88,7 +89,8 @@ class BlockRunner:
             return False
         except Exception:
             text = traceback.format_exc()
-            print(f"{self.name} block {list(block)} failed:\n{text}", flush=True)  # noqa: T201  (the worker's log)
+            sys.stderr.write(f"{self.name} block {list(block)} failed:\n{text}\n")  # in a worker: its log
+            sys.stderr.flush()
             self.records.fail(self.name, block, text[-TRACEBACK_CHARACTERS:])
             return False
         return True
@@ -98,9 +100,13 @@ class BlockRunner:
         loaded = self.stage.load(block)
         with self._computing:
             computed = self.stage.compute(block, loaded)
-        self._require_driver()
+        if self._is_superseded():
+            raise SupersededError
         outcome = self.stage.store(block, computed)
-        self._require_driver()
+        if self._is_superseded():
+            # The newer run may have written this block in between: whatever lies there now, it must be made again.
+            self.job.output.progress.withdraw(self.name, [block], self.job.output.progress.driver() or 0, time.time())
+            raise SupersededError
         key, inputs = self.job.plan.identity(self.name, block)
         finished = time.time()
         record = Record(
@@ -120,9 +126,8 @@ class BlockRunner:
         )
         self.records.add(record, outcome.files)
 
-    def _require_driver(self) -> None:
-        if self.job.output.progress.driver() != self.number:
-            raise SupersededError
+    def _is_superseded(self) -> bool:
+        return self.job.output.progress.driver() != self.number
 
     def close(self) -> None:
         """Flush the last records."""
@@ -139,7 +144,6 @@ class BlockRunner:
 def logging_to(folder: Path, name: str) -> Iterator[str]:
     """Send this process's standard output and error to a log file of its own; yields the file's path."""
     import os
-    import sys
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{socket.gethostname()}-{os.getpid()}.log"

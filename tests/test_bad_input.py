@@ -51,6 +51,13 @@ CASES = {
     "threshold not a number": ("agglomerate.threshold=nan", "agglomerate.threshold"),
     "negative workers": ("schedule.workers=-1", "schedule.workers"),
     "workers that are no number": ("schedule.workers=true", "schedule.workers"),
+    "threshold that is a truth value": ("agglomerate.threshold=true", "agglomerate.threshold"),
+    "threshold in quotes": ('agglomerate.threshold="0.5"', "agglomerate.threshold"),
+    "axes that are no axes": ('volume.axes=["a","b","c"]', "volume.axes"),
+    "affinities that lie elsewhere": ("affinities.path={elsewhere}", "affinities.path"),
+    "affinities above 1": ("affinities.path={loud}", "affinities.path"),
+    "fragments with negative ids": ("fragments.path={negative}", "fragments.path"),
+    "unreadable chunks": ("volume.path={torn}", "volume.path"),
     "voxel size of another model": ("model.checkpoint=nano-fib25|volume.voxel_size=[40,4,4]", "volume.voxel_size"),
     "unknown checkpoint": ("model.checkpoint=nothing", "model.checkpoint"),
     "checkpoint that is none": ("model.checkpoint={text}", "checkpoint"),
@@ -59,7 +66,7 @@ CASES = {
     "unknown method": ("fragments.method=magic", "fragments.method"),
     "negative context": ("fragments.context=[-1,0,0]", "fragments.context"),
     "range upside down": ("volume.range=[5,5]", "volume.range"),
-    "ids that could overflow": ("schedule.block_shape=[512,512,512]", "2^24"),
+    "ids that could overflow": ("schedule.block_shape=[600,600,600]", "2^27"),
     "affinities of another shape": ("affinities.path={affinities}", "affinities.path"),
     "affinities of three axes": ("affinities.path={raw}", "affinities.path"),
     "fragments of another shape": ("fragments.path={labels}", "fragments.path"),
@@ -71,6 +78,15 @@ CASES = {
     "no key": ("threshold=0.5", "--set"),
     "no value": ("agglomerate.threshold", "--set"),
 }
+
+
+def torn_volume(path: Path) -> str:
+    """A raw volume whose chunks cannot be decoded."""
+    write_volume(path, cells((30, 30, 30)))
+    for chunk in (path / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"garbage")
+    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +107,12 @@ def places(tmp_path_factory: pytest.TempPathFactory, raw: str) -> dict[str, str]
         "uint16": write_volume(folder / "uint16.zarr", np.zeros((30, 30, 30), np.uint16)),
         "unplaced": write_volume(folder / "unplaced.zarr", np.zeros((30, 30, 30), np.uint8), {}),
         "affinities": write_volume(folder / "aff.zarr", np.zeros((3, 20, 20, 20), np.uint8), {}),
+        "elsewhere": write_volume(
+            folder / "e.zarr", np.zeros((3, 30, 30, 30), np.uint8), {"voxel_size": [40, 4, 4], "offset": [1000, 0, 0]}
+        ),
+        "loud": write_volume(folder / "loud.zarr", np.full((3, 30, 30, 30), 200, np.float32), {}),
+        "negative": write_volume(folder / "neg.zarr", np.full((30, 30, 30), -1, np.int64)),
+        "torn": torn_volume(folder / "torn.zarr"),
         "labels": write_volume(folder / "labels.zarr", np.zeros((20, 20, 20), np.uint64)),
     }
 

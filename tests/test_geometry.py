@@ -61,7 +61,7 @@ def test_intersection_is_what_both_hold(begin: tuple, a: tuple, b: tuple) -> Non
     assert one.intersect(other).size == mask.all(0).sum()
 
 
-@pytest.mark.parametrize("shape, block", [((200_000, 64, 64), (16, 64, 64)), ((512, 512, 512), (300, 300, 300))])
+@pytest.mark.parametrize("shape, block", [((200_000, 64, 64), (16, 64, 64)), ((1024, 1024, 1024), (600, 600, 600))])
 def test_ids_that_could_overflow_are_refused(shape: tuple, block: tuple) -> None:
     with pytest.raises(InputError, match=r"schedule\.fragments\.block_shape"):
         check_ids_fit(shape, block, "schedule.fragments.block_shape")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pipeline_tools import CHECKOUT, script
 
-from fgnet_pipeline.config import load_config
+from fgnet_pipeline.config import load_config, validate
 from fgnet_pipeline.training import TrainConfig
 
 CONFIGS = sorted((CHECKOUT / "configs").glob("*.toml"))
@@ -41,7 +41,7 @@ def test_paths_are_relative_to_the_file_and_overrides_to_the_working_directory(
 
 def test_the_resolved_configuration_round_trips() -> None:
     config = load_config(CHECKOUT / "configs" / "fib25_nano.toml", ["schedule.block_shape=[64,64,64]"])
-    assert type(config).model_validate(config.model_dump(mode="json")) == config
+    assert validate(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize("name", ["run_predict.py", "run_agglomerate.py"])

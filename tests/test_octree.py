@@ -53,7 +53,7 @@ def assert_same_tree(one: Merges, other: Merges) -> None:
 def run_in_random_order(config: Config, rng: np.random.Generator) -> None:
     """Level by level as a worker does, blocks of a level in random order, some of them twice."""
     job = open_planned(config, AGGLOMERATE)
-    job.output.create({})
+    job.output.create()
     prepare(job, list(job.plan.tasks), None)
     attach_known_keys(job)
     number = job.output.progress.set_driver()

@@ -56,7 +56,7 @@ def test_fragments_are_connected_and_named_by_their_block(reference: Path) -> No
     assert (fragments > 0).all(), "every voxel of tissue belongs to a fragment"
     for z in range(0, SHAPE[0], 24):
         block = fragments[z : z + 24, :24, :24]
-        assert set(np.unique(block >> 24 >> 26)) == {z // 24}
+        assert set(np.unique(block >> 27 >> 24)) == {z // 24}
 
 
 def test_segmentation_equals_one_global_agglomeration(reference: Path) -> None:

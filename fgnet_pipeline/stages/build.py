@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InputError
+import numpy as np
+
+from ..errors import InputError, StaleError
 from ..geometry import Vector
 from ..job import Job
 from ..plan import Plan, Task
@@ -51,6 +53,14 @@ def _predict_task(job: Job, new_affinities: bool) -> Task:
             "affinities, from an earlier run_predict.py (or affinities.path)",
             "run run_predict.py with this configuration first",
         )
+    different = predict.stored_differences(job, stored)
+    if different:
+        raise StaleError(
+            "output.path",
+            str(job.output.root),
+            f"affinities of this configuration, but its predict stage is stale ({'; '.join(different)})",
+            "run run_predict.py with --redo predict, or choose another output.path",
+        )
     return predict.stored_task(job, stored)
 
 
@@ -96,6 +106,18 @@ ARRAYS = {"predict": "affinities", "fragments": "fragments", "relabel": "segment
 def array_of(job: Job, name: str) -> str | None:
     """The array that a task writes; None for tasks that write only tables."""
     return None if name == "fragments" and job.fragments is not None else ARRAYS.get(name)
+
+
+def clear_block(job: Job, name: str, block: Vector) -> None:
+    """Remove what a task once wrote for a block that has no work now (a mask has shrunk)."""
+    array = array_of(job, name)
+    if array is not None:
+        box = job.plan.tasks[name].grid.box(block).intersect(job.bounds)
+        stored = job.output.array(array)
+        stored.write_block(box, box, np.zeros(stored.channels + box.shape, stored.array.dtype))
+    stage, _, level = name.partition("-")
+    for kind in (f"merges-{level}", f"residual-{level}") if stage == "agglomerate" else (name,):
+        job.output.tables(kind, stage).path(block).unlink(missing_ok=True)
 
 
 def create_array(job: Job, name: str) -> None:

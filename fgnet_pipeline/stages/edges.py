@@ -30,7 +30,8 @@ def plan_task(job: Job) -> Task:
     if job.affinities is None:
         upstream = ("predict", "fragments")
     elif job.fragments is not None:
-        fingerprint["affinities"] = identity(job.bounds.shape, sample(job.bounds.shape, job.affinities.read))
+        values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
+        fingerprint["affinities"] = identity(job.bounds.shape, values)
     return Task("edges", "edges", Grid(block), (1, 1, 1), NO_CONTEXT, job.roi, upstream, fingerprint)
 
 

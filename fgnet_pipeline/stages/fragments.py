@@ -20,7 +20,7 @@ from ..store.arrays import storage_shapes
 from ..store.sampling import identity, sample
 from .outcome import Outcome, outcome_of_array
 
-FORMAT = 1
+FORMAT = 2
 #: Voxels read around a block; per-section watershed looks at no other section.
 DEFAULT_CONTEXT = {"volume": (16, 16, 16), "sections": (0, 32, 32), "waterz": (16, 16, 16)}
 
@@ -31,7 +31,8 @@ def plan_task(job: Job) -> Task:
     block = job.config.schedule.block_shape_of("fragments")
     fingerprint: dict[str, Any] = {"format": FORMAT, "block_shape": list(block)}
     if job.fragments is not None:
-        fingerprint["fragments"] = identity(job.bounds.shape, sample(job.bounds.shape, job.fragments.read))
+        values = sample(job.bounds.shape, job.fragments.read, "fragments.path")
+        fingerprint["fragments"] = identity(job.bounds.shape, values)
         return Task(
             "fragments", "fragments", Grid(block), NO_CONTEXT, NO_CONTEXT, job.roi, (), fingerprint, masked=True
         )
@@ -48,7 +49,8 @@ def plan_task(job: Job) -> Task:
     upstream: tuple[str, ...] = ("predict",)
     if job.affinities is not None:
         upstream = ()
-        fingerprint["affinities"] = identity(job.bounds.shape, sample(job.bounds.shape, job.affinities.read))
+        values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
+        fingerprint["affinities"] = identity(job.bounds.shape, values)
     return Task("fragments", "fragments", Grid(block), context, context, job.roi, upstream, fingerprint, masked=True)
 
 

@@ -41,7 +41,7 @@ def plan_tasks(job: Job) -> list[Task]:
         tasks.append(
             Task(
                 task_name(level), "lut", tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream),
-                fingerprint, threshold_only=True,
+                fingerprint, cheap=True,
             )
         )  # fmt: skip
     return tasks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import fgnet
@@ -14,7 +15,7 @@ from ..errors import InputError
 from ..geometry import Box, Grid, Vector, vector
 from ..job import Job
 from ..kernels.tiling import Tiling, to_uint8
-from ..plan import Task
+from ..plan import Task, differences
 from ..store.arrays import storage_shapes
 from ..store.sampling import identity, sample
 from ..store.volume import Frame
@@ -36,7 +37,7 @@ def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
     except fgnet.ModelError as error:
         raise InputError(error.field, error.value, error.expected, error.remedy) from error
     ratio = np.divide(frame.voxel_size, geometry.voxel_size)
-    fits = (np.maximum(ratio, 1 / ratio) <= 1 + VOXEL_SIZE_TOLERANCE + 1e-9).all()
+    fits = (np.abs(ratio - 1) <= VOXEL_SIZE_TOLERANCE + 1e-9).all()
     if not (fits or config.model.any_voxel_size or geometry.any_voxel_size):
         raise InputError(
             "volume.voxel_size",
@@ -58,7 +59,7 @@ def plan_task(job: Job, stored: dict[str, Any] | None) -> Task:
     geometry = describe_model(config, job.frame)
     block = config.schedule.block_shape_of("predict")
     shard, chunk = storage_shapes(block, config.output.shard_shape, config.output.chunk_shape, "predict")
-    values = sample(job.raw.shape, job.raw.read)
+    values = sample(job.raw.shape, job.raw.read, "volume.path")
     volume = identity(job.raw.shape, values)
     fingerprint = {
         "format": FORMAT,
@@ -76,6 +77,16 @@ def plan_task(job: Job, stored: dict[str, Any] | None) -> Task:
     fingerprint["normalisation"] = _normalisation(job, geometry, values, stored, volume)
     context = tiling_of(geometry).context
     return Task("predict", "predict", Grid(block), context, context, job.bounds, (), fingerprint)
+
+
+def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
+    """What tells the configuration from the one that made the stored affinities; torch is not needed."""
+    wanted: dict[str, Any] = {"range": _listed(job.config.volume.range), "mode": job.config.model.mode}
+    if job.raw is not None:
+        wanted["volume"] = identity(job.raw.shape, sample(job.raw.shape, job.raw.read, "volume.path"))
+    with contextlib.suppress(fgnet.ModelError):  # a machine that only agglomerates may have no checkpoint
+        wanted["model"] = fgnet.checkpoint_digest(job.config.model.checkpoint)
+    return differences({key: stored.get(key) for key in wanted}, wanted)
 
 
 def stored_task(job: Job, fingerprint: dict[str, Any]) -> Task:

@@ -12,8 +12,8 @@ from ..geometry import Box, Grid, vector
 from ..hashing import Hashes, box_sums, of_grid
 from .volume import Frame, Volume
 
-#: Mask voxels that are held in memory at once when a whole grid is summarised.
-SLAB_VOXELS = 1 << 26
+#: Mask voxels that are summarised at once.
+PART_VOXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,34 @@ class Mask:
     def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
         """(has tissue, digest of the mask) for every block of the index box ``blocks``, each cut to ``clip``.
 
-        The mask is read once, in slabs of blocks along z; the digest changes when any mask voxel of a block does.
+        The digest is a sum over mask voxels, so it can be taken in parts: no more than about ``PART_VOXELS`` are held.
         """
         ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
-        rows = max(1, SLAB_VOXELS // max(1, int(np.ptp(ranges[1])) * int(np.ptp(ranges[2])) * self._depth(ranges[0])))
-        parts = [
-            self._summarise_slab([ranges[0][first : first + rows], ranges[1], ranges[2]])
-            for first in range(0, len(ranges[0]), rows)
-        ]
-        if not parts:
-            return np.zeros(blocks.shape, bool), np.zeros(blocks.shape, np.uint64)
-        return np.concatenate([t for t, _ in parts]), np.concatenate([d for _, d in parts])
+        tissue, digest = np.zeros(blocks.shape, bool), np.zeros(blocks.shape, np.uint64)
+        if blocks:
+            self._summarise_part(ranges, [slice(0, n) for n in blocks.shape], tissue, digest)
+        return tissue, digest
 
-    @staticmethod
-    def _depth(ranges: npt.NDArray[np.int64]) -> int:
-        return max(1, int((ranges[:, 1] - ranges[:, 0]).max(initial=1)))
+    def _summarise_part(
+        self, ranges: list[npt.NDArray[np.int64]], part: list[slice], tissue: npt.NDArray[np.bool_], digest: Hashes
+    ) -> None:
+        """Fill in the blocks of ``part``, halving it while its mask is large."""
+        chosen = [r[s] for r, s in zip(ranges, part, strict=True)]
+        extents = [max(1, int(r[:, 1].max() - r[:, 0].min())) for r in chosen]
+        widest = int(np.argmax([n if len(r) > 1 else 0 for n, r in zip(extents, chosen, strict=True)]))
+        if np.prod(extents, dtype=np.float64) > PART_VOXELS and len(chosen[widest]) > 1:
+            middle = (part[widest].start + part[widest].stop) // 2
+            for half in (slice(part[widest].start, middle), slice(middle, part[widest].stop)):
+                self._summarise_part(ranges, [*part[:widest], half, *part[widest + 1 :]], tissue, digest)
+            return
+        step = max(1, int(PART_VOXELS // (extents[1] * extents[2])))
+        low, high = int(chosen[0][:, 0].min()), int(chosen[0][:, 1].max())
+        for first in range(low, high, step):
+            rows = np.clip(chosen[0], first, first + step)
+            found, sums = self._summarise_slab([rows, chosen[1], chosen[2]])
+            with np.errstate(over="ignore"):
+                tissue[tuple(part)] |= found
+                digest[tuple(part)] += sums
 
     def _ranges(self, axis: int, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.int64]:
         """(n, 2): the mask indices [low, high) that the voxels of each block along ``axis`` fall on."""

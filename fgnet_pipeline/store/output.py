@@ -77,12 +77,22 @@ class Output:
                     "choose another output.path, or move that array away",
                 )
 
-    def create(self, configuration: dict[str, Any]) -> None:
-        """Make the group if it is new, and save the resolved configuration beside what it produces."""
+    def save_configuration(self, configuration: dict[str, Any]) -> None:
+        """Save the resolved configuration beside what it produces."""
+        write_json(self.root / "config.json", {"format": FORMAT_VERSION, "config": configuration})
+
+    def create(self) -> None:
+        """Make the group if it is new.
+
+        Raises:
+            InputError: the place cannot be written.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            zarr.open_group(self.root, mode="a", zarr_format=3).attrs["fgnet_format"] = FORMAT_VERSION
-            write_json(self.root / "config.json", {"format": FORMAT_VERSION, "config": configuration})
+            group = zarr.open_group(self.root, mode="a", zarr_format=3)
+            if group.attrs.get("fgnet_format") != FORMAT_VERSION:
+                group.attrs["fgnet_format"] = FORMAT_VERSION
+            self.progress.root.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
                 "output.path", str(self.root), "a folder that can be written", f"check it ({error.strerror or error})"

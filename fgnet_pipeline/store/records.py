@@ -78,9 +78,9 @@ class Progress:
                 latest[z, y, x] = entry
         return {block: key for block, (_, _, key) in latest.items() if key}
 
-    def withdraw(self, stage: str, blocks: Iterable[Vector], run: int) -> None:
-        """Withdraw the records of ``blocks``, which this run is about to overwrite."""
-        lines = [json.dumps({"stage": stage, "block": b, "key": "", "run": run, "finished": 0.0}) for b in blocks]
+    def withdraw(self, stage: str, blocks: Iterable[Vector], run: int, time: float = 0.0) -> None:
+        """Withdraw the records of ``blocks`` that runs up to ``run`` wrote before ``time`` (of this run: none)."""
+        lines = [json.dumps({"stage": stage, "block": b, "key": "", "run": run, "finished": time}) for b in blocks]
         if lines:
             _append(self.root / stage / f"done-withdrawn-{run}.jsonl", lines)
 

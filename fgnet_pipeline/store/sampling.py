@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError
 from ..geometry import Box, Vector, vector, whole
+from .arrays import READ_ERRORS
 
 CUBES_PER_AXIS = 6
 CUBE = (8, 32, 32)
 
 
-def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -> npt.NDArray[Any]:
     """The voxels (n,) that ``read`` gives for up to 6 x 6 x 6 cubes of 8 x 32 x 32, spread evenly over it.
 
     The positions follow from the shape alone, so neither region, mask, block nor worker changes them.
@@ -26,7 +28,12 @@ def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]]) -> npt.NDArra
         last = max(0, length - side)
         begins.append(sorted({round(last * (i + 0.5) / CUBES_PER_AXIS) for i in range(CUBES_PER_AXIS)}))
     boxes = (Box(vector(b), vector(np.add(b, CUBE))).intersect(whole(shape)) for b in itertools.product(*begins))
-    return np.concatenate([read(box).ravel() for box in boxes])
+    try:
+        return np.concatenate([read(box).ravel() for box in boxes])
+    except READ_ERRORS as error:
+        raise InputError(
+            field, f"chunks that cannot be read ({error})", "readable voxels", "check the volume's files and codecs"
+        ) from error
 
 
 def identity(shape: Vector, values: npt.NDArray[Any]) -> dict[str, Any]:

@@ -31,6 +31,11 @@ class Frame:
     voxel_size: Size
     offset: Size
 
+    def is_close(self, other: Frame) -> bool:
+        """Whether both lie on one another, within a hundredth of a voxel."""
+        shift = np.abs(np.subtract(self.offset, other.offset)) / self.voxel_size
+        return bool(np.allclose(self.voxel_size, other.voxel_size, rtol=1e-3) and (shift < 0.01).all())
+
     def attributes(self, channels: bool = False) -> dict[str, Any]:
         """The attributes that our arrays carry, which ``funlib.persistence.open_ds`` reads, too.
 
@@ -71,7 +76,7 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.array.dtype)
+        return np.dtype(self.array.dtype).newbyteorder("=")
 
     def read(self, box: Box) -> npt.NDArray[Any]:
         """Voxels of ``box`` (zyx), which must lie inside the volume."""
@@ -97,7 +102,8 @@ def open_volume(
         InputError: no such array, axes that are not z, y, x (and leading axes of length one), bad sizes.
     """
     array = open_array(path, field)
-    order = _spatial_axes(array, axes or _declared_axes(array, path), field, path)
+    names = tuple(name.lower() for name in axes) if axes else _declared_axes(array, path)
+    order = _spatial_axes(array, names, field, path)
     frame = frame_of(array, path, order, voxel_size, offset)
     return Volume(array, order, frame, path)
 
@@ -115,15 +121,15 @@ def _declared_axes(array: zarr.Array[Any], path: str) -> tuple[str, ...] | None:
 
 def _spatial_axes(array: zarr.Array[Any], names: tuple[str, ...] | None, field: str, path: str) -> tuple[int, int, int]:
     extra = "three axes z, y, x; others (time, channel) only with length 1"
-    if names is None or len(names) != array.ndim or not {"z", "y", "x"} <= set(names):
-        if names is not None and len(names) != array.ndim and len(names) != 3:
-            raise InputError("volume.axes", list(names), f"{array.ndim} names", "correct volume.axes")
-        if names is not None and len(names) == array.ndim and field == "volume.path" and array.ndim == 3:
-            raise InputError("volume.axes", list(names), "the names z, y and x", 'set volume.axes, e.g. ["z","y","x"]')
-        first = array.ndim - 3
-        order = (first, first + 1, first + 2)
-    else:
-        order = (names.index("z"), names.index("y"), names.index("x"))
+    spatial = set("zyx")
+    if names is not None and len(names) == 3 and spatial == set(names):
+        names = (*(f"extra{i}" for i in range(array.ndim - 3)), *names)
+    if names is None:
+        names = (*(f"extra{i}" for i in range(array.ndim - 3)), "z", "y", "x")
+    if array.ndim >= 3 and (len(names) != array.ndim or not spatial <= set(names)):
+        expected = f"{array.ndim} names, z, y and x among them"
+        raise InputError("volume.axes", list(names), expected, 'set e.g. volume.axes=["z","y","x"]')
+    order = (names.index("z"), names.index("y"), names.index("x")) if array.ndim >= 3 else (0, 0, 0)
     if array.ndim < 3 or any(n != 1 for axis, n in enumerate(array.shape) if axis not in order):
         raise InputError(field, f"{path} of shape {list(array.shape)}", extra, "extract one channel of one time point")
     if 0 in array.shape:
