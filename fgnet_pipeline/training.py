@@ -134,7 +134,7 @@ class TrainConfig(Strict):
     def validated(cls, tables: dict[str, Any]) -> TrainConfig:
         """Tables to a configuration; what is wrong with them becomes one InputError."""
         try:
-            config = cls.model_validate(tables)
+            config = cls.model_validate_json(json.dumps(tables, default=str))
         except ValidationError as error:
             raise input_error(error) from error
         config.check()
