@@ -94,6 +94,8 @@ def predict(raw: str, checkpoint: str, rounds: int) -> None:
             assert runner.run(block)
             middle = time.perf_counter()
             for _ in range(needed):
+                # Another content every time: the network keeps the guides of sections that it has seen.
+                tile = np.roll(tile, 1, axis=-1)
                 stage.network(tile)
             whole, bare, tiles = whole + middle - begin, bare + time.perf_counter() - middle, tiles + needed
         runner.close()

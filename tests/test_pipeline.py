@@ -173,6 +173,50 @@ def test_mask_selects_blocks_and_zeroes_fragments(raw: str, tmp_path: Path) -> N
     assert (read(out, "fragments") > 0).all()
 
 
+def test_a_mask_that_shrinks_gives_what_it_gives_from_scratch(raw: str, tmp_path: Path) -> None:
+    mask = np.zeros((25, 30, 35), np.uint8)
+    mask[:, :, :13] = 1
+    path = write_volume(tmp_path / "mask.zarr", mask, dict(ATTRIBUTES, voxel_size=[20, 20, 20]))
+    config = standard_config(tmp_path, raw)
+    masked, fresh = f"volume.mask={path}", f"output.path={tmp_path / 'fresh.zarr'}"
+    run(load_config(config))
+    run(load_config(config, [masked]))
+    run(load_config(config, [masked, fresh]))
+    for name in ("fragments", "segmentation"):
+        assert np.array_equal(read(tmp_path / "out.zarr", name), read(tmp_path / "fresh.zarr", name))
+
+
+def test_agglomeration_refuses_affinities_of_another_volume(raw: str, reference: Path, tmp_path: Path) -> None:
+    import shutil
+
+    out = tmp_path / "out.zarr"
+    shutil.copytree(reference, out)
+    other = write_volume(tmp_path / "other.zarr", cells(SHAPE, seed=5))
+    config = standard_config(tmp_path, other)
+    done = script("run_agglomerate.py", config, check=False)
+    assert done.returncode == 2 and "predict stage is stale" in done.stderr and "volume" in done.stderr
+    done = script("run_agglomerate.py", config, "--set", f"volume.path={raw}")
+    assert_same_output(reference, out)
+
+
+def test_a_killed_redo_goes_on_where_it_was(raw: str, reference: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from fgnet_pipeline.resume import REDO_FILE
+
+    out = tmp_path / "out.zarr"
+    shutil.copytree(reference, out)
+    (out / "progress" / REDO_FILE).write_text('{"stage": "edges"}')
+    config = load_config(standard_config(tmp_path, raw))
+    run(config, redo="edges")
+    assert len(records(out, "edges")) == 27, "what the killed redo had finished is kept"
+    run(config, redo="edges")
+    assert len(records(out, "edges")) == 27 and not (out / "progress" / REDO_FILE).exists()
+    newest = max(record["run"] for record in records(out, "edges"))
+    assert all(record["run"] == newest for record in records(out, "edges"))
+    assert_same_output(reference, out)
+
+
 def test_blank_and_tiny_volumes(tmp_path: Path) -> None:
     data = cells((5, 40, 40))
     data[2] = 0
