@@ -217,7 +217,8 @@ class Plan:
 
     def _inputs(self, task: Task, blocks: Box) -> Hashes:
         """For each block the sum of the hashed keys of the upstream blocks that its read region touches."""
-        total = np.zeros(blocks.shape, np.uint64)
+        # The first task reads a volume, whose identity its fingerprint holds.
+        total = np.full(blocks.shape, 0 if task.upstream else task.fingerprint_hash, np.uint64)
         for name in task.upstream:
             low, high = self._upstream_ranges(task, blocks, self.tasks[name].grid)
             span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
