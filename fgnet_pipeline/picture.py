@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from .errors import InputError
+from .hashing import mix
 
 Rgb = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.integer]
@@ -46,10 +47,7 @@ def colours(ids: Ids) -> Rgb:
         (..., 3) uint8: hue, saturation and value from a hash of the id (the finaliser of splitmix64).
     """
     distinct, index = np.unique(ids, return_inverse=True)
-    h = distinct.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    h ^= h >> np.uint64(31)
+    h = mix(distinct)
     hue = (h & np.uint64(0xFFFF)).astype(np.float64) / 0x10000
     saturation = 0.55 + 0.45 * ((h >> np.uint64(16)) & np.uint64(0xFF)).astype(np.float64) / 255
     value = 0.7 + 0.3 * ((h >> np.uint64(24)) & np.uint64(0xFF)).astype(np.float64) / 255
