@@ -1,0 +1,70 @@
+"""Computing: run, predict, agglomerate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .options import ConfigFile, DryRun, Overrides, Redo, Workers, configured, say
+
+
+def run_command(
+    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+) -> None:
+    """Raw -> affinities -> segmentation: everything that is not done yet."""
+    _execute(None, config, set_, workers, redo, dry_run)
+
+
+def predict_command(
+    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+) -> None:
+    """Raw -> affinities (the same as run_predict.py)."""
+    from ..run import PREDICT
+
+    _execute(PREDICT, config, set_, workers, redo, dry_run)
+
+
+def agglomerate_command(
+    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+) -> None:
+    """Affinities -> segmentation (the same as run_agglomerate.py); torch is not needed."""
+    from ..run import AGGLOMERATE
+
+    _execute(AGGLOMERATE, config, set_, workers, redo, dry_run)
+
+
+def _execute(
+    stages: tuple[str, ...] | None,
+    config: Path,
+    overrides: list[str] | None,
+    workers: int | None,
+    redo: str | None,
+    dry_run: bool,
+) -> None:
+    from .. import run as runner
+    from ..progress import Bars
+
+    resolved = configured(config, overrides, workers)
+    chosen = stages or runner.ALL
+    if dry_run:
+        _print_plan(resolved, chosen, redo)
+        return
+    with Bars() as bars:
+        runner.run(resolved, chosen, redo, bars, say)
+
+
+def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
+    from .. import run as runner
+    from ..resume import check_fresh, left
+
+    job = runner.open_planned(config, stages)
+    names = runner.tasks_of(job.plan, stages)
+    check_fresh(job, names, redo)
+    for name in names:
+        state, task = left(job, name), job.plan.tasks[name]
+        again = redo is not None and runner.ALL.index(task.stage) >= runner.ALL.index(redo)
+        todo = int((state.active if again else state.todo).sum())
+        shape = "x".join(map(str, task.grid.block_shape))
+        typer.echo(f"{name:14s} {todo} of {int(state.active.sum())} blocks of {shape} voxels to compute")
