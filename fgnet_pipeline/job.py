@@ -37,6 +37,7 @@ class Job:
         fragments: the lab's own fragments, or None where a watershed makes them.
         frame: voxel size and offset (nm, zyx) of voxel 0. bounds, roi: voxels.
         plan: set by :func:`fgnet_pipeline.stages.build.plan_job` or by a worker.
+        left: what :func:`fgnet_pipeline.resume.left` has read of the records, by task.
     """
 
     config: Config
@@ -49,6 +50,7 @@ class Job:
     mask: Mask | None
     output: Output
     plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
+    left: dict[str, tuple[Plan, Any, Any]] = field(default_factory=dict, repr=False)
 
     def read_affinities(self, box: Box) -> npt.NDArray[np.uint8]:
         """uint8 (C, z, y, x) of ``box``, predicted or the lab's own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, StaleError
-from .geometry import Vector
+from .geometry import Vector, vector
 from .job import Job
 from .plan import Task, differences
 from .stages.build import STAGES, array_of, create_array
 from .store.files import read_json, write_json
+from .store.latest import Latest
+from .store.records import Failure
 
 REDO_FILE = "redo.json"
 
@@ -98,22 +100,52 @@ class Left:
 
 
 def left(job: Job, name: str) -> Left:
-    """Compare the records of a task with the keys that the plan gives its blocks now."""
-    keys = job.plan.all_keys(name)
-    origin = job.plan.blocks(name).begin
-    done, stale = np.zeros(keys.shape, bool), np.zeros(keys.shape, bool)
-    for (z, y, x), recorded in job.output.progress.keys(name).items():
-        at = (z - origin[0], y - origin[1], x - origin[2])
-        if min(at) >= 0 and at[0] < keys.shape[0] and at[1] < keys.shape[1] and at[2] < keys.shape[2]:
-            done[at] = int(keys[at]) == int(recorded, 16)
-            stale[at] = not done[at]
-    return Left(keys != 0, done & (keys != 0), stale)
+    """Compare the records of a task with the keys that the plan gives its blocks now.
+
+    The records are read again only where there are new ones, so that asking often costs nothing.
+    """
+    signature = job.output.progress.signature(name)
+    held = job.left.get(name)
+    if held is None or held[0] is not job.plan or held[1] != signature:
+        held = (job.plan, signature, compare(job, name, job.output.progress.latest(name, job.plan.blocks(name))))
+        job.left[name] = held
+    found: Left = held[2]
+    return found
 
 
-def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> list[Vector]:
-    """Block indices at which ``mask`` (shape of ``plan.blocks(name)``) is true."""
+def compare(job: Job, name: str, latest: Latest) -> Left:
+    """What is left of a task, given the latest record of each of ``plan.blocks(name)``."""
+    keys, recorded = job.plan.all_keys(name), latest.key
+    same = keys == recorded
+    return Left(keys != 0, same & (keys != 0), (recorded != 0) & ~same)
+
+
+def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> Iterator[Vector]:
+    """Block indices at which ``mask`` (shape of ``plan.blocks(name)``) is true, in C order."""
+    for index in np.argwhere(mask):
+        yield vector(index + job.plan.blocks(name).begin)
+
+
+def voxels_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> int:
+    """Voxels that the blocks at which ``mask`` is true write, those outside the region of interest left out."""
+    blocks, shape = job.plan.blocks(name), job.plan.tasks[name].grid.block_shape
+    total: npt.NDArray[np.int64] = mask.astype(np.int64)
+    for axis in (2, 1, 0):
+        begin = np.arange(blocks.begin[axis], blocks.end[axis], dtype=np.int64) * shape[axis]
+        low, high = (np.clip(v, job.roi.begin[axis], job.roi.end[axis]) for v in (begin, begin + shape[axis]))
+        total = total @ (high - low)
+    return int(total)
+
+
+def failed_blocks(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> list[Failure]:
+    """The failures of the latest run whose blocks are still to do, in C order of the blocks."""
+    failures = job.output.progress.failures(name)
     origin = job.plan.blocks(name).begin
-    return [(int(z), int(y), int(x)) for z, y, x in np.argwhere(mask) + np.asarray(origin)]
+    return [failures[block] for block in sorted(failures) if _at(todo, np.subtract(block, origin))]
+
+
+def _at(mask: npt.NDArray[np.bool_], index: npt.NDArray[np.int64]) -> bool:
+    return bool((index >= 0).all() and (index < mask.shape).all() and mask[tuple(index)])
 
 
 class DriverLock:

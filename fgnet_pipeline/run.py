@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from .config import Config
 from .errors import BlocksFailedError, DamageError, InputError
-from .geometry import Vector
 from .job import Job, open_job
 from .plan import Plan
-from .resume import DriverLock, Left, blocks_where, check_fresh, finish, left, prepare
+from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, prepare
 from .stages.build import STAGES, clear_block, plan_job
 from .store.arrays import use_threads
 from .worker import WorkerSpec
@@ -26,19 +22,6 @@ ALL = STAGES
 PASSES = 3
 PREDICT = ("predict",)
 AGGLOMERATE = ("fragments", "edges", "agglomerate", "lut", "relabel")
-
-
-@dataclass(frozen=True)
-class StageStatus:
-    """Progress of one stage; ``rate`` in voxels per second of the latest records, None where nothing was recorded."""
-
-    stage: str
-    blocks: int
-    done: int
-    failed: int
-    left: int
-    voxels_per_second: float | None
-    seconds_left: float | None
 
 
 def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
@@ -104,9 +87,9 @@ def _clear_inactive(job: Job, names: list[str]) -> None:
         return
     for name in names:
         state = left(job, name)
-        gone = blocks_where(job, name, state.stale & ~state.active)
-        job.output.progress.withdraw(name, gone, (job.output.progress.driver() or 0) + 1)
-        for block in gone:
+        gone = state.stale & ~state.active
+        job.output.progress.withdraw(name, blocks_where(job, name, gone), (job.output.progress.driver() or 0) + 1)
+        for block in blocks_where(job, name, gone):
             clear_block(job, name, block)
 
 
@@ -169,23 +152,22 @@ def _require_done(job: Job, names: list[str], trouble: str | None) -> None:
     """Raise unless the records say that everything is done: the scheduler's word is not enough."""
     sentences = []
     for name in names:
-        missing = blocks_where(job, name, left(job, name).todo)
+        missing = int(left(job, name).todo.sum())
         if missing:
             sentences += _describe_failures(job, name, missing)
     if sentences:
         raise BlocksFailedError("\n".join(sentences + ([trouble] if trouble else [])))
 
 
-def _describe_failures(job: Job, name: str, missing: list[Vector]) -> list[str]:
-    failures = job.output.progress.failures(name)
-    failed = [block for block in missing if block in failures]
+def _describe_failures(job: Job, name: str, missing: int) -> list[str]:
+    failed = failed_blocks(job, name, left(job, name).todo)
     if not failed:
-        return [f"{name}: {len(missing)} blocks are waiting for blocks that failed, or went down with a worker"]
-    sentences = [f"{name}: {len(missing)} blocks are not done, {len(failed)} of them failed"]
-    for block in failed[:BLOCKS_NAMED]:
-        tail = "\n    ".join(_tail(failures[block].error))
-        where = f" (log: {failures[block].log})" if failures[block].log else ""
-        sentences.append(f"  block {list(block)}{where}:\n    {tail}")
+        return [f"{name}: {missing} blocks are waiting for blocks that failed, or went down with a worker"]
+    sentences = [f"{name}: {missing} blocks are not done, {len(failed)} of them failed"]
+    for failure in failed[:BLOCKS_NAMED]:
+        tail = "\n    ".join(_tail(failure.error))
+        where = f" (log: {failure.log})" if failure.log else ""
+        sentences.append(f"  block {list(failure.block)}{where}:\n    {tail}")
     return sentences
 
 
@@ -194,52 +176,3 @@ def _tail(error: str) -> list[str]:
     lines = error.strip().splitlines()
     kind, _, sentence = lines[-1].partition(": ") if lines else ("", "", "")
     return [sentence] if kind.endswith(DamageError.__name__) else lines[-LINES_SHOWN:]
-
-
-def status(config: Config) -> list[StageStatus]:
-    """Progress of every stage, read from the records of a running or finished job; nothing is written."""
-    use_threads(config.schedule.threads)
-    job = open_job(config)
-    stored = job.output.progress.fingerprint("predict")
-    plan_job(job, new_affinities=stored is None)
-    result = []
-    for stage in STAGES:
-        names = tasks_of(job.plan, (stage,))
-        if names:
-            result.append(_stage_status(job, stage, names))
-    return result
-
-
-def _stage_status(job: Job, stage: str, names: list[str]) -> StageStatus:
-    states = {name: left(job, name) for name in names}
-    total = sum(int(s.active.sum()) for s in states.values())
-    done = sum(int((s.active & s.done).sum()) for s in states.values())
-    failed = 0
-    for name, state in states.items():
-        missing = set(blocks_where(job, name, state.todo))
-        failed += len(missing & job.output.progress.failures(name).keys())
-    rate = _rate(job, names)
-    remaining = _voxels_left(job, states)
-    seconds = remaining / rate if rate and remaining else (0.0 if remaining == 0 else None)
-    return StageStatus(stage, total, done, failed, total - done, rate, seconds)
-
-
-def _rate(job: Job, names: list[str]) -> float | None:
-    """Voxels per second of wall time, over the span of the records."""
-    voxels, begin, end = 0, np.inf, -np.inf
-    for name in names:
-        for record in job.output.progress.records(name):
-            if not record["key"]:
-                continue
-            voxels += record["voxels"]
-            begin = min(begin, record["finished"] - record["seconds"])
-            end = max(end, record["finished"])
-    return float(voxels / (end - begin)) if voxels and end > begin else None
-
-
-def _voxels_left(job: Job, states: dict[str, Left]) -> int:
-    total = 0
-    for name, state in states.items():
-        for block in blocks_where(job, name, state.todo):
-            total += job.plan.write_box(name, block).size
-    return total

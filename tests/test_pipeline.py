@@ -291,9 +291,15 @@ def test_status_and_dry_run(raw: str, tmp_path: Path) -> None:
     planned = fgnet("run", config, "--dry-run")
     assert "27 of 27" in planned.stdout and not (tmp_path / "out.zarr").exists()
     script("run_predict.py", config)
-    stages = {s["stage"]: s for s in json.loads(fgnet("status", config, "--json").stdout)["stages"]}
+    status = json.loads(fgnet("status", config, "--json").stdout)
+    stages = {s["stage"]: s for s in status["stages"]}
+    assert not status["running"] and status["driver"]["run"] == 1 and status["failures"] == []
     assert (stages["predict"]["done"], stages["predict"]["left"]) == (27, 0)
+    made = records(tmp_path / "out.zarr", "predict")
     assert stages["predict"]["voxels_per_second"] > 0
+    assert stages["predict"]["seconds_per_block"] == pytest.approx(np.mean([r["seconds"] for r in made]))
+    assert stages["predict"]["peak_memory"] == max(r["peak_memory"] for r in made)
+    assert stages["predict"]["hosts"] == [made[0]["host"]]
     assert (stages["edges"]["done"], stages["edges"]["left"], stages["edges"]["failed"]) == (0, 27, 0)
 
 

@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
 from .options import ConfigFile, Json, Overrides, Workers, configured
 
+if TYPE_CHECKING:
+    from ..status import Status
+
+
+#: How many failed blocks are printed; JSON holds all.
+FAILURES_PRINTED = 10
+
 
 def status_command(config: ConfigFile, set_: Overrides = None, workers: Workers = None, as_json: Json = False) -> None:
     """Blocks done, failed and left of every stage, voxels per second, and the time left."""
-    from ..run import status
+    from ..status import Watch
 
-    stages = status(configured(config, set_, workers))
-    if as_json:
-        typer.echo(json.dumps({"stages": [asdict(stage) for stage in stages]}))
-        return
-    typer.echo(
-        f"{'stage':12s} {'blocks':>8s} {'done':>8s} {'failed':>7s} {'left':>8s} {'Mvoxel/s':>9s} {'time left':>10s}"
-    )
-    for s in stages:
+    found = Watch(configured(config, set_, workers)).look()
+    typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(_lines_of(found)))
+
+
+def _lines_of(status: Status) -> list[str]:
+    lines = [
+        f"{'stage':12s} {'blocks':>8s} {'done':>8s} {'failed':>7s} {'left':>8s} {'Mvoxel/s':>9s} {'time left':>10s} "
+        f"{'s/block':>8s} {'peak MiB':>9s} {'hosts':>6s}"
+    ]
+    for s in status.stages:
         rate = "-" if s.voxels_per_second is None else f"{s.voxels_per_second / 1e6:.3g}"
         eta = "-" if s.seconds_left is None else f"{s.seconds_left:.0f} s"
-        typer.echo(f"{s.stage:12s} {s.blocks:8d} {s.done:8d} {s.failed:7d} {s.left:8d} {rate:>9s} {eta:>10s}")
+        seconds = "-" if s.seconds_per_block is None else f"{s.seconds_per_block:.3g}"
+        memory = "-" if s.peak_memory is None else f"{s.peak_memory / 2**20:.0f}"
+        lines.append(
+            f"{s.stage:12s} {s.blocks:8d} {s.done:8d} {s.failed:7d} {s.left:8d} {rate:>9s} {eta:>10s} "
+            f"{seconds:>8s} {memory:>9s} {len(s.hosts):6d}"
+        )
+    for f in status.failures[:FAILURES_PRINTED]:
+        lines.append(f"failed: {f.stage} block {f.block}: {f.error}" + (f" (log: {f.log})" if f.log else ""))
+    if len(status.failures) > FAILURES_PRINTED:
+        lines.append(f"failed: {len(status.failures) - FAILURES_PRINTED} more, --json lists them all")
+    return lines
 
 
 def inspect_command(

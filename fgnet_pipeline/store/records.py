@@ -10,6 +10,7 @@ finished block, it withdraws the block's record with one that has no key.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -21,10 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..geometry import Vector
+from ..geometry import Box, Vector
 from .files import flush_to_disk, read_json, write_json
+from .latest import Latest
+from .record_columns import documents
 
 FLUSH_SECONDS = 0.5
+LINES_AT_ONCE = 10_000
+Signature = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +73,20 @@ class Progress:
         for path in sorted(self.root.glob(f"{stage}/done-*.jsonl")):
             yield from _lines(path)
 
-    def keys(self, stage: str) -> dict[Vector, str]:
-        """Block -> the key of its latest record; withdrawn records are left out."""
-        latest: dict[Vector, tuple[int, float, str]] = {}
-        for record in self.records(stage):
-            z, y, x = record["block"]
-            entry = (record["run"], record["finished"], record["key"])
-            if (z, y, x) not in latest or latest[z, y, x] <= entry:
-                latest[z, y, x] = entry
-        return {block: key for block, (_, _, key) in latest.items() if key}
+    def latest(self, stage: str, blocks: Box) -> Latest:
+        """The latest record of every block of the index box ``blocks``, for millions of them."""
+        return Latest(self.root / stage, blocks).update()
+
+    def signature(self, stage: str) -> Signature:
+        """Equal as long as no record of ``stage`` has been added or dropped: names and sizes of its files."""
+        return tuple((path.name, path.stat().st_size) for path in sorted(self.root.glob(f"{stage}/done-*.jsonl")))
 
     def withdraw(self, stage: str, blocks: Iterable[Vector], run: int, time: float = 0.0) -> None:
         """Withdraw the records of ``blocks`` that runs up to ``run`` wrote before ``time`` (of this run: none)."""
-        lines = [json.dumps({"stage": stage, "block": b, "key": "", "run": run, "finished": time}) for b in blocks]
-        if lines:
-            _append(self.root / stage / f"done-withdrawn-{run}.jsonl", lines)
+        path = self.root / stage / f"done-withdrawn-{run}.jsonl"
+        lines = (json.dumps({"stage": stage, "block": b, "key": "", "run": run, "finished": time}) for b in blocks)
+        while batch := list(itertools.islice(lines, LINES_AT_ONCE)):
+            _append(path, batch)
 
     def failures(self, stage: str) -> dict[Vector, Failure]:
         """Block -> its latest failure since the last start of a driver."""
@@ -132,11 +136,7 @@ class Progress:
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
-        for line in stream:
-            with contextlib.suppress(ValueError):
-                document = json.loads(line)
-                if isinstance(document, dict) and "block" in document:
-                    yield document
+        yield from documents(stream)
 
 
 class RecordWriter:

@@ -1,0 +1,121 @@
+"""A hundred thousand blocks of no work: throughput, memory of driver and workers, and time to resume.
+
+    python benchmarks/many_blocks.py --blocks 100000 --workers 8
+
+Tasks predict, fragments and edges, each with a third of the blocks (rounded up to a cube) and their dependencies, in
+worker processes, with done records; only what a stage computes is left out. Then ten blocks of every task are withdrawn
+and ``run`` is called again, in a new process: its time is that of the whole process, imports included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from fgnet_pipeline import worker
+from fgnet_pipeline.config import Config, validate
+from fgnet_pipeline.geometry import Vector
+from fgnet_pipeline.run import run
+from fgnet_pipeline.stages.outcome import Outcome
+from fgnet_pipeline.status import Watch
+
+STAGES = ("predict", "fragments", "edges")
+BLOCK = 16
+
+
+class NoOp:
+    """A stage without work."""
+
+    def load(self, block: Vector) -> None:
+        return None
+
+    def compute(self, block: Vector, loaded: Any) -> None:
+        return None
+
+    def store(self, block: Vector, computed: Any) -> Outcome:
+        return Outcome("crc32c:00000000", 0, BLOCK**3, [])
+
+
+# Workers import this file as their main module, so they get it, too.
+worker.open_stage = lambda job, name, number=0: NoOp()  # type: ignore[assignment]
+
+
+def configured(folder: Path, blocks: int, workers: int) -> Config:
+    """A configuration over an empty volume with ``blocks`` blocks in all stages together."""
+    side = 1
+    while len(STAGES) * side**3 < blocks:
+        side += 1
+    if not (folder / "raw").exists():
+        array = zarr.create_array(str(folder / "raw"), shape=(side * BLOCK,) * 3, dtype="uint8", chunks=(64,) * 3)
+        array.attrs["voxel_size"] = [10, 10, 10]
+    return validate(
+        {
+            "volume": {"path": str(folder / "raw")},
+            "output": {"path": str(folder / "out.zarr")},
+            "model": {"checkpoint": "identity"},
+            "schedule": {"workers": workers, "block_shape": [BLOCK] * 3},
+        }
+    )
+
+
+def compute(config: Config) -> dict[str, float]:
+    """Run what is not done; seconds and the peak memory (MiB) of this process."""
+    begin = time.perf_counter()
+    run(config, STAGES)
+    seconds = time.perf_counter() - begin
+    return {"seconds": seconds, "driver_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def timed(arguments: argparse.Namespace, folder: Path) -> tuple[float, dict[str, float]]:
+    """Seconds of a whole process that runs what is not done, and what it says of itself."""
+    command = [sys.executable, __file__, "--blocks", str(arguments.blocks), "--workers", str(arguments.workers)]
+    begin = time.perf_counter()
+    done = subprocess.run([*command, "--folder", str(folder)], check=True, stdout=subprocess.PIPE, text=True)
+    return time.perf_counter() - begin, json.loads(done.stdout)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = configured(folder, arguments.blocks, arguments.workers)
+        _, first = timed(arguments, folder)
+        watch = Watch(config)
+        begin = time.perf_counter()
+        stages = [stage for stage in watch.look().stages if stage.stage in STAGES]
+        looked = time.perf_counter() - begin
+        done, peak = sum(s.done for s in stages), max(s.peak_memory or 0 for s in stages)
+        assert done == sum(s.blocks for s in stages)
+        print(f"{done} blocks in {first['seconds']:.0f} s, {done / first['seconds']:.0f} blocks/s; "
+              f"driver {first['driver_mib']:.0f} MiB, largest worker {peak / 2**20:.0f} MiB")  # fmt: skip
+        print(f"status of {done} records: {looked:.2f} s")
+        for task in STAGES:
+            watch.job.output.progress.withdraw(task, [(i, i, i) for i in range(10)], 10**6)
+        whole, again = timed(arguments, folder)
+        assert watch.look().left == sum(s.left for s in watch.look().stages if s.stage not in STAGES)
+        print(f"all but {10 * len(STAGES)} done: {whole:.1f} s in all, {again['seconds']:.1f} s without imports; "
+              f"driver {again['driver_mib']:.0f} MiB")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--folder", type=Path, help="run what is not done there, and print that as JSON")
+    arguments = parser.parse_args()
+    if arguments.folder is None:
+        measure(arguments)
+    else:
+        print(json.dumps(compute(configured(arguments.folder, arguments.blocks, arguments.workers))))
+
+
+if __name__ == "__main__":
+    main()
