@@ -1,14 +1,15 @@
 """The configuration: strict, frozen, and the only place where a default lives.
 
-A TOML file has the tables ``[volume] [output] [model] [affinities] [fragments] [agglomerate] [schedule]``; every key
-can be overridden with ``--set table.key=value``. Relative paths in the file are relative to the file, in ``--set`` to
-the working directory.
+A TOML file has the tables ``[volume] [output] [model] [affinities] [fragments] [edges] [agglomerate] [schedule]``;
+every key can be overridden with ``--set table.key=value``. Relative paths in the file are relative to the file, in
+``--set`` to the working directory.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ from .errors import InputError
 from .geometry import Vector
 
 MINIMUM_BLOCK = 16
+#: The field's aff85_his256. Decimals are limited so that a quantile times a count fits into 64 bits.
+DEFAULT_QUANTILE, QUANTILE_DECIMALS = 0.85, 4
 BlockShape = Annotated[tuple[int, int, int], Field(description=f"voxels, zyx, each at least {MINIMUM_BLOCK}")]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -91,13 +94,45 @@ class FragmentsConfig(Strict):
     min_seed_distance: Annotated[int, Field(ge=1)] = 5
 
 
+class EdgesConfig(Strict):
+    """The edge tables. ``histogram``: keep 256 bins of affinities an edge; unset means where the score needs them."""
+
+    histogram: bool | None = None
+
+
 class AgglomerateConfig(Strict):
-    """Mean-affinity agglomeration. ``leaf_blocks`` sets the leaves of the octree, in blocks an axis."""
+    """Agglomeration. ``leaf_blocks`` sets the leaves of the octree, in blocks an axis."""
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     leaf_blocks: Annotated[int, Field(ge=1)] = 4
+    score: Literal["mean", "quantile"] = "mean"
+    quantile: Annotated[float, Field(ge=0, lt=1, description="with score = quantile; 0.85 where unset")] | None = None
     min_contact: Annotated[int, Field(ge=1, description="faces; smaller contacts of fragments are ignored")] = 1
     max_segment_voxels: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def quantile_part(self) -> tuple[int, int] | None:
+        """The quantile as the fraction (p, q) that was typed; None where the score is the mean."""
+        if self.score == "mean":
+            return None
+        part = Fraction(str(DEFAULT_QUANTILE if self.quantile is None else self.quantile))
+        return part.numerator, part.denominator
+
+    @model_validator(mode="after")
+    def _quantile_fits_the_score(self) -> AgglomerateConfig:
+        if self.quantile is None:
+            return self
+        if self.score == "mean":
+            raise InputError(
+                "agglomerate.quantile",
+                self.quantile,
+                "no value, since agglomerate.score is the mean",
+                'leave it out, or set agglomerate.score = "quantile"',
+            )
+        if Fraction(str(self.quantile)).denominator > 10**QUANTILE_DECIMALS:
+            expected = f"at most {QUANTILE_DECIMALS} decimals"
+            raise InputError("agglomerate.quantile", self.quantile, expected, "round it")
+        return self
 
     @model_validator(mode="after")
     def _has_no_largest_segment(self) -> AgglomerateConfig:
@@ -154,6 +189,7 @@ class Config(Strict):
     model: ModelConfig = ModelConfig()
     affinities: AffinitiesConfig = AffinitiesConfig()
     fragments: FragmentsConfig = FragmentsConfig()
+    edges: EdgesConfig = EdgesConfig()
     agglomerate: AgglomerateConfig = AgglomerateConfig()
     schedule: ScheduleConfig = ScheduleConfig()
 
@@ -165,6 +201,22 @@ class Config(Strict):
                 None,
                 "the raw volume (or affinities.path, to start from affinities)",
                 "set volume.path in the configuration or with --set volume.path=...",
+            )
+        return self
+
+    @property
+    def has_histograms(self) -> bool:
+        """Whether edge tables hold histograms."""
+        return bool(self.edges.histogram) or self.agglomerate.score == "quantile"
+
+    @model_validator(mode="after")
+    def _score_has_its_histograms(self) -> Config:
+        if self.edges.histogram is False and self.agglomerate.score == "quantile":
+            raise InputError(
+                "edges.histogram",
+                False,
+                'true, since agglomerate.score = "quantile" is taken of histograms',
+                "leave it out, or score by the mean",
             )
         return self
 

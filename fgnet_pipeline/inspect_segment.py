@@ -19,9 +19,10 @@ from .errors import InputError
 from .geometry import Box, Vector, block_of_ids, indices, vector
 from .job import Job
 from .kernels.merge_tree import MAXIMUM_AFFINITY, Merges, cut, names_after
+from .kernels.quantiles import value_at
 from .plan import single
 from .stages.octree import Octree
-from .stages.reading import key_of
+from .stages.reading import edge_columns, key_of
 from .stored_tree import StoredTree, open_agglomerated
 
 Ids = npt.NDArray[np.uint64]
@@ -41,12 +42,14 @@ class Fragment:
 class Merge:
     """Cluster ``a`` joined cluster ``b``: mean affinity in [0, 1] over ``count`` faces.
 
+    score: what thresholds are compared with: the mean, or a quantile of the affinities.
     voxels_a, voxels_b: sizes of the two sides then. position: centre of their contact, zyx in voxels.
     """
 
     a: int
     b: int
     mean: float
+    score: float
     count: int
     voxels_a: int
     voxels_b: int
@@ -57,11 +60,13 @@ class Merge:
 class Neighbour:
     """A touching segment: mean affinity in [0, 1] over ``count`` faces between ``contacts`` pairs of fragments.
 
+    score: as in :class:`Merge`.
     position: centre of the contact, zyx in voxels.
     """
 
     segment: int
     mean: float
+    score: float
     count: int
     contacts: int
     position: Position
@@ -69,14 +74,15 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A segment at a threshold. begin, end: its bounding box in voxels, zyx.
+    """A segment at a threshold. begin, end: its bounding box in voxels, zyx. scored_by: what the threshold is of.
 
-    fragments: largest first. strongest, weakest: at most as many merges as asked for, by falling and rising mean.
-    neighbours: by falling mean; all are below the threshold, or they would be part of the segment.
+    fragments: largest first. strongest, weakest: at most as many merges as asked for, by falling and rising score.
+    neighbours: by falling score; all are below the threshold, or they would be part of the segment.
     """
 
     segment: int
     threshold: float
+    scored_by: str
     voxels: int
     begin: Vector
     end: Vector
@@ -96,7 +102,7 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
     """
-    job, threshold = open_agglomerated(config), config.agglomerate.threshold
+    job, threshold, part = open_agglomerated(config), config.agglomerate.threshold, config.agglomerate.quantile_part
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)
@@ -109,6 +115,7 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     return Inspection(
         segment=segment,
         threshold=threshold,
+        scored_by="mean affinity" if part is None else f"{part[0] / part[1]:g} quantile of affinities",
         voxels=int(rows["voxels"].sum()),
         begin=vector(rows["begin"].min(0)),
         end=vector(rows["end"].max(0)),
@@ -116,7 +123,7 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
         merges=total,
         strongest=[listed[i] for i in range(count)],
         weakest=[listed[i] for i in range(total - 1, total - 1 - count, -1)],
-        neighbours=_neighbours(stored, graph, members, threshold),
+        neighbours=_neighbours(stored, graph, members, threshold, part),
     )
 
 
@@ -160,7 +167,7 @@ def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
 
 
 def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Graph:
-    """The RAG around the members: every edge with an end among them, with sum, count and summed position.
+    """The RAG around the members: every edge with an end among them, with sum, count, summed position and histogram.
 
     Without contacts below ``agglomerate.min_contact``, which agglomeration ignores.
     """
@@ -171,9 +178,10 @@ def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Grap
         box = Box(vector(begin), vector(np.add(end, 1))).intersect(job.roi)
         blocks.update(indices(grid.covering(box)))
     graph = nx.Graph()
+    names = [*edge_columns(job), "position"]
     for block in sorted(blocks):
         if job.plan.active("edges", single(block)).all():
-            table = tables.read(block, ["u", "v", "sum", "count", "position"], key_of(job, "edges", block))
+            table = tables.read(block, names, key_of(job, "edges", block))
             _add_edges(graph, table, np.isin(table["u"], members) | np.isin(table["v"], members))
     least = job.config.agglomerate.min_contact
     graph.remove_edges_from([(u, v) for u, v, count in graph.edges(data="count") if count < least])
@@ -181,14 +189,16 @@ def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Grap
 
 
 def _add_edges(graph: nx.Graph, table: dict[str, npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]) -> None:
+    bins = table.get("histogram", np.zeros((len(table["u"]), 0)))
     columns = [table[name][chosen] for name in ("u", "v", "sum", "count", "position")]
-    for u, v, total, count, position in zip(*columns, strict=True):
+    for u, v, total, count, position, histogram in zip(*columns, bins[chosen], strict=True):
         if not graph.has_edge(int(u), int(v)):
-            graph.add_edge(int(u), int(v), sum=0, count=0, position=np.zeros(3))
+            graph.add_edge(int(u), int(v), sum=0, count=0, position=np.zeros(3), histogram=0)
         edge = graph.edges[int(u), int(v)]
         edge["sum"] += int(total)
         edge["count"] += int(count)
         edge["position"] = edge["position"] + position
+        edge["histogram"] = edge["histogram"] + histogram.astype(np.int64)
 
 
 def _merges_of(merges: Merges, members: Ids, threshold: float) -> Merges:
@@ -211,9 +221,10 @@ def _merge(merges: Merges, row: int, sides: tuple[int, int], members: Ids, graph
     names = names_after(members, merges, row)
     a, b = merges.a[row], merges.b[row]
     one, other = (members[names == name].tolist() for name in (a, b))
-    contact = list(nx.edge_boundary(graph, one, other, data=True))
-    total, count = int(merges.sum[row]), int(merges.count[row])
-    return Merge(int(a), int(b), _mean(total, count), count, *sides, _position([edge for _, _, edge in contact]))
+    contact = [edge for _, _, edge in nx.edge_boundary(graph, one, other, data=True)]
+    score, count = _mean(int(merges.sum[row]), int(merges.count[row])), int(merges.count[row])
+    mean = _mean(sum(edge["sum"] for edge in contact), count) if contact else score
+    return Merge(int(a), int(b), mean, score, count, *sides, _position(contact))
 
 
 def _fragments(rows: dict[str, npt.NDArray[Any]]) -> list[Fragment]:
@@ -221,7 +232,9 @@ def _fragments(rows: dict[str, npt.NDArray[Any]]) -> list[Fragment]:
     return [Fragment(int(rows["id"][i]), int(rows["voxels"][i]), vector(rows["point"][i])) for i in order]
 
 
-def _neighbours(stored: StoredTree, graph: nx.Graph, members: Ids, threshold: float) -> list[Neighbour]:
+def _neighbours(
+    stored: StoredTree, graph: nx.Graph, members: Ids, threshold: float, part: tuple[int, int] | None
+) -> list[Neighbour]:
     inside = set(members.tolist())
     boundary = [
         (v if u in inside else u, edge) for u, v, edge in nx.edge_boundary(graph, inside & set(graph), data=True)
@@ -230,15 +243,18 @@ def _neighbours(stored: StoredTree, graph: nx.Graph, members: Ids, threshold: fl
     by_segment: dict[int, list[dict[str, Any]]] = {}
     for segment, (_, edge) in zip(stored.segments(outside, threshold).tolist(), boundary, strict=True):
         by_segment.setdefault(segment, []).append(edge)
-    found = [_neighbour(segment, edges) for segment, edges in by_segment.items()]
-    return sorted(found, key=lambda neighbour: (-neighbour.mean, neighbour.segment))
+    found = [_neighbour(segment, edges, part) for segment, edges in by_segment.items()]
+    return sorted(found, key=lambda neighbour: (-neighbour.score, neighbour.segment))
 
 
-def _neighbour(segment: int, edges: list[dict[str, Any]]) -> Neighbour:
+def _neighbour(segment: int, edges: list[dict[str, Any]], part: tuple[int, int] | None) -> Neighbour:
     count = sum(edge["count"] for edge in edges)
     position = _position(edges)
     assert position is not None, "a neighbour has at least one contact"
-    return Neighbour(segment, _mean(sum(edge["sum"] for edge in edges), count), count, len(edges), position)
+    score = mean = _mean(sum(edge["sum"] for edge in edges), count)
+    if part is not None:
+        score = value_at(sum(edge["histogram"] for edge in edges), count, *part) / MAXIMUM_AFFINITY
+    return Neighbour(segment, mean, score, count, len(edges), position)
 
 
 def _mean(total: int, count: int) -> float:

@@ -34,7 +34,10 @@ MAXIMUM_THRESHOLDS = 10_000
 
 @dataclass(frozen=True)
 class Point:
-    """One threshold on the mean affinity, in [0, 1]. voi_*: bits (log2); adapted_rand_error: in [0, 1]."""
+    """One threshold on the score of merges (mean affinity or quantile), in [0, 1].
+
+    voi_*: bits (log2); adapted_rand_error: in [0, 1].
+    """
 
     threshold: float
     voi_split: float
@@ -90,7 +93,7 @@ def check_thresholds(thresholds: Sequence[float]) -> None:
         raise InputError("--step", len(thresholds), f"1 to {MAXIMUM_THRESHOLDS} thresholds", "choose another step")
     for threshold in thresholds:
         if not 0 <= threshold <= 1:
-            raise InputError("--threshold", threshold, "a mean affinity in [0, 1]", "change it")
+            raise InputError("--threshold", threshold, "an affinity in [0, 1]", "change it")
 
 
 def steps(first: float, last: float, step: float) -> list[float]:

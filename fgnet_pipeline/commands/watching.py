@@ -69,13 +69,13 @@ def inspect_command(
     for f in found.fragments[:limit]:
         typer.echo(f"  {f.id:20d} {f.voxels:10d} {list(f.point)}")
     for title, merges in (("strongest", found.strongest), ("weakest", found.weakest)):
-        typer.echo(f"{title} merges (mean affinity, faces, voxels of both sides, where)")
+        typer.echo(f"{title} merges ({found.scored_by}, faces, voxels of both sides, where)")
         for m in merges:
             where = [round(v) for v in m.position or ()]
-            typer.echo(f"  {m.mean:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}")
-    typer.echo("neighbours (segment, mean affinity, faces, where)")
+            typer.echo(f"  {m.score:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}")
+    typer.echo(f"neighbours (segment, {found.scored_by}, faces, where)")
     for n in found.neighbours[:limit]:
-        typer.echo(f"  {n.segment:20d} {n.mean:8.4f} {n.count:8d} {[round(v) for v in n.position]}")
+        typer.echo(f"  {n.segment:20d} {n.score:8.4f} {n.count:8d} {[round(v) for v in n.position]}")
 
 
 def _id(text: str) -> int:

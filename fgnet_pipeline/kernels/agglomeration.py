@@ -34,6 +34,10 @@ union of the nodes' merges, sorted, is the global tree, however space was divide
 Memory: the table itself (32 bytes an edge), 64 bytes an edge and 100 a fragment more; a node of the octree holds what
 its children left, of the order of the surface of their chunks. Time: a scan of a cluster's list costs at most
 2 * `WIDEST` entries, the heap O(m log^2 m) in the worst case.
+
+Quantile scores (`histogram`, `quantile`): the same order, with the quantile of an edge's affinities for its mean; steps
+1, 3, 4 and 5, and 1 KiB an edge more. `quantiles` says why nothing else changes. A row's sum is then value * count, so
+that whoever reads a tree finds the score of a row at sum / (255 * count), whatever the score.
 """
 
 from dataclasses import dataclass
@@ -46,8 +50,12 @@ from numpy.typing import NDArray
 from fgnet_pipeline.kernels.heap_merging import merge_by_heap
 from fgnet_pipeline.kernels.merge_tree import Merges, sort_merges
 from fgnet_pipeline.kernels.neighbour_merging import FROZEN, PUT_OFF, make_clusters, merge_neighbours, residual_edges
+from fgnet_pipeline.kernels.quantiles import LEVELS, quantiles, sums_of
 
 Ids = NDArray[np.uint64]
+
+LARGEST_COUNT = 2**49
+"""Affinities of a table that quantiles are taken of; `value_at` multiplies with up to 10^4."""
 
 WIDEST = 512
 """Neighbours of a cluster above which it is left to the heap; it bounds the cost of a scan, not the result."""
@@ -61,6 +69,7 @@ class Agglomeration:
 
     u, v, sum, count: uint64 (m,), residual edges between clusters by name, u < v, sorted by (u, v), unique.
     clusters: uint64, sorted names of the clusters that have residual edges.
+    histogram: uint32 or uint64 (m, 256) of the residual edges, where one was given.
     """
 
     merges: Merges
@@ -69,6 +78,7 @@ class Agglomeration:
     sum: Ids
     count: Ids
     clusters: Ids
+    histogram: NDArray[Any] | None = None
 
 
 def agglomerate(
@@ -80,16 +90,19 @@ def agglomerate(
     frozen: Ids | None = None,
     minimum: tuple[int, int] | None = None,
     widest: int = WIDEST,
+    histogram: NDArray[Any] | None = None,
+    quantile: tuple[int, int] | None = None,
 ) -> Agglomeration:
-    """Merge by mean affinity, in the contract's order.
+    """Merge by mean affinity, or by a quantile of the affinities, in the contract's order.
 
     u, v: uint64 (m,), u < v < 2^63, unique pairs, in any order. sum: uint64, affinities 0..255 added up. count: uint64,
     above 0. frozen: ids that must stay, because edges outside this table touch them. minimum: (numerator, denominator)
     of the mean affinity in 0..1 below which nothing merges; without it (and without frozen) every component becomes one
-    cluster. widest: see `WIDEST`; the result does not depend on it.
-    Raises ValueError if all sums together reach 2^62.
+    cluster. widest: see `WIDEST`; the result does not depend on it. quantile: (p, q) with p < q <= 10^4, the score
+    instead of the mean; histogram: unsigned (m, 256), how often each affinity occurs; the rows add up to count.
+    Raises ValueError if all sums together reach 2^62, or with a quantile all counts `LARGEST_COUNT`.
     """
-    if sum.sum(dtype=np.float64) >= 2**62 or count.sum(dtype=np.float64) >= 2**62:
+    if sum.sum(dtype=np.float64) >= 2**62 or count.sum(dtype=np.float64) >= (LARGEST_COUNT if quantile else 2**62):
         raise ValueError("the affinities of this table add up to 2^62 or more: agglomerate smaller nodes")
     ids, ends = _densely(u, v)
     stuck = np.zeros(len(ids), np.bool_)
@@ -98,7 +111,13 @@ def agglomerate(
         stuck[at[ids[at] == frozen]] = True
     low = (0, 1) if minimum is None else (255 * minimum[0], minimum[1])
     sums, counts = (np.ascontiguousarray(x, np.uint64).view(np.int64) for x in (sum, count))
-    rows, ends, sums, counts = _merge_densely(ends, sums, counts, stuck, low, widest)
+    bins = None
+    if quantile is None:
+        rows, ends, sums, counts = _merge_densely(ends, sums, counts, stuck, low, widest)
+    else:
+        assert histogram is not None, "a quantile is taken of histograms"
+        rows, ends, counts, bins = _merge_by_quantile(ends, counts, stuck, low, histogram, quantile)
+        sums = sums_of(bins).view(np.int64)
     a, b = ids[rows[:, 0]], ids[rows[:, 1]]
     merges = sort_merges(a, b, b, rows[:, 2].astype(np.uint64), rows[:, 3].astype(np.uint64))
     x, y = ends.min(1), ends.max(1)
@@ -110,6 +129,7 @@ def agglomerate(
         sums[order].astype(np.uint64),
         counts[order].astype(np.uint64),
         ids[np.unique(ends)],
+        None if bins is None else bins[order],
     )
 
 
@@ -127,7 +147,10 @@ def _merge_densely(ends: Any, sums: Any, counts: Any, stuck: Any, low: tuple[int
     names, compact = np.unique(pairs[open_], return_inverse=True)
     compact = compact.reshape(-1).astype(np.int32)
     open_sums, open_counts = sums[open_], counts[open_]
-    more, renamed, alive = merge_by_heap(compact, open_sums, open_counts, frozen[names], low[0], low[1])
+    no_bins = np.zeros((0, LEVELS), np.uint32)
+    more, renamed, alive = merge_by_heap(
+        compact, open_sums, open_counts, frozen[names], low[0], low[1], no_bins, (0, 1)
+    )
     rows[done : done + len(more), :2] = names[more[:, :2]]
     rows[done : done + len(more), 2:] = more[:, 2:]
     left = names[renamed[compact.reshape(-1, 2)[alive]]]
@@ -137,6 +160,18 @@ def _merge_densely(ends: Any, sums: Any, counts: Any, stuck: Any, low: tuple[int
         np.concatenate([sums[~open_], open_sums[alive]]),
         np.concatenate([counts[~open_], open_counts[alive]]),
     )
+
+
+def _merge_by_quantile(
+    ends: Any, counts: Any, stuck: Any, low: tuple[int, int], histogram: NDArray[Any], part: tuple[int, int]
+) -> Any:
+    """As `_merge_densely`, by the heap alone: (rows (k, 4), ends (m, 2), counts, histograms (m, 256))."""
+    counts = counts.copy()
+    # 32 bits hold whatever few affinities add up to; both are compiled only when needed.
+    bins = histogram.astype(np.uint32 if counts.sum() < 2**32 else np.uint64)
+    sums = quantiles(bins, counts, *part) * counts
+    rows, names, alive = merge_by_heap(ends, sums, counts, stuck, low[0], low[1], bins, part)
+    return rows, names[ends.reshape(-1, 2)[alive]], counts[alive], bins[alive]
 
 
 def _densely(u: Ids, v: Ids) -> tuple[Ids, NDArray[np.int32]]:

@@ -9,6 +9,9 @@ an edge worse (the mean of two edges is at most the better one, and names grow),
    parallel edges the one with the better snapshot lives on and takes the sum of both, so that no entry is ever added.
 
 Edges are found by a hash of their two clusters. Every edge moves O(log n) times, since the shorter list moves.
+
+The score of an edge is sum / (255 * count). For quantile scores (`quantiles`) edges have histograms, which add up, and
+sum is kept at value * count, so that the score is value / 255; a quantile, too, is at most the better of the two.
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from fgnet_pipeline.kernels.means import compare_fractions, compare_means
+from fgnet_pipeline.kernels.quantiles import value_at
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -35,11 +39,13 @@ class Edges(NamedTuple):
     tail: Any  # int32
     length: Any  # int64: ends in the list, those of dead edges included
     name: Any  # int32
+    bins: Any  # unsigned (m, 256): histograms of affinities; (0, 256) for mean scores
+    part: Any  # (numerator, denominator) of the quantile
 
 
 @njit(cache=True)
-def make_edges(ends: Any, sums: Any, counts: Any, n: int) -> Any:
-    """Edges between clusters 0..n-1 that carry their own name; ends, sums and counts are kept and changed."""
+def make_edges(ends: Any, sums: Any, counts: Any, n: int, bins: Any, part: tuple[int, int]) -> Any:
+    """Edges between clusters 0..n-1 that carry their own name; ends, sums, counts and bins are kept and changed."""
     m = len(sums)
     edges = Edges(
         ends,
@@ -53,6 +59,8 @@ def make_edges(ends: Any, sums: Any, counts: Any, n: int) -> Any:
         np.full(n, -1, np.int32),
         np.zeros(n, np.int64),
         np.arange(n).astype(np.int32),
+        bins,
+        part,
     )
     for e in range(m):
         _renew(edges, e)
@@ -112,13 +120,16 @@ def _sift_down(heap: Any, size: int, at: int, edges: Any) -> None:
 
 
 @njit(cache=True)
-def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, low_count: int) -> Any:
+def merge_by_heap(
+    ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, low_count: int, bins: Any, part: tuple[int, int]
+) -> Any:
     """Merge a graph of clusters 0..n-1 in the contract's order, down to a mean of low_sum / low_count.
 
-    ends: int32 (2m,); sums, counts: int64 (m,); frozen: bool (n,); all four are changed. Returns (rows int64 (k, 4):
-    smaller and larger name, sum, count; names int32 (n,) of the clusters; alive bool (m,), the edges that are left).
+    ends: int32 (2m,); sums, counts: int64 (m,); frozen: bool (n,); bins, part: as in `Edges`; all arrays are changed.
+    Returns (rows int64 (k, 4): smaller and larger name, sum, count; names int32 (n,) of the clusters; alive bool (m,),
+    the edges that are left).
     """
-    edges = make_edges(ends, sums, counts, len(frozen))
+    edges = make_edges(ends, sums, counts, len(frozen), bins, part)
     size = len(sums)
     heap = np.arange(size).astype(np.int32)
     for at in range(size // 2 - 1, -1, -1):
@@ -179,11 +190,21 @@ def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
                     values[at] = e
                     e, f = np.int64(f), e
                 edges.alive[e] = False
-                edges.sum[f] += edges.sum[e]
-                edges.count[f] += edges.count[e]
+                _add(edges, e, f)
         half = after
     edges.head[y] = -1
     return new
+
+
+@njit(cache=True)
+def _add(edges: Any, e: Any, f: Any) -> None:
+    """Add the affinities of edge e to those of its parallel edge f."""
+    edges.sum[f] += edges.sum[e]
+    edges.count[f] += edges.count[e]
+    if len(edges.bins):
+        for value in range(edges.bins.shape[1]):
+            edges.bins[f, value] += edges.bins[e, value]
+        edges.sum[f] = value_at(edges.bins[f], edges.count[f], edges.part[0], edges.part[1]) * edges.count[f]
 
 
 @njit(cache=True)

@@ -78,19 +78,20 @@ def block_edges(
     )
 
 
-def sum_parallel_edges(
-    u: NDArray[np.uint64], v: NDArray[np.uint64], sum: NDArray[np.uint64], count: NDArray[np.uint64]
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64]]:
-    """Add up edges with equal (u, v). uint64 (n,) each, u < v; returns (u, v, sum, count) unique, sorted by (u, v)."""
+def sum_parallel_edges(u: NDArray[np.uint64], v: NDArray[np.uint64], *columns: NDArray[Any]) -> Any:
+    """Add up edges with equal (u, v): returns (u, v, columns...), unique, sorted by (u, v).
+
+    u, v: uint64 (n,), u < v. columns: unsigned (n,) or (n, k): sum, count, histogram.
+    """
     first = np.ones(len(u), bool)
     first[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
     if ((u[1:] < u[:-1]) | ((u[1:] == u[:-1]) & (v[1:] < v[:-1]))).any():
         order = np.lexsort((v, u))
-        return sum_parallel_edges(u[order], v[order], sum[order], count[order])
+        return sum_parallel_edges(u[order], v[order], *(column[order] for column in columns))
     if first.all():
-        return u, v, sum, count
+        return u, v, *columns
     starts = np.flatnonzero(first)
-    return u[starts], v[starts], np.add.reduceat(sum, starts), np.add.reduceat(count, starts)
+    return u[starts], v[starts], *(np.add.reduceat(column, starts, dtype=column.dtype) for column in columns)
 
 
 class _Sums(NamedTuple):

@@ -9,6 +9,9 @@
 4. At the root nothing leaves, so nothing is frozen and everything merges. The merges of all nodes, sorted, are the
    tree that one process would have found.
 
+Edges are scored by their mean affinity or by a quantile (``agglomerate.score``, docs/decisions/scores.md); for
+quantiles their histograms go with them, and everything else is the same.
+
 A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/scale.md).
 """
 
@@ -22,12 +25,13 @@ from ..errors import DamageError
 from ..geometry import Vector
 from ..job import Job
 from ..kernels.agglomeration import agglomerate
+from ..kernels.quantiles import LEVELS
 from ..kernels.rag import sum_parallel_edges
 from ..plan import NO_CONTEXT, Task
 from ..store.tables import Columns
 from .octree import octree_of
 from .outcome import Outcome, outcome_of_tables
-from .reading import EDGE_COLUMNS, Edges, read_edges, read_fragment_ids, read_residual
+from .reading import EDGE_COLUMNS, Edges, edge_columns, read_edges, read_fragment_ids, read_residual
 
 FORMAT = 1
 
@@ -51,6 +55,8 @@ def plan_tasks(job: Job) -> list[Task]:
         }
         if level == 0 and job.config.agglomerate.min_contact > 1:
             fingerprint["min_contact"] = job.config.agglomerate.min_contact
+        if job.config.agglomerate.quantile_part is not None:
+            fingerprint["quantile"] = list(job.config.agglomerate.quantile_part)
         upstream = ("edges",) if level == 0 else (task_name(level - 1),)
         tasks.append(
             Task(task_name(level), "agglomerate", tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint)
@@ -80,21 +86,21 @@ class Agglomerate:
         parts = [
             read_edges(self.job, self.tree, block, leaf, ids) for block in self.job.plan.active_blocks("edges", blocks)
         ]
-        edges = _concatenated(parts)
-        u, v, total, count = sum_parallel_edges(edges["u"], edges["v"], edges["sum"], edges["count"])
+        names = edge_columns(self.job)
+        edges = dict(zip(names, sum_parallel_edges(*self._united(parts).values()), strict=True))
         # A leaf sees all contacts of an edge that touches it, so both leaves of an edge decide the same.
-        keep = count >= np.uint64(self.job.config.agglomerate.min_contact)
-        return {"u": u[keep], "v": v[keep], "sum": total[keep], "count": count[keep]}
+        keep = edges["count"] >= np.uint64(self.job.config.agglomerate.min_contact)
+        return {name: values[keep] for name, values in edges.items()}
 
     def _load_children(self, node: Vector) -> Edges:
         children = self.job.plan.active_blocks(task_name(self.level - 1), self.tree.children(node))
-        edges = _concatenated([read_residual(self.job, self.level - 1, child) for child in children])
+        edges = self._united([read_residual(self.job, self.level - 1, child) for child in children])
         order = np.lexsort((edges["v"], edges["u"]))
         edges = {name: values[order] for name, values in edges.items()}
         same = np.zeros(len(order), bool)
         same[1:] = (edges["u"][1:] == edges["u"][:-1]) & (edges["v"][1:] == edges["v"][:-1])
         twin = np.flatnonzero(same)
-        if any((edges[name][twin] != edges[name][twin - 1]).any() for name in ("sum", "count")):
+        if any((values[twin] != values[twin - 1]).any() for values in edges.values()):
             raise DamageError(
                 f"tables residual-{self.level - 1} below node {node} contradict each other: "
                 "run again with --redo agglomerate"
@@ -114,9 +120,17 @@ class Agglomerate:
         frozen = None
         if not self.is_root:
             frozen = np.unique(np.concatenate([loaded["u"][u_in & ~v_in], loaded["v"][v_in & ~u_in]]))
-        result = agglomerate(*(loaded[name][inner] for name in EDGE_COLUMNS), frozen=frozen)
-        left = {"u": result.u, "v": result.v, "sum": result.sum, "count": result.count}
-        return dict(result.merges._asdict()), dict(_concatenated([left, leaving]))
+        quantile = self.job.config.agglomerate.quantile_part
+        inside: dict[str, Any] = {name: values[inner] for name, values in loaded.items()}
+        result = agglomerate(**inside, frozen=frozen, quantile=quantile)
+        left = {name: getattr(result, name) for name in loaded}
+        return dict(result.merges._asdict()), dict(self._united([left, leaving]))
+
+    def _united(self, parts: list[Edges]) -> Edges:
+        """All edges of some tables."""
+        empty: Edges = {name: np.zeros(0, np.uint64) for name in EDGE_COLUMNS}
+        empty["histogram"] = np.zeros((0, LEVELS), np.uint32)
+        return {name: np.concatenate([empty[name], *(part[name] for part in parts)]) for name in edge_columns(self.job)}
 
     def store(self, block: Vector, computed: tuple[Columns, Columns]) -> Outcome:
         merges, residual = computed
@@ -125,8 +139,3 @@ class Agglomerate:
         second = self.merges.write(block, merges, key)
         voxels = self.job.plan.write_box(self.task.name, block).size
         return outcome_of_tables([(first, residual), (second, merges)], voxels)
-
-
-def _concatenated(parts: list[Edges]) -> Edges:
-    empty = np.zeros(0, np.uint64)
-    return {name: np.concatenate([empty, *(part[name] for part in parts)]) for name in EDGE_COLUMNS}

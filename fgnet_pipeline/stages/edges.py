@@ -1,5 +1,8 @@
 """Stage 3: for every pair of touching fragments the integer sum and count of affinities, a table a block.
 
+Tables hold sums and counts by channel, too, and where ``edges.histogram`` or the score asks for it how often each of
+the 256 affinities occurs.
+
 The affinity of voxel v and its neighbour belongs to the block that holds v, so each is counted once; the neighbour may
 lie in the block before, which is why one voxel is read below a block.
 """
@@ -13,6 +16,7 @@ import numpy.typing as npt
 
 from ..geometry import Grid, Vector
 from ..job import Job
+from ..kernels.quantiles import LEVELS
 from ..kernels.rag import block_edges
 from ..plan import NO_CONTEXT, Task
 from ..store.sampling import identity, sample
@@ -26,6 +30,9 @@ def plan_task(job: Job) -> Task:
     """The edges task; it reads fragments, and predicted or the lab's affinities."""
     block = job.config.schedule.block_shape_of("edges")
     fingerprint: dict[str, Any] = {"format": FORMAT, "block_shape": list(block)}
+    if job.config.has_histograms:
+        # Only where they are wanted: tables without them stay what they always were.
+        fingerprint["histogram"] = LEVELS
     upstream: tuple[str, ...] = ("fragments",)
     if job.affinities is None:
         upstream = ("predict", "fragments")
@@ -53,9 +60,9 @@ class Edges:
             tissue = self.job.mask.read(self.task.read_box(block))
             fragments = np.where(tissue, fragments, np.uint64(0))
         core = self.job.plan.write_box("edges", block).slices(origin)
-        table = block_edges(affinities[:3], fragments, core)
+        table = block_edges(affinities[:3], fragments, core, histogram=self.job.config.has_histograms)
         position = table.position + table.count[:, None].astype(np.float64) * np.asarray(origin)
-        return {
+        columns = {
             "u": table.u,
             "v": table.v,
             "sum": table.sum,
@@ -64,6 +71,7 @@ class Edges:
             "channel_sum": table.channel_sum,
             "channel_count": table.channel_count,
         }
+        return columns if table.histogram is None else columns | {"histogram": table.histogram}
 
     def store(self, block: Vector, computed: dict[str, npt.NDArray[Any]]) -> Outcome:
         path = self.tables.write(block, computed, self.job.plan.identity("edges", block)[0])

@@ -9,6 +9,7 @@ stage to redo.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,14 @@ from ..errors import DamageError
 from ..geometry import Box, Vector, block_of_ids
 from ..job import Job
 from ..kernels.merge_tree import Merges, check_edges, check_tree
+from ..kernels.quantiles import check_histograms
 from ..store.tables import Columns, Tables
 from .octree import Octree
 
 EDGE_COLUMNS = ["u", "v", "sum", "count"]
 Ids = npt.NDArray[np.uint64]
-Edges = dict[str, Ids]
+#: EDGE_COLUMNS, uint64 (m,), and for quantile scores ``histogram``, unsigned (m, 256).
+Edges = dict[str, npt.NDArray[Any]]
 
 
 def node_tables(job: Job, kind: str, level: int) -> Tables:
@@ -33,6 +36,11 @@ def node_tables(job: Job, kind: str, level: int) -> Tables:
 def key_of(job: Job, task: str, block: Vector) -> str:
     """The key that a table of ``block`` must carry."""
     return job.plan.identity(task, block)[0]
+
+
+def edge_columns(job: Job) -> list[str]:
+    """What agglomeration reads of an edge."""
+    return EDGE_COLUMNS if job.config.agglomerate.quantile_part is None else [*EDGE_COLUMNS, "histogram"]
 
 
 def read_fragment_ids(job: Job, blocks: Box) -> Ids:
@@ -54,8 +62,8 @@ def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids) ->
     this one touches.
     """
     tables = job.output.tables("edges", "edges")
-    edges = _as_edges(tables.read(block, EDGE_COLUMNS, key_of(job, "edges", block)))
-    _checked(tables, block, lambda: check_edges(*(edges[name] for name in EDGE_COLUMNS)))  # type: ignore[arg-type]
+    edges = _as_edges(tables.read(block, edge_columns(job), key_of(job, "edges", block)))
+    _checked(tables, block, lambda: _check_edges(edges))
     ends = np.concatenate([edges["u"], edges["v"]])
     mine = tree.inside(ends, 0, leaf)
     unknown = ends[mine & ~np.isin(ends, ids)]
@@ -79,10 +87,10 @@ def _may_exist(job: Job, block: Vector, ids: Ids) -> npt.NDArray[np.bool_]:
 def read_residual(job: Job, level: int, node: Vector) -> Edges:
     """The edges that a node handed up, sorted by (u, v)."""
     tables = node_tables(job, "residual", level)
-    edges = _as_edges(tables.read(node, EDGE_COLUMNS, key_of(job, f"agglomerate-{level}", node)))
+    edges = _as_edges(tables.read(node, edge_columns(job), key_of(job, f"agglomerate-{level}", node)))
     order = np.lexsort((edges["v"], edges["u"]))
     edges = {name: values[order] for name, values in edges.items()}
-    _checked(tables, node, lambda: check_edges(*(edges[name] for name in EDGE_COLUMNS)))  # type: ignore[arg-type]
+    _checked(tables, node, lambda: _check_edges(edges))
     return edges
 
 
@@ -142,7 +150,14 @@ def _lut_columns(tables: Tables, node: Vector, columns: Columns) -> tuple[Ids, I
 
 
 def _as_edges(columns: Columns) -> Edges:
-    return {name: columns[name].astype(np.uint64) for name in EDGE_COLUMNS}
+    edges: Edges = {name: columns[name].astype(np.uint64) for name in EDGE_COLUMNS}
+    return edges | {name: values for name, values in columns.items() if name == "histogram"}
+
+
+def _check_edges(edges: Edges) -> None:
+    check_edges(*(edges[name] for name in EDGE_COLUMNS))
+    if "histogram" in edges:
+        check_histograms(edges["histogram"], edges["sum"], edges["count"])
 
 
 def _checked(tables: Tables, index: Vector, check: Callable[[], None]) -> None:
