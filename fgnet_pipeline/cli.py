@@ -27,6 +27,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": modelling.train_command,
     "demo": demonstrating.demo_command,
 }
+GROUPS: dict[str, dict[str, Callable[..., None]]] = {
+    "model": {"describe": modelling.describe_command},
+}
 
 app = typer.Typer(
     help="Raw electron microscopy to one global segmentation, block by block.",
@@ -36,6 +39,11 @@ app = typer.Typer(
 )
 for name, command in COMMANDS.items():
     app.command(name)(command)
+for group, members in GROUPS.items():
+    _group = typer.Typer(help=f"Commands of {group}.", no_args_is_help=True, context_settings=CONTEXT)
+    for name, command in members.items():
+        _group.command(name)(command)
+    app.add_typer(_group, name=group)
 
 
 def guarded(command: Callable[[], Any]) -> NoReturn:

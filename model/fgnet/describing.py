@@ -6,6 +6,7 @@ Everything is counted on torch's meta device: no memory is taken and nothing is 
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,20 +79,25 @@ def resolve(name: str) -> tuple[NetworkConfig, Geometry]:
     if name in PRESETS:
         config = preset(name)
         return config, default_geometry(config)
-    if name in TOYS:
-        expected = f"one of {', '.join((*PRESETS, *names()))} or a file"
-        raise ModelError("model", name, expected, "this one has no weights and no network")
+    shipped = [n for n in names() if n not in TOYS]
+    if name not in shipped and not Path(name).is_file():
+        expected = f"one of {', '.join((*PRESETS, *shipped))}, or a file"
+        raise ModelError("model", name, expected, "correct the name or the path")
     return read_network(locate(name)), read_geometry(name)
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Parameters, tile, context and cost of `tiny`, `small`, `base_plus`, `large`, `nano`, a shipped name or a file.
+    """See `describe_network`; `tiny`, `small`, `base_plus`, `large`, `nano`, a shipped name or a .safetensors file."""
+    return describe_network(name, *resolve(name))
+
+
+def describe_network(name: str, config: NetworkConfig, geometry: Geometry) -> dict[str, Any]:
+    """Parameters, tile, context and cost of an architecture at a geometry; `name` is only repeated.
 
     Returns plain numbers, strings, lists and dicts. `context`: the farthest raw voxel on either side that a written
     voxel can depend on, since every tile that covers it is read whole.
     `receptive_shape`: the raw that one output can depend on, which is the whole tile, as the norms couple it.
     """
-    config, geometry = resolve(name)
     inference = dataclasses.replace(config, auxiliary=())
     network = shape_only(inference)
     modes = {}
