@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from .commands import demonstrating, modelling, running, scoring, watching
+from .commands import clustering, demonstrating, modelling, running, scoring, watching
 from .errors import InputError, PipelineError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -20,6 +20,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run_command,
     "predict": running.predict_command,
     "agglomerate": running.agglomerate_command,
+    "submit": clustering.submit_command,
+    "worker": clustering.worker_command,
     "status": watching.status_command,
     "evaluate": scoring.evaluate_command,
     "sweep": scoring.sweep_command,

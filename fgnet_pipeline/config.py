@@ -8,6 +8,7 @@ every key can be overridden with ``--set table.key=value``. Relative paths in th
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from fractions import Fraction
 from pathlib import Path
@@ -147,6 +148,82 @@ class AgglomerateConfig(Strict):
         return self
 
 
+#: Options of sbatch that the pipeline sets itself.
+OWN_SBATCH_OPTIONS = (
+    "--array", "--begin", "--chdir", "--comment", "--dependency", "--error", "--hold", "--input", "--job-name",
+    "--kill-on-invalid-dep", "--open-mode", "--output", "--parsable", "--requeue", "--no-requeue", "--signal",
+    "--test-only", "--wait", "--wrap",
+)  # fmt: skip
+OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="one line, no control characters")]
+SlurmTime = Annotated[str, Field(pattern=r"^(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2})$")]
+
+
+class SlurmStage(Strict):
+    """What Slurm is asked for; a stage's own table overrides key by key. None: the cluster's default.
+
+    ``time`` as sbatch takes it, e.g. ``"8:00:00"`` or ``"2-12"``; ``memory`` a node, e.g. ``"32G"``; ``gpus`` a number
+    or ``type:number``. ``prologue``: shell lines before the worker. ``command``: words that start fgnet on a node.
+    ``grow``: time and memory of the second, and last, array of a stage whose first did not finish.
+    """
+
+    partition: OneLine | None = None
+    account: OneLine | None = None
+    qos: OneLine | None = None
+    constraint: OneLine | None = None
+    time: SlurmTime | None = None
+    memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = None
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    gpus: Annotated[str | int, Field(description="a number, or type:number")] | None = None
+    options: tuple[OneLine, ...] | None = None
+    prologue: tuple[OneLine, ...] | None = None
+    command: Annotated[tuple[OneLine, ...], Field(min_length=1)] | None = None
+    signal_seconds: Annotated[int, Field(ge=1, le=65535)] | None = None
+    grow: Annotated[float, Field(gt=1, le=16)] | None = None
+
+    @model_validator(mode="after")
+    def _options_are_options(self) -> SlurmStage:
+        for option in self.options or ():
+            name = option.partition("=")[0]
+            if not re.match(r"^(--[a-z]|-[A-Za-z])", option):
+                raise InputError("schedule.slurm.options", option, "one option of sbatch", "write it as --name=value")
+            # sbatch takes abbreviations, so --arr is --array.
+            if any(own == name or (len(name) > 2 and own.startswith(name)) for own in OWN_SBATCH_OPTIONS):
+                raise InputError("schedule.slurm.options", option, "an option that fgnet does not set itself",
+                                 "leave it out")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_are_gpus(self) -> SlurmStage:
+        if self.gpus is not None and not re.fullmatch(r"([A-Za-z][\w.-]*:)?[1-9]\d*", str(self.gpus)):
+            raise InputError("schedule.slurm.gpus", self.gpus, "a number, or type:number", 'e.g. 1 or "a100:1"')
+        return self
+
+
+class SlurmConfig(SlurmStage):
+    """``[schedule.slurm]``: for all stages; ``[schedule.slurm.STAGE]`` for one.
+
+    ``host``: the address at which nodes reach the driver, for ``backend = "slurm"``.
+    """
+
+    signal_seconds: Annotated[int, Field(ge=1, le=65535)] | None = 60
+    options: tuple[OneLine, ...] | None = ()
+    prologue: tuple[OneLine, ...] | None = ()
+    host: OneLine | None = None
+    poll_seconds: Annotated[float, Field(gt=0, description="between two looks at the queue")] = 15.0
+    predict: SlurmStage = SlurmStage()
+    fragments: SlurmStage = SlurmStage()
+    edges: SlurmStage = SlurmStage()
+    agglomerate: SlurmStage = SlurmStage()
+    relabel: SlurmStage = SlurmStage()
+
+    def of(self, stage: str) -> SlurmStage:
+        """What holds for ``stage`` (one of :data:`STAGES`)."""
+        own: SlurmStage = getattr(self, stage)
+        merged = {name: getattr(self, name) for name in SlurmStage.model_fields}
+        merged |= {name: value for name in merged if (value := getattr(own, name)) is not None}
+        return SlurmStage.model_construct(**merged)
+
+
 class StageSchedule(Strict):
     """What one stage overrides."""
 
@@ -160,7 +237,7 @@ class ScheduleConfig(Strict):
     workers: Annotated[int, Field(ge=0)] = 2
     block_shape: BlockShape = (128, 128, 128)
     threads: Annotated[int, Field(ge=1)] = 1
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "slurm", "array"] = "local"
     block_timeout: Annotated[float, Field(gt=0, description="seconds after which a block's worker is ended")] = 14400.0
     retries: Annotated[int, Field(ge=0)] = 2
     predict: StageSchedule = StageSchedule()
@@ -168,6 +245,17 @@ class ScheduleConfig(Strict):
     edges: StageSchedule = StageSchedule()
     agglomerate: StageSchedule = StageSchedule()
     relabel: StageSchedule = StageSchedule()
+    slurm: SlurmConfig = SlurmConfig()
+
+    @model_validator(mode="after")
+    def _backend_has_what_it_needs(self) -> ScheduleConfig:
+        if self.backend != "local" and self.workers == 0:
+            raise InputError("schedule.workers", 0, f"at least 1 with schedule.backend={self.backend}",
+                             "set schedule.workers, or schedule.backend=local to run serially")  # fmt: skip
+        if self.backend == "slurm" and self.slurm.host is None:
+            raise InputError("schedule.slurm.host", None, "the address at which compute nodes reach this machine",
+                             "set it, e.g. to this machine's name in the cluster's network")  # fmt: skip
+        return self
 
     def of(self, stage: str) -> StageSchedule:
         """The overrides of ``stage`` (one of :data:`STAGES`)."""

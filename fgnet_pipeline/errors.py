@@ -5,6 +5,7 @@ PipelineError
 |   +-- StaleError   the output holds results of another configuration
 +-- BlocksFailedError  some blocks could not be computed        exit code 1
 +-- DamageError   stored data contradict themselves        exit code 1
++-- StoppedError  a worker was asked to stop (SIGTERM)     exit code 143
 """
 
 from __future__ import annotations
@@ -47,3 +48,9 @@ class BlocksFailedError(PipelineError):
 
 class DamageError(PipelineError):
     """Stored data contradict themselves or cannot be decoded; the message names the file and the stage to redo."""
+
+
+class StoppedError(PipelineError):
+    """A worker was asked to stop before its blocks were done; what it finished is recorded."""
+
+    exit_code = 143

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from . import chain as chains
+from . import slurm
+from .chain import Chain
 from .config import Config
 from .errors import BlocksFailedError, DamageError, InputError
 from .job import Job, open_job
@@ -13,6 +20,7 @@ from .plan import Plan
 from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, prepare
 from .stages.build import STAGES, clear_block, plan_job
 from .store.arrays import use_threads
+from .submission import SubmittedJob
 from .worker import WorkerSpec
 
 #: How many failed blocks an error message names, and how much of their traceback it shows.
@@ -62,6 +70,24 @@ def run(
         BlocksFailedError: some blocks failed; all others are done.
     """
     started = time.time()
+    job, names = _checked(config, stages, redo)
+    if config.schedule.backend == "array":
+        _wait_for_submission(job, names, _submit(job, names, redo, report), report)
+    else:
+        _refuse_while_submitted(job)
+        with _driving(job, names, redo):
+            _compute(job, names, observer, report)
+            finish(job)
+    report(f"finished in {time.time() - started:.1f} s: {job.output.root}")
+    return job
+
+
+def _checked(config: Config, stages: tuple[str, ...], redo: str | None, cluster: bool = True) -> tuple[Job, list[str]]:
+    """The planned job and the names of its tasks, after every check that needs nothing written.
+
+    Args:
+        cluster: whether to ask Slurm too.
+    """
     job = open_planned(config, stages)
     names = tasks_of(job.plan, stages)
     if redo is not None and redo in STAGES and redo not in stages:
@@ -69,16 +95,79 @@ def run(
     check_fresh(job, names, redo)
     _require_inputs(job, names)
     _check_model(job, names)
+    if cluster and config.schedule.backend != "local":
+        chains.check(would_be_chain(job, names, redo))
+    return job, names
+
+
+@contextmanager
+def _driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
+    """Hold the output: created, prepared, and nobody else's."""
     job.output.create()
     with DriverLock(job.output.progress.root / "lock"):
         check_fresh(job, names, redo)
-        job.output.save_configuration(config.model_dump(mode="json"))
+        job.output.save_configuration(job.config.model_dump(mode="json"))
         prepare(job, names, redo)
         _clear_inactive(job, names)
-        _compute(job, names, observer, report)
-        finish(job)
-    report(f"finished in {time.time() - started:.1f} s: {job.output.root}")
-    return job
+        yield
+
+
+def planned_chain(config: Config, stages: tuple[str, ...] = ALL, redo: str | None = None) -> Chain:
+    """What :func:`submit` would submit, after the same checks; nothing is written, and no sbatch is needed."""
+    job, names = _checked(config, stages, redo, cluster=slurm.is_installed())
+    return would_be_chain(job, names, redo)
+
+
+def would_be_chain(job: Job, names: list[str], redo: str | None) -> Chain:
+    """The chain of arrays that a submission would be; nothing is written."""
+    todo = {}
+    for name in names:
+        state, stage = left(job, name), job.plan.tasks[name].stage
+        again = redo is not None and STAGES.index(stage) >= STAGES.index(redo)
+        todo[name] = state.active if again else state.todo
+    spec = _spec(job, 1 + (job.output.progress.driver() or 0))
+    return chains.chain_of(job, spec, {name: bits for name, bits in todo.items() if bits.any()})
+
+
+def submit(
+    config: Config,
+    stages: tuple[str, ...] = ALL,
+    redo: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> tuple[Job, list[SubmittedJob]]:
+    """Submit what is not done as a chain of job arrays and return; no job where nothing is left.
+
+    Raises:
+        InputError: bad input, or jobs of an earlier submission are still alive; nothing has been written.
+    """
+    job, names = _checked(config, stages, redo)
+    return job, _submit(job, names, redo, report)
+
+
+def _submit(job: Job, names: list[str], redo: str | None, report: Callable[[str], None]) -> list[SubmittedJob]:
+    chains.refuse_while_alive(job)
+    with _driving(job, names, redo):
+        remaining = {name: left(job, name) for name in names}
+        report(_summary(remaining))
+        if not any(state.todo.any() for state in remaining.values()):
+            finish(job)
+            return []
+        spec, todo = _announce(job, remaining)
+        return chains.send(chains.chain_of(job, spec, todo), job)
+
+
+def _wait_for_submission(job: Job, names: list[str], jobs: list[SubmittedJob], report: Callable[[str], None]) -> None:
+    """Until none of ``jobs`` is alive; an interrupt leaves the jobs to themselves."""
+    if jobs:
+        report(f"submitted {len(jobs)} jobs; they go on without this command, and fgnet status shows them")
+    trouble = chains.wait(jobs, job.config.schedule.slurm.poll_seconds, report)
+    _require_done(job, names, trouble)
+
+
+def _refuse_while_submitted(job: Job) -> None:
+    """Computing here would stop the jobs of a submission; where Slurm does not answer they are stopped, unharmed."""
+    with suppress(slurm.SlurmError):
+        chains.refuse_while_alive(job)
 
 
 def _clear_inactive(job: Job, names: list[str]) -> None:
@@ -111,14 +200,23 @@ def _compute(job: Job, names: list[str], observer: Any, report: Callable[[str], 
 def _one_pass(job: Job, remaining: dict[str, Left], observer: Any) -> str | None:
     from . import schedule
 
+    spec, todo = _announce(job, remaining)
+    return schedule.run(schedule.Work(job, spec, todo), observer)
+
+
+def _announce(job: Job, remaining: dict[str, Left]) -> tuple[WorkerSpec, dict[str, npt.NDArray[np.bool_]]]:
+    """Begin a new run, after which workers of older ones write nothing: what workers are told, and what to do."""
     job.output.progress.forget_failures()
     todo = {name: state.todo for name, state in remaining.items() if state.todo.any()}
     number = job.output.progress.set_driver()
     for name in todo:
         stale = remaining[name].todo & remaining[name].stale
         job.output.progress.withdraw(name, blocks_where(job, name, stale), number)
-    spec = WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
-    return schedule.run(schedule.Work(job, spec, todo), observer)
+    return _spec(job, number), todo
+
+
+def _spec(job: Job, number: int) -> WorkerSpec:
+    return WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
 
 
 def _summary(remaining: dict[str, Left]) -> str:

@@ -34,12 +34,10 @@ from .geometry import Vector, vector
 from .job import Job
 from .plan import Task
 from .slots import Slots
-from .worker import BlockRunner, WorkerSpec, logging_to
+from .worker import LANES, BlockRunner, WorkerSpec, logging_to
 
 #: Replacements of dead workers before a task is abandoned: enough for a rough night, few enough to end on a bug.
 MAX_WORKER_RESTARTS = 20
-#: Predict workers read and write one block while they compute another.
-LANES = {"predict": 2}
 PRELOADED = ["fgnet_pipeline.schedule", "fgnet_pipeline.cli", "fgnet_pipeline.preload"]
 PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
 

@@ -28,6 +28,8 @@ from .store.records import Record, RecordWriter
 
 #: How much of a traceback the record of a failure keeps.
 TRACEBACK_CHARACTERS = 4000
+#: Predict workers read and write one block while they compute another.
+LANES = {"predict": 2}
 
 
 class SupersededError(Exception):
@@ -63,6 +65,10 @@ class BlockRunner:
         worker: number of this worker, which chooses its GPU.
         log: file that holds the details of a failure.
         slot: context manager held while a block is worked on, to share the machine with other stages.
+        label: begins the names of this worker's record files.
+
+    Attributes:
+        computed: how many blocks it has finished.
     """
 
     def __init__(
@@ -73,12 +79,14 @@ class BlockRunner:
         worker: int = 0,
         log: str = "",
         slot: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        label: str = "",
     ) -> None:
         self.job, self.name, self.number, self.slot = job, name, number, slot
         self.task = job.plan.tasks[name]
         self.stage = open_stage(job, name, worker)
-        self.records = RecordWriter(job.output.progress.root, name, log)
-        self._computing = threading.Lock()
+        self.records = RecordWriter(job.output.progress.root, name, log, label)
+        self.computed = 0
+        self._computing, self._counting = threading.Lock(), threading.Lock()
 
     def run(self, block: Vector) -> bool:
         """Compute ``block``; False where it failed, which is then recorded with its traceback."""
@@ -102,10 +110,10 @@ class BlockRunner:
         with self._computing:
             waited = time.perf_counter() - loaded_at  # for the block that another lane computes
             computed = self.stage.compute(block, loaded)
-        if self._is_superseded():
+        if self.is_superseded():
             raise SupersededError
         outcome = self.stage.store(block, computed)
-        if self._is_superseded():
+        if self.is_superseded():
             # The newer run may have written this block in between: whatever lies there now, it must be made again.
             self.job.output.progress.withdraw(self.name, [block], self.job.output.progress.driver() or 0, time.time())
             raise SupersededError
@@ -126,8 +134,11 @@ class BlockRunner:
             run=self.number,
         )
         self.records.add(record, outcome.files)
+        with self._counting:
+            self.computed += 1
 
-    def _is_superseded(self) -> bool:
+    def is_superseded(self) -> bool:
+        """Whether a newer driver has begun; this worker then writes nothing more."""
         return self.job.output.progress.driver() != self.number
 
     def close(self) -> None:

@@ -68,9 +68,9 @@ class Progress:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def records(self, stage: str) -> Iterator[dict[str, Any]]:
-        """All records of ``stage``, in no particular order; a torn line is passed over."""
-        for path in sorted(self.root.glob(f"{stage}/done-*.jsonl")):
+    def records(self, stage: str, label: str = "") -> Iterator[dict[str, Any]]:
+        """All records of ``stage`` (of workers with that ``label``), in no order; a torn line is passed over."""
+        for path in sorted(self.root.glob(f"{stage}/done-{label}*.jsonl")):
             yield from _lines(path)
 
     def latest(self, stage: str, blocks: Box) -> Latest:
@@ -142,10 +142,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 class RecordWriter:
     """Appends the records of one worker; call :meth:`close` (or use as a context manager) to flush the last."""
 
-    def __init__(self, root: Path, stage: str, log: str) -> None:
+    def __init__(self, root: Path, stage: str, log: str, label: str = "") -> None:
         folder = root / stage
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        name = f"{label}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
         self._done, self._failed, self._log = folder / f"done-{name}", folder / f"failed-{name}", log
         self._pending: list[tuple[Record, list[Path]]] = []
         self._lock = threading.Lock()
