@@ -45,9 +45,10 @@ class Tiling:
         return vector(np.add(np.subtract(self.output, 1), self.margin))
 
     def tiles(self, box: Box, volume: Box) -> Iterator[Box]:
-        """What the tiles that touch ``box`` yield (voxels, may reach beyond the volume), in lattice order.
+        """What the tiles that touch ``box`` yield (voxels, may reach beyond the volume), in lattice order, z fastest.
 
-        Tiles whose core lies outside the volume are left out: the core of another holds every voxel.
+        Tiles whose core lies outside the volume are left out: the core of another holds every voxel. With z fastest,
+        the tiles that share sections follow one another, so that a network need keep no more than one tile's guides.
         """
         ranges = []
         for axis, (stride, output) in enumerate(zip(self.stride, self.output, strict=True)):
@@ -55,8 +56,8 @@ class Tiling:
             first = max(0, (box.begin[axis] + shift - output) // stride + 1)
             last = min((volume.end[axis] - 1) // stride, (box.end[axis] + shift - 1) // stride)
             ranges.append([k * stride - shift for k in range(first, last + 1)])
-        for begin_zyx in itertools.product(*ranges):
-            yield Box(vector(begin_zyx), vector(np.add(begin_zyx, self.output)))
+        for y, x, z in itertools.product(ranges[1], ranges[2], ranges[0]):
+            yield Box((z, y, x), vector(np.add((z, y, x), self.output)))
 
     @cached_property
     def weights(self) -> npt.NDArray[np.float32]:

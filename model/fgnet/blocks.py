@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgnet.config import Padding
 from fgnet.geometry import Triple
 
 
@@ -23,9 +24,11 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels)
 
 
-def conv_norm_elu(inputs: int, outputs: int, kernel: Triple, groups: int, stride: Triple = (1, 1, 1)) -> nn.Sequential:
-    """Convolution without bias, GroupNorm, ELU."""
-    conv = nn.Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False)
+def conv_norm_elu(
+    inputs: int, outputs: int, kernel: Triple, groups: int, stride: Triple = (1, 1, 1), padding: Padding = "zeros"
+) -> nn.Sequential:
+    """Convolution without bias (`padding` as torch names it), GroupNorm, ELU."""
+    conv = nn.Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False, padding_mode=padding)
     return nn.Sequential(conv, group_norm(outputs, groups), nn.ELU(inplace=True))
 
 

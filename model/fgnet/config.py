@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from fgnet.errors import ModelError
 from fgnet.geometry import NEAREST, Triple
 
+Padding = Literal["zeros", "replicate"]
 GUIDANCE = ("fga", "none", "se", "cbam", "eca", "cross_attention")
 
 
@@ -60,6 +61,8 @@ class NetworkConfig:
     """Average guides over z where a level is coarser in z, instead of interpolating between sections."""
     coarse_channels: int = 64
     coarse_convs: int = 4
+    coarse_padding: Padding = "zeros"
+    """Padding of the coarse head, as torch names it; the authors' code repeats the edge (`replicate`)."""
     groups: int = 8
     neighbourhood: tuple[Triple, ...] = NEAREST
     auxiliary: tuple[Triple, ...] = ()
@@ -67,13 +70,17 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         if self.guidance not in GUIDANCE:
             raise ModelError("guidance", self.guidance, f"one of {GUIDANCE}", "choose one of these")
+        if self.coarse_padding not in get_args(Padding):
+            raise ModelError(
+                "coarse_padding", self.coarse_padding, f"one of {get_args(Padding)}", "choose one of these"
+            )
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> NetworkConfig:
-        """The inverse of `to_json`; ModelError where a field is missing or unknown."""
+        """The inverse of `to_json`; ModelError where a field is unknown. A field that came later has its default."""
         try:
             fields = {name: _tuples(value) for name, value in json.loads(text).items()}
             fields["encoder"] = EncoderConfig(**fields["encoder"])
@@ -138,4 +145,4 @@ def preset(name: str) -> NetworkConfig:
         return _NANO
     if name not in _SAM:
         raise ModelError("architecture", name, f"one of {PRESETS}", "choose one of these")
-    return NetworkConfig(name=name, encoder=_SAM[name])
+    return NetworkConfig(name=name, encoder=_SAM[name], coarse_padding="replicate")

@@ -20,6 +20,27 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 OFFICIAL_PREFIX = "image_encoder."
 
 
+class SectionTrunk(Hiera):
+    """Hiera that keeps the position embedding of a shape as long as its weights stay and no gradient is wanted.
+
+    Interpolating it anew costs a tenth of the encoder where sections are small and come one by one.
+    """
+
+    def _get_pos_embed(self, hw: tuple[int, int]) -> Tensor:
+        if torch.is_grad_enabled():
+            return self._interpolated(hw)
+        sources = (self.pos_embed, self.pos_embed_window)
+        key = (tuple(hw), *((id(p), 0 if p.is_inference() else p._version, p.dtype, p.device) for p in sources))
+        held: tuple[object, Tensor] | None = getattr(self, "_position", None)
+        if held is None or held[0] != key:
+            held = self._position = (key, self._interpolated(hw))
+        return held[1]
+
+    def _interpolated(self, hw: tuple[int, int]) -> Tensor:
+        embedding: Tensor = super()._get_pos_embed(hw)
+        return embedding
+
+
 class NoPosition(nn.Module):
     """Stands in for sam2's position encoding, which FGNet never reads and which has no parameters."""
 
@@ -29,7 +50,7 @@ class NoPosition(nn.Module):
 
 def build_image_encoder(config: EncoderConfig) -> ImageEncoder:
     """sam2's ImageEncoder; its parameters carry the official names without the prefix `image_encoder.`."""
-    trunk = Hiera(
+    trunk = SectionTrunk(
         embed_dim=config.embed_dim,
         num_heads=config.num_heads,
         stages=config.stages,

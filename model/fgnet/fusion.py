@@ -17,7 +17,9 @@ class FusionPyramid(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(d_model, channels, 3, padding=1) for _ in range(3))
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        guides = [conv(x) for conv, x in zip(self.lateral, maps, strict=True)]
+        # sam2's neck answers float32 at stride 16 whatever the precision of its weights is.
+        dtype = next(self.parameters()).dtype
+        guides = [conv(x.to(dtype)) for conv, x in zip(self.lateral, maps, strict=True)]
         for level in (1, 0):
             up = F.interpolate(guides[level + 1], scale_factor=2.0, mode="bilinear", align_corners=False)
             guides[level] = (guides[level] + up) / 2

@@ -68,7 +68,10 @@ class FineEncoder(nn.Module):
 
 
 class RefinedDecoder(nn.Module):
-    """Features of every level -> (B, filters[0], z, y, x): 1x1x1, upsample, add the skip, channel norm."""
+    """Features of every level -> (B, filters[0], z, y, x): 1x1x1, upsample, add the skip, channel norm.
+
+    The list of levels is used up, so that no level is held longer than it is needed.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -82,10 +85,12 @@ class RefinedDecoder(nn.Module):
         )
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        x = levels[-1]
-        for level in range(len(levels) - 2, -1, -1):
-            skip = levels[level]
-            x = self.norm[level](skip + resize(self.lateral[level](x), skip.shape[2:]))
+        x = levels.pop()
+        for level in reversed(range(len(levels))):
+            skip = levels.pop()
+            x = skip + resize(self.lateral[level](x), skip.shape[2:])
+            del skip
+            x = self.norm[level](x)
             x = self.convs[level](x)
         return x
 
@@ -104,7 +109,10 @@ class FGNet(nn.Module):
         self.fusion = FusionPyramid(config.encoder.d_model, config.guide_channels)
         widths = (config.guide_channels, *(config.coarse_channels for _ in range(config.coarse_convs)))
         self.coarse = nn.Sequential(
-            *(conv_norm_elu(a, b, (3, 3, 3), config.groups) for a, b in itertools.pairwise(widths)),
+            *(
+                conv_norm_elu(a, b, (3, 3, 3), config.groups, padding=config.coarse_padding)
+                for a, b in itertools.pairwise(widths)
+            ),
             nn.Conv3d(widths[-1], outputs, 1),
         )
         self.fine = FineEncoder(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Protocol
 
@@ -9,13 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry, Triple
 from fgnet.guide_cache import GuideCache
-from fgnet.network import FGNet, channels_last
+from fgnet.network import FGNet, Logits, channels_last
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
+
+#: Sections a call of the encoder where several are encoded together: divides the stride of every preset's tile.
+BATCH = 8
 
 
 class Predictor(Protocol):
@@ -58,14 +63,20 @@ class NetworkPredictor:
     """An FGNet with its weights.
 
     mode `reference` evaluates both branches and encodes every section of every tile; `exact` the refined branch alone,
-    with the guides of sections seen before from a bounded cache; `fast` the same in bfloat16.
+    with the guides of sections seen before from a bounded cache: the same output for the same tile but for rounding.
+    `fast` is `exact` in bfloat16 (weights, guides, features) where the device computes in it, and encodes sections in
+    batches.
     """
 
     def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
         self.device = torch.device(device)
-        self.cache = GuideCache(self.network)
+        if mode == "fast" and computes_bfloat16(self.device):
+            self.network = copy.deepcopy(network).bfloat16()
+        self.dtype = next(self.network.parameters()).dtype
+        batched = mode == "fast" or self.device.type == "cuda"
+        self.cache = GuideCache(self.network, batch=BATCH if batched else 1)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
@@ -74,16 +85,27 @@ class NetworkPredictor:
     @torch.inference_mode()
     def _one(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         x = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
-        x = x.contiguous(memory_format=torch.channels_last_3d)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mode == "fast"):
-            if self.mode == "reference":
-                guides = self.network.guides(x)
-                self.network.coarse_logits(guides, x.shape[2:])
-            else:
-                guides = self.cache.guides(x)
-            logits = self.network.refine(x, guides)
-        probabilities: NDArray[np.float32] = logits.float().sigmoid().contiguous().cpu().numpy()
+        x = x.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
+        if self.mode == "reference":
+            refined = self._both_branches(x).refined
+        else:
+            refined = self.network.refine(x, self.cache.guides(x))
+        probabilities: NDArray[np.float32] = refined.float().sigmoid().contiguous().cpu().numpy()
         return crop_margin(probabilities, self.geometry.margin)
+
+    def _both_branches(self, x: Tensor) -> Logits:
+        """What the authors' code evaluates: every section of the tile anew, the coarse branch and the refined one."""
+        guides = self.network.guides(x)
+        coarse = self.network.coarse_logits(guides, tuple(x.shape[2:]))
+        return Logits(self.network.refine(x, guides), coarse)
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """True where the device has instructions for bfloat16; elsewhere it would be emulated, and slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = torch.cpu.get_capabilities()
+    return any(bool(found.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def load_network(path: Path) -> FGNet:

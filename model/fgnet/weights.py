@@ -72,12 +72,19 @@ def read_geometry(checkpoint: str, mode: str = "exact") -> Geometry:
 
 
 def in_mode(geometry: Geometry, mode: str) -> Geometry:
-    """The geometry in a mode: `reference` overlaps tiles by half, `fast` takes larger tiles of thin sections."""
+    """The geometry in a mode.
+
+    `reference` overlaps tiles by half whatever the stride is. `exact` keeps tile and stride of the file. `fast` takes
+    tiles larger in plane where they are thin, of a size that the encoder's windows divide: 512 for windows of 8 and 16
+    (L), 448 for those of 7 and 14 (T, S, B+). Cubes stay: a larger one needs more memory, and another stride would no
+    longer fit the block shapes that this one was chosen for.
+    """
     z, y, x = geometry.tile
     if mode == "reference":
         return dataclasses.replace(geometry, stride=(z // 2, y // 2, x // 2))
     if mode == "fast" and geometry.tile == (16, 256, 256):
-        return dataclasses.replace(geometry, tile=(16, 512, 512), stride=(8, 448, 448))
+        edge = 448 if geometry.architecture in ("tiny", "small", "base_plus") else 512
+        return dataclasses.replace(geometry, tile=(16, edge, edge), stride=(8, edge - 64, edge - 64))
     return geometry
 
 

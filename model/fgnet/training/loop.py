@@ -164,9 +164,12 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from `state`; ModelError where it belongs to another network or seed."""
         for field_name, ours in (("architecture", self.network.config.to_json()), ("seed", self.settings.seed)):
-            if state[field_name] != ours:
+            theirs = state[field_name]
+            if field_name == "architecture":  # an older state may lack fields that have a default
+                theirs = NetworkConfig.from_json(theirs).to_json()
+            if theirs != ours:
                 remedy = "take another output path, or delete the old state"
-                raise ModelError(field_name, ours, f"the one of the state to resume, {state[field_name]}", remedy)
+                raise ModelError(field_name, ours, f"the one of the state to resume, {theirs}", remedy)
         self.network.load_state_dict(state["network"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         self.optimizer.load_state_dict(state["optimizer"])

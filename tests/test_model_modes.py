@@ -1,0 +1,172 @@
+"""Modes of inference: what each of them computes, and that none depends on blocks or on what was computed before."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from fgnet import Geometry
+from fgnet.config import GUIDANCE, NetworkConfig, preset
+from fgnet.encoder import SectionEncoder
+from fgnet.network import FGNet, channels_last
+from fgnet.predictor import BATCH, NetworkPredictor, computes_bfloat16
+from fgnet.weights import MODES, in_mode
+from numpy.typing import NDArray
+
+from fgnet_pipeline.geometry import Box, Grid, indices, vector, whole
+from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
+from tests.test_model_predictor import GEOMETRY, SMALL
+
+Array = NDArray[np.float32]
+#: Tiles that overlap by half in z and by margins in plane.
+OVERLAPPING = Geometry((32, 32, 32), (8, 24, 24), (4, 4, 4), (10.0, 10.0, 10.0), architecture="test")
+
+
+@pytest.fixture(scope="module")
+def network() -> FGNet:
+    torch.manual_seed(0)
+    return channels_last(FGNet(SMALL)).eval()
+
+
+def volume(*shape: int) -> Array:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def predict(raw: Array, box: Box, geometry: Geometry, predictor: NetworkPredictor) -> Array:
+    tiling = Tiling(geometry.tile, geometry.stride, geometry.margin)
+    bounds = whole(vector(raw.shape))
+    reads = tiling.reads(box, bounds)
+    return tiling.predict(raw[reads.slices()], reads.begin, bounds, box, predictor, 3)
+
+
+def plain_sliding_window(raw: Array, box: Box, geometry: Geometry, network: FGNet) -> Array:
+    """Every tile by the network's own forward pass, blended with the same weights: nothing cached, nothing skipped."""
+
+    def forward(tiles: Array) -> Array:
+        with torch.inference_mode():
+            found = network(torch.from_numpy(np.ascontiguousarray(tiles))[:, None]).refined.sigmoid().numpy()
+        z, y, x = (slice(m, n - m) for m, n in zip(geometry.margin, geometry.tile, strict=True))
+        return np.asarray(found[..., z, y, x])
+
+    tiling = Tiling(geometry.tile, geometry.stride, geometry.margin)
+    bounds = whole(vector(raw.shape))
+    reads = tiling.reads(box, bounds)
+    return tiling.predict(raw[reads.slices()], reads.begin, bounds, box, forward, 3)
+
+
+@pytest.mark.parametrize("stride", [(8, 24, 24), (16, 16, 16), (24, 24, 24)])
+def test_exact_equals_the_plain_sliding_window_of_its_stride(network: FGNet, stride: tuple[int, int, int]) -> None:
+    geometry = dataclasses.replace(OVERLAPPING, stride=stride)
+    raw, box = volume(40, 40, 48), Box((4, 4, 8), (36, 40, 40))
+    found = predict(raw, box, geometry, NetworkPredictor(network, geometry, "exact", "cpu", 1))
+    expected = plain_sliding_window(raw, box, geometry, network)
+    assert np.abs(found - expected).max() < 1 / 255
+    difference = to_uint8(found).astype(int) - to_uint8(expected)
+    assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 0.01
+
+
+def test_a_block_encodes_every_section_of_an_xy_tile_exactly_once(network: FGNet) -> None:
+    """Inside a volume, whatever the overlap in z, and although no more than one tile's guides are kept."""
+    sections: list[int] = []
+    watched = copy.deepcopy(network)
+    watched.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
+    raw, box = volume(96, 72, 96), Box((32, 24, 24), (64, 48, 72))
+    predictor = NetworkPredictor(watched, OVERLAPPING, "exact", "cpu", 1)
+    predictor.cache.limit = 0
+    predict(raw, box, OVERLAPPING, predictor)
+    tiling = Tiling(OVERLAPPING.tile, OVERLAPPING.stride, OVERLAPPING.margin)
+    tiles = [t.grow((4, 4, 4), (4, 4, 4)) for t in tiling.tiles(box, whole(vector(raw.shape)))]
+    needed = {(z, t.begin[1:]) for t in tiles for z in range(t.begin[0], t.end[0])}
+    assert len(tiles) * 32 > 2 * len(needed)
+    assert sections == [1] * len(needed)
+
+
+def test_sections_mirrored_at_the_face_of_a_volume_are_encoded_once(network: FGNet) -> None:
+    sections: list[int] = []
+    watched = copy.deepcopy(network)
+    watched.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
+    raw = volume(48, 24, 24)
+    predict(raw, whole((48, 24, 24)), OVERLAPPING, NetworkPredictor(watched, OVERLAPPING, "exact", "cpu", 1))
+    assert sections == [1] * 48
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_blocks_hold_the_same_bytes_as_the_whole(network: FGNet, mode: str) -> None:
+    """One predictor after another's blocks in any order, or a new one for every block: nobody can tell."""
+    geometry = in_mode(OVERLAPPING, mode)
+    raw, box = volume(40, 32, 40), whole((40, 32, 40))
+    expected = predict(raw, box, geometry, NetworkPredictor(network, geometry, mode, "cpu", 1))
+    grid, found = Grid((16, 32, 24)), np.zeros_like(expected)
+    kept = NetworkPredictor(network, geometry, mode, "cpu", 1)
+    for number, index in enumerate(reversed(list(indices(grid.covering(box))))):
+        part = grid.box(index).intersect(box)
+        predictor = kept if number % 2 else NetworkPredictor(network, geometry, mode, "cpu", 1)
+        found[(slice(None), *part.slices())] = predict(raw, part, geometry, predictor)
+    assert np.array_equal(found, expected)
+
+
+def test_fast_encodes_whole_batches_and_leaves_the_network_alone(network: FGNet) -> None:
+    predictor = NetworkPredictor(network, GEOMETRY, "fast", "cpu", 1)
+    sections: list[int] = []
+    predictor.network.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
+    predictor(volume(1, 32, 32, 32))
+    assert sections == [BATCH] * (32 // BATCH)
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+
+
+@pytest.mark.parametrize("kind", GUIDANCE)
+def test_fast_comes_close_with_every_guidance(kind: str) -> None:
+    torch.manual_seed(0)
+    network = channels_last(FGNet(dataclasses.replace(SMALL, guidance=kind)))
+    tile = volume(1, 32, 32, 32)
+    exact, fast = (NetworkPredictor(network, GEOMETRY, mode, "cpu", 1)(tile) for mode in ("exact", "fast"))
+    assert fast.dtype == np.float32 and np.abs(fast - exact).max() < 0.05
+    if computes_bfloat16(torch.device("cpu")):
+        assert not np.array_equal(fast, exact)
+
+
+def test_the_kept_position_embedding_follows_the_weights() -> None:
+    torch.manual_seed(0)
+    encoder = SectionEncoder(SMALL.encoder).eval()
+    trunk = encoder.image_encoder.trunk
+    torch.nn.init.normal_(trunk.pos_embed)
+    section = torch.randn(1, 1, 32, 32)
+    with torch.inference_mode():
+        first = encoder(section)[0]
+        assert trunk._get_pos_embed((8, 8)) is trunk._get_pos_embed((8, 8))
+        assert trunk._get_pos_embed((8, 16)).shape == (1, 8, 16, 8)
+    with torch.no_grad():
+        trunk.pos_embed += 1
+    with torch.inference_mode():
+        changed = encoder(section)[0]
+    with_gradients = encoder(section)[0]
+    assert not torch.equal(first, changed) and torch.equal(changed, with_gradients)
+    with_gradients.sum().backward()
+    assert trunk.pos_embed.grad is not None
+
+
+def test_the_coarse_head_of_the_paper_repeats_the_edge() -> None:
+    paper = preset("tiny")
+    assert paper.coarse_padding == "replicate" and preset("nano").coarse_padding == "zeros"
+    older = NetworkConfig.from_json(SMALL.to_json().replace('"coarse_padding": "zeros", ', ""))
+    assert older == SMALL
+    constant = torch.full((1, 8, 4, 8, 8), 0.7)
+    spread = {}
+    for padding in ("zeros", "replicate"):
+        torch.manual_seed(0)
+        network = FGNet(dataclasses.replace(SMALL, coarse_padding=padding)).eval()  # type: ignore[arg-type]
+        with torch.no_grad():
+            spread[padding] = float(network.coarse(constant).std(dim=(2, 3, 4)).max())
+    assert spread["replicate"] < 1e-5 < spread["zeros"]
+
+
+def test_tiles_of_the_fast_mode_waste_no_window() -> None:
+    """Windows at strides 4, 8, 16 and 32 divide the grids of the tile's sections."""
+    for name in ("tiny", "small", "base_plus", "large", "nano"):
+        tile = 96 if name == "nano" else in_mode(Geometry((16, 256, 256), (8, 128, 128), (0, 0, 0), (40.0, 4.0, 4.0),
+                                                          architecture=name), "fast").tile[2]  # fmt: skip
+        windows = preset(name).encoder.window_spec
+        assert [tile // s % w for s, w in zip((4, 8, 16, 32), windows, strict=True)] == [0, 0, 0, 0], name
