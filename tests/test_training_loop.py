@@ -93,6 +93,18 @@ def test_a_state_of_another_network_or_a_torn_one_is_refused(tmp_path: Path) -> 
         run(Trainer(SMALL, SETTINGS, [phantom()]), tmp_path, 1)
 
 
+def test_a_state_from_before_a_field_was_added_resumes(tmp_path: Path) -> None:
+    """An older architecture lacks what has a default now."""
+    first = Trainer(SMALL, dataclasses.replace(SETTINGS, cycles=(1,)), [phantom()])
+    run(first, tmp_path, 1)
+    state = first.state()
+    state["architecture"] = state["architecture"].replace('"coarse_padding": "zeros", ', "")
+    assert state["architecture"] != SMALL.to_json()
+    later = Trainer(SMALL, SETTINGS, [phantom()])
+    later.restore(state)
+    assert later.iteration == 1
+
+
 def test_the_learning_rate_warms_up_falls_and_starts_anew() -> None:
     settings = LoopSettings(cycles=(100, 200), phases=SETTINGS.phases, warm_up=10, learning_rate=1.0, restart_rate=0.5)
     rates = [settings.rate(i) for i in range(200)]

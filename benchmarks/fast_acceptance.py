@@ -1,0 +1,77 @@
+"""Is `fast` as good as `reference`? VOI and adapted Rand error of the whole pipeline in every mode, on real data.
+
+    python benchmarks/fast_acceptance.py configs/fib25_nano.toml --data ../shared/data/fib25.zarr
+
+Every mode segments the whole sample with the shipped configuration, threshold included, and is scored on the sections
+that were not trained on. A mode is accepted where both scores lie within .01 of those of `reference`, better or worse.
+Prediction takes one block, so that no tile is computed twice; affinities do not depend on blocks. With ``--folder`` an
+interrupted benchmark goes on where it stopped, block by block.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fgnet.weights import MODES
+
+from fgnet_pipeline.compare import compare
+from fgnet_pipeline.config import load_config
+from fgnet_pipeline.run import run
+
+LIMIT = 0.01
+ONE_BLOCK = "schedule.predict.block_shape=[288,288,288]"
+
+
+def score(options: argparse.Namespace, mode: str, folder: Path) -> dict[str, Any]:
+    """Segment the sample in one mode and compare it with the labels."""
+    out = folder / f"{mode}.zarr"
+    overrides = [f"volume.path={options.data / 'raw'}", f"output.path={out}", f"model.mode={mode}", ONE_BLOCK]
+    run(load_config(options.config, [*overrides, f"schedule.workers={options.workers}", *options.set]))
+    scores = compare(str(out / "segmentation"), str(options.data / "labels"), options.begin, options.end)
+    return {"mode": mode, **scores.to_dict()}
+
+
+def accept(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    """The row with its distance from `reference`, and whether both distances are small enough."""
+    distances = {name: row[name] - reference[name] for name in ("voi_sum", "adapted_rand_error")}
+    return {**row, "distances": distances, "accepted": all(abs(d) <= LIMIT for d in distances.values())}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("--data", type=Path, required=True, help="the group that holds raw and labels")
+    parser.add_argument("--modes", default=",".join(MODES), help="the first one is what the others are held against")
+    parser.add_argument("--begin", default="140,0,0", help="first voxel scored")
+    parser.add_argument("--end", default="180,250,250", help="voxel after the last one scored")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], help="section.key=value, as for `fgnet run`")
+    parser.add_argument("--folder", type=Path, help="where the outputs stay")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for mode in options.modes.split(","):
+            row = score(options, mode, options.folder or Path(temporary))
+            rows.append(accept(row, rows[0] if rows else row))
+            r = rows[-1]
+            print(
+                f"{mode:9s}  VOI {r['voi_split']:.4f} + {r['voi_merge']:.4f} = {r['voi_sum']:.4f} "
+                f"({r['distances']['voi_sum']:+.4f})  Rand {r['adapted_rand_error']:.4f} "
+                f"({r['distances']['adapted_rand_error']:+.4f})  {'accepted' if r['accepted'] else 'not accepted'}",
+                flush=True,
+            )
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
