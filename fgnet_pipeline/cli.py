@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from .commands import clustering, demonstrating, modelling, running, scoring, watching
+from .commands import clustering, demonstrating, importing, modelling, running, scoring, watching
 from .errors import InputError, PipelineError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": scoring.evaluate_command,
     "sweep": scoring.sweep_command,
     "inspect": watching.inspect_command,
+    "import": importing.import_command,
     "train": modelling.train_command,
     "demo": demonstrating.demo_command,
 }
