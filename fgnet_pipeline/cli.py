@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from .commands import clustering, demonstrating, importing, modelling, running, scoring, watching
+from .commands import clustering, demonstrating, importing, modelling, running, scoring, verifying, watching
 from .errors import InputError, PipelineError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "submit": clustering.submit_command,
     "worker": clustering.worker_command,
     "status": watching.status_command,
+    "verify": verifying.verify_command,
     "evaluate": scoring.evaluate_command,
     "sweep": scoring.sweep_command,
     "inspect": watching.inspect_command,

@@ -47,7 +47,14 @@ class BlocksFailedError(PipelineError):
 
 
 class DamageError(PipelineError):
-    """Stored data contradict themselves or cannot be decoded; the message names the file and the stage to redo."""
+    """Stored data contradict themselves or cannot be decoded; the message names the file and the stage to redo.
+
+    ``reason``: what is wrong alone, where the message says more.
+    """
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = message if reason is None else reason
 
 
 class StoppedError(PipelineError):

@@ -56,13 +56,13 @@ class Job:
         """uint8 (C, z, y, x) of ``box``, predicted or the lab's own."""
         if self.affinities is not None:
             return self.affinities.read(box)
-        return self._without_inactive("predict", box, self._array("affinities").read(box))
+        return self._without_inactive("predict", box, self.output_array("affinities").read(box))
 
     def read_fragments(self, box: Box) -> npt.NDArray[np.uint64]:
         """uint64 (z, y, x) of ``box``, our own or the lab's."""
         if self.fragments is not None:
             return self.fragments.read(box).astype(np.uint64)
-        return self._without_inactive("fragments", box, self._array("fragments").read(box))
+        return self._without_inactive("fragments", box, self.output_array("fragments").read(box))
 
     def _without_inactive(self, task: str, box: Box, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Zeros where a block has no work now: it may hold what an earlier mask left."""
@@ -75,7 +75,8 @@ class Job:
             data[(..., *part.slices(box.begin))] = 0
         return data
 
-    def _array(self, name: str) -> OutputArray:
+    def output_array(self, name: str) -> OutputArray:
+        """One of our arrays, opened once."""
         held: dict[str, OutputArray] = self.__dict__.setdefault("_arrays", {})
         if name not in held:
             held[name] = self.output.array(name)
@@ -83,7 +84,7 @@ class Job:
 
     def write_block(self, name: str, block: Box, written: Box, data: npt.NDArray[Any]) -> list[Any]:
         """Write a block of an output array; returns the files to flush."""
-        array = self._array(name)
+        array = self.output_array(name)
         array.write_block(block, written, data)
         return list(array.shard_files(block.intersect(array.bounds)))
 

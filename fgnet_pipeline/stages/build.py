@@ -11,6 +11,7 @@ from ..geometry import Vector
 from ..job import Job
 from ..plan import Plan, Task
 from ..store.arrays import storage_shapes
+from ..store.output import Output
 from . import agglomerate, edges, fragments, lut, relabel
 from .outcome import Stage
 
@@ -120,8 +121,8 @@ def clear_block(job: Job, name: str, block: Vector) -> None:
         job.output.tables(kind, stage).path(block).unlink(missing_ok=True)
 
 
-def create_array(job: Job, name: str) -> None:
-    """Create the array that the task ``name`` writes, dropping an old one."""
+def create_array(job: Job, name: str, output: Output | None = None) -> None:
+    """Create the array that the task ``name`` writes, dropping an old one; in ``output`` where one is given."""
     fingerprint = dict(job.plan.tasks[name].fingerprint)
     lead: tuple[int, ...] = ()
     dtype, extra = "uint64", {}
@@ -131,7 +132,7 @@ def create_array(job: Job, name: str) -> None:
         extra = {"neighbourhood": neighbourhood, "normalisation": fingerprint["normalisation"]}
     block = job.config.schedule.block_shape_of(name)
     shard, chunk = storage_shapes(block, job.config.output.shard_shape, job.config.output.chunk_shape, name)
-    job.output.create_array(
+    (output or job.output).create_array(
         ARRAYS[name],
         shape=(*lead, *job.bounds.shape),
         dtype=dtype,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DamageError
-from ..geometry import MAX_FRAGMENTS_PER_BLOCK, Grid, Vector, first_id
+from ..geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, Vector, first_id
 from ..job import Job
 from ..kernels.components import fragment_table, relabel_components
 from ..kernels.watershed import segment_fragments
@@ -84,10 +84,7 @@ class Fragments:
         base = np.uint64(first_id(block))
         ids = np.where(labels > 0, labels.astype(np.uint64) + base, np.uint64(0))
         box = self.job.plan.write_box("fragments", block)
-        rows = fragment_table(labels, n) if n else _no_rows()
-        for name in ("begin", "end", "point", "centroid"):
-            rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
-        columns = {"id": np.arange(1, n + 1, dtype=np.uint64) + base, **rows}
+        columns = {"id": np.arange(1, n + 1, dtype=np.uint64) + base, **describe(labels, n, box)}
         files = self.job.write_block("fragments", self.task.grid.box(block), box, ids)
         files.append(self.tables.write(block, columns, self.job.plan.identity("fragments", block)[0]))
         return outcome_of_array(ids, files)
@@ -116,16 +113,20 @@ class Census:
             ids = ids[1:]
         else:
             labels += np.uint32(1)
-        rows = fragment_table(labels, len(ids)) if len(ids) else _no_rows()
-        box = self.job.plan.write_box("fragments", block)
-        for name in ("begin", "end", "point", "centroid"):
-            rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
-        return {"id": ids, **rows}
+        return {"id": ids, **describe(labels, len(ids), self.job.plan.write_box("fragments", block))}
 
     def store(self, block: Vector, computed: dict[str, npt.NDArray[Any]]) -> Outcome:
         path = self.tables.write(block, computed, self.job.plan.identity("fragments", block)[0])
         outcome = outcome_of_array(computed["id"][:, None, None], [path])
         return Outcome(outcome.checksum, outcome.nonzero, self.job.plan.write_box("fragments", block).size, [path])
+
+
+def describe(labels: npt.NDArray[np.uint32], n: int, box: Box) -> dict[str, npt.NDArray[Any]]:
+    """The rows of fragments 1..n of ``labels`` (z, y, x), which lie at ``box``; positions in voxels of the volume."""
+    rows = fragment_table(labels, n) if n else _no_rows()
+    for name in ("begin", "end", "point", "centroid"):
+        rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
+    return rows
 
 
 def _no_rows() -> dict[str, npt.NDArray[Any]]:

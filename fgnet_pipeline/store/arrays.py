@@ -81,14 +81,22 @@ class OutputArray:
                 path.unlink(missing_ok=True)
             self.array[(..., *target.slices())] = data
 
+    @property
+    def folder(self) -> Path:
+        """Where the array lies."""
+        return Path(self.array.store.root) / self.array.path  # type: ignore[attr-defined]
+
+    @property
+    def shards(self) -> Grid:
+        """The lattice of shards."""
+        z, y, x = (self.array.shards or self.array.chunks)[-3:]
+        return Grid((z, y, x))
+
     def shard_files(self, box: Box) -> list[Path]:
         """The files that hold the shards of ``box``; those of empty shards do not exist."""
-        shard = self.array.shards or self.array.chunks
-        z, y, x = shard[-3:]
         lead = (0,) * len(self.channels)
-        root = Path(self.array.store.root) / self.array.path  # type: ignore[attr-defined]
         encode = self.array.metadata.encode_chunk_key
-        return [root / encode(lead + index) for index in indices(Grid((z, y, x)).covering(box))]
+        return [self.folder / encode(lead + index) for index in indices(self.shards.covering(box))]
 
 
 def create_array(

@@ -71,7 +71,7 @@ class Progress:
     def records(self, stage: str, label: str = "") -> Iterator[dict[str, Any]]:
         """All records of ``stage`` (of workers with that ``label``), in no order; a torn line is passed over."""
         for path in sorted(self.root.glob(f"{stage}/done-{label}*.jsonl")):
-            yield from _lines(path)
+            yield from (record for record in _lines(path) if is_complete(record))
 
     def latest(self, stage: str, blocks: Box) -> Latest:
         """The latest record of every block of the index box ``blocks``, for millions of them."""
@@ -126,12 +126,20 @@ class Progress:
     def _runs_on_record(self) -> Iterator[int]:
         """The first record of every file, in case that driver.json was lost."""
         for path in self.root.glob("*/done-*.jsonl"):
-            yield next((int(line["run"]) for line in _lines(path)), 0)
+            yield next((int(line["run"]) for line in _lines(path) if is_complete(line)), 0)
 
     def driver(self) -> int | None:
         """The number of the latest run."""
         document = read_json(self.root / "driver.json")
         return int(document["run"]) if isinstance(document, dict) else None
+
+
+def is_complete(document: Any) -> bool:
+    """Whether a line has what a record, or the withdrawal of one, is read for: a flipped byte may still be JSON."""
+    if not isinstance(document, dict) or not isinstance(document.get("block"), list) or len(document["block"]) != 3:
+        return False
+    numbers = [*document["block"], document.get("run"), document.get("finished")]
+    return isinstance(document.get("key"), str) and all(isinstance(n, int | float) for n in numbers)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -206,8 +214,11 @@ class RecordWriter:
 def _append(path: Path, lines: list[str]) -> None:
     """Append whole lines with one write and flush them."""
     text = "".join(f"{line}\n" for line in lines).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            text = b"\n" + text  # what a killed writer began must not swallow the first line
         view = memoryview(text)
         while view:
             view = view[os.write(descriptor, view) :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,9 @@ def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -
         begins.append(sorted({round(last * (i + 0.5) / CUBES_PER_AXIS) for i in range(CUBES_PER_AXIS)}))
     boxes = (Box(vector(b), vector(np.add(b, CUBE))).intersect(whole(shape)) for b in itertools.product(*begins))
     try:
+        if prod(shape) <= CUBES_PER_AXIS**3 * prod(CUBE):  # one read is cheaper than as many as there are cubes
+            everything = read(whole(shape))
+            return np.concatenate([everything[(..., *box.slices())].ravel() for box in boxes])
         return np.concatenate([read(box).ravel() for box in boxes])
     except READ_ERRORS as error:
         raise InputError(

@@ -37,14 +37,28 @@ class Tables:
 
     def write(self, index: Vector, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> Path:
         """Write equally long columns (n,) or (n, k) and the key of the block that made them; returns the file."""
+        path = self.path(index)
+        write_atomic(path, self.encoded(columns, key))
+        return path
+
+    def encoded(self, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> bytes:
+        """The bytes of the file that :meth:`write` makes; the same for the same columns and version of Arrow."""
         arrays = {name: _to_arrow(values) for name, values in columns.items()}
         metadata = {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
         table = pa.table(arrays).replace_schema_metadata(metadata)
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
-        path = self.path(index)
-        write_atomic(path, buffer.getvalue())
-        return path
+        return buffer.getvalue()
+
+    def is_as_written(self, index: Vector, columns: Columns, key: str) -> bool:
+        """Whether the file of ``columns``, as read from it, is what :meth:`write` makes of them, to the last byte.
+
+        True without a look where another version of Arrow wrote it. Page checksums leave out headers and statistics.
+        """
+        path, wanted = self.path(index), self.encoded(columns, key)
+        if pq.read_metadata(path).created_by != pq.read_metadata(io.BytesIO(wanted)).created_by:
+            return True
+        return path.read_bytes() == wanted
 
     def read(self, index: Vector, columns: list[str] | None = None, key: str | None = None) -> Columns:
         """All rows of a table; ``key``: what :meth:`write` must have been given.
@@ -103,7 +117,7 @@ class Tables:
             raise self._damage(path, "it was made of other fragments, for another region or with other settings")
 
     def _damage(self, path: Path, reason: str) -> DamageError:
-        return DamageError(f"table {path} cannot be used ({reason}): run again with --redo {self.stage}")
+        return DamageError(f"table {path} cannot be used ({reason}): run again with --redo {self.stage}", reason)
 
 
 def _groups(file: pq.ParquetFile, bounds: tuple[str, int, int] | None) -> list[int]:

@@ -1,0 +1,71 @@
+"""Checking blocks in processes, a few batches ahead of whoever takes the findings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from .errors import PipelineError
+from .job import Job
+from .stages.checking import Expected, Finding, check_block
+from .worker import WorkerSpec
+
+#: Batches handed out for each process: one at work, one waiting.
+AHEAD = 2
+_job: list[Job] = []
+
+
+def checked_in_processes(
+    job: Job, spec: WorkerSpec, batches: Iterable[list[Expected]], workers: int
+) -> Iterator[tuple[int, list[Finding]]]:
+    """(blocks checked so far, findings of another batch), in the order of the batches; 0 workers: in this process."""
+    read = 0
+    for size, findings in _in_turn(job, spec, list(batches), workers):
+        read += size
+        yield read, findings
+
+
+def _in_turn(
+    job: Job, spec: WorkerSpec, batches: list[list[Expected]], workers: int
+) -> Iterator[tuple[int, list[Finding]]]:
+    if workers <= 1 or len(batches) <= 1:
+        yield from ((len(batch), check_blocks(job, batch)) for batch in batches)
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    pool = ProcessPoolExecutor(workers, context, _open, (spec,))
+    waiting: deque[tuple[int, Future[list[Finding]]]] = deque()
+    try:
+        for batch in batches:
+            waiting.append((len(batch), pool.submit(_check, batch)))
+            if len(waiting) >= AHEAD * workers:
+                size, future = waiting.popleft()
+                yield size, future.result()
+        while waiting:
+            size, future = waiting.popleft()
+            yield size, future.result()
+    except BrokenProcessPool as error:
+        raise PipelineError(
+            "a process that read blocks back was killed (out of memory?): use fewer --workers"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def check_blocks(job: Job, batch: list[Expected]) -> list[Finding]:
+    """Everything that is wrong with these blocks."""
+    return [finding for expected in batch for finding in check_block(job, expected)]
+
+
+def _open(spec: WorkerSpec) -> None:
+    """Open the job once a process; an interrupt is for the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _job[:] = [spec.open_job()]
+
+
+def _check(batch: list[Expected]) -> list[Finding]:
+    return check_blocks(_job[0], batch)
