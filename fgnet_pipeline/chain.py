@@ -11,11 +11,10 @@ Slurm keeps the order; if it kills the rest of a chain, submitting again does wh
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import slurm
@@ -29,9 +28,9 @@ from .submission import (
     Share,
     Submission,
     SubmittedJob,
-    jobs_path,
     path_of,
     read_submission,
+    record_job,
     submitted_jobs,
 )
 from .worker import WorkerSpec
@@ -127,14 +126,12 @@ def send(chain: Chain, job: Job) -> list[SubmittedJob]:
     progress = job.output.progress.root
     job.output.logs.mkdir(parents=True, exist_ok=True)
     chain.submission.write(progress)
-    names = jobs_path(progress, chain.submission.spec.run)
     sent: list[SubmittedJob] = []
 
     def submit(step: Step, array: slurm.Array, after: str) -> str:
         number = slurm.submit(array, *dependency(after))
         sent.append(SubmittedJob(step.task, number, array.elements, step.blocks, array is step.second))
-        with names.open("a") as stream:
-            stream.write(json.dumps(asdict(sent[-1])) + "\n")
+        record_job(progress, chain.submission.spec.run, sent[-1])
         return number
 
     try:
@@ -272,7 +269,8 @@ def refuse_while_alive(job: Job) -> None:
         InputError: they are; the sentence names them. SlurmError: Slurm does not answer.
     """
     progress = job.output.progress
-    alive = [state.job for state in job_states(submitted_jobs(progress.root, progress.driver())) if state.alive]
+    jobs = [job for job in submitted_jobs(progress.root, progress.driver()) if not job.server]
+    alive = [state.job for state in job_states(jobs) if state.alive]
     if alive:
         raise InputError(
             "output.path",

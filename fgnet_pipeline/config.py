@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError
 from .geometry import Vector
@@ -155,7 +155,15 @@ OWN_SBATCH_OPTIONS = (
     "--test-only", "--wait", "--wrap",
 )  # fmt: skip
 OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="one line, no control characters")]
-SlurmTime = Annotated[str, Field(pattern=r"^(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2})$")]
+
+
+def _text_of_number(value: Any) -> Any:
+    """Slurm takes bare numbers too: minutes, megabytes, GPUs."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = BeforeValidator(_text_of_number)
+SlurmTime = Annotated[str, Text, Field(pattern=r"^(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2})$")]
 
 
 class SlurmStage(Strict):
@@ -171,9 +179,9 @@ class SlurmStage(Strict):
     qos: OneLine | None = None
     constraint: OneLine | None = None
     time: SlurmTime | None = None
-    memory: Annotated[str, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = None
+    memory: Annotated[str, Text, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = None
     cpus: Annotated[int, Field(ge=1)] | None = None
-    gpus: Annotated[str | int, Field(description="a number, or type:number")] | None = None
+    gpus: Annotated[str, Text, Field(pattern=r"^([A-Za-z][\w.-]*:)?[1-9]\d*$")] | None = None
     options: tuple[OneLine, ...] | None = None
     prologue: tuple[OneLine, ...] | None = None
     command: Annotated[tuple[OneLine, ...], Field(min_length=1)] | None = None
@@ -190,12 +198,6 @@ class SlurmStage(Strict):
             if any(own == name or (len(name) > 2 and own.startswith(name)) for own in OWN_SBATCH_OPTIONS):
                 raise InputError("schedule.slurm.options", option, "an option that fgnet does not set itself",
                                  "leave it out")  # fmt: skip
-        return self
-
-    @model_validator(mode="after")
-    def _gpus_are_gpus(self) -> SlurmStage:
-        if self.gpus is not None and not re.fullmatch(r"([A-Za-z][\w.-]*:)?[1-9]\d*", str(self.gpus)):
-            raise InputError("schedule.slurm.gpus", self.gpus, "a number, or type:number", 'e.g. 1 or "a100:1"')
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -97,7 +98,19 @@ def _checked(config: Config, stages: tuple[str, ...], redo: str | None, cluster:
     _check_model(job, names)
     if cluster and config.schedule.backend != "local":
         chains.check(would_be_chain(job, names, redo))
+        _check_host(config)
     return job, names
+
+
+def _check_host(config: Config) -> None:
+    """See that the driver can listen where workers on the nodes are to reach it."""
+    host = config.schedule.slurm.host
+    if config.schedule.backend == "slurm" and host is not None:
+        try:
+            socket.create_server((host, 0)).close()
+        except OSError as error:
+            raise InputError("schedule.slurm.host", host, f"a name or address of this machine ({error})",
+                             "`hostname -I` lists its addresses") from error  # fmt: skip
 
 
 @contextmanager

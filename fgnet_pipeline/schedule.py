@@ -15,6 +15,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -30,14 +31,25 @@ import numpy as np
 import numpy.typing as npt
 from daisy import _daisy
 
+from .elements import Elements
+from .errors import InputError, PipelineError, StoppedError
 from .geometry import Vector, vector
 from .job import Job
 from .plan import Task
+from .resume import left
+from .share import lanes, log_of_this_job, stop_on_signal
 from .slots import Slots
+from .slurm import Array, SlurmError, build, cancel, grown
+from .store.files import write_private
+from .submission import Submission, SubmittedJob, path_of, read_submission, record_job, submitted_jobs
 from .worker import LANES, BlockRunner, WorkerSpec, logging_to
 
 #: Replacements of dead workers before a task is abandoned: enough for a rough night, few enough to end on a bug.
 MAX_WORKER_RESTARTS = 20
+#: How long a worker on a node waits for the driver to answer.
+REACH_SECONDS = 30.0
+#: How many earlier runs are searched for workers that are still in the queue.
+LEFTOVER_RUNS = 10
 PRELOADED = ["fgnet_pipeline.schedule", "fgnet_pipeline.cli", "fgnet_pipeline.preload"]
 PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
 
@@ -73,6 +85,8 @@ def run(work: Work, observer: Observer | None = None) -> str | None:
     Which blocks are finished is read off their records afterwards, not off this call.
     """
     workers = work.job.config.schedule.workers
+    if work.job.config.schedule.backend == "slurm":
+        return _run_on_cluster(work, observer)
     if workers == 0:
         return _run_serially(work, observer)
     return _run_in_processes(work, workers, observer)
@@ -85,7 +99,13 @@ def _pipeline(work: Work, process: Callable[[str], Callable[..., Any]]) -> Any:
     return daisy.Pipeline(chain, list(itertools.pairwise(chain)))
 
 
-def _daisy_task(work: Work, name: str, process: Callable[..., Any]) -> daisy.Task:
+def _daisy_task(
+    work: Work,
+    name: str,
+    process: Callable[..., Any],
+    workers: int | None = None,
+    restarts: int = MAX_WORKER_RESTARTS,
+) -> daisy.Task:
     task, schedule = work.job.plan.tasks[name], work.job.config.schedule
     blocks, shape = work.job.plan.blocks(name), task.grid.block_shape
     write = daisy.Roi((0, 0, 0), shape)
@@ -101,10 +121,10 @@ def _daisy_task(work: Work, name: str, process: Callable[..., Any]) -> daisy.Tas
         process_function=process,
         read_write_conflict=False,
         fit="valid",
-        max_workers=max(1, schedule.workers_of(option)),
+        max_workers=workers or max(1, schedule.workers_of(option)),
         max_retries=schedule.retries,
         timeout=schedule.block_timeout,
-        max_worker_restarts=MAX_WORKER_RESTARTS,
+        max_worker_restarts=restarts,
         skip_mask=~work.todo[name],
         tracking_path=False,
     )
@@ -166,6 +186,133 @@ def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> st
     return _worker_errors(states)
 
 
+def _run_on_cluster(work: Work, observer: Observer | None) -> str | None:
+    """Task after task, each with its own workers: none waits on its node for blocks that others have yet to make."""
+    _cancel_leftovers(work)
+    Submission(work.spec, {}).write(work.job.output.progress.root)
+    work.job.output.logs.mkdir(parents=True, exist_ok=True)
+    for name in work.todo:
+        trouble = _one_task_on_cluster(work, name, observer)
+        if trouble is not None or left(work.job, name).todo.any():
+            return trouble
+    return None
+
+
+def _one_task_on_cluster(work: Work, name: str, observer: Observer | None) -> str | None:
+    schedule, progress = work.job.config.schedule, work.job.output.progress.root
+    workers = min(schedule.workers_of(_schedule_stage(work.job.plan.tasks[name])), int(work.todo[name].sum()))
+
+    def record(job: str, array: Array) -> None:
+        record_job(progress, work.spec.run, SubmittedJob(name, job, array.elements, 0, server=True))
+
+    elements = Elements(
+        lambda count, more: _array(work, name, count, more),
+        workers, schedule.slurm.poll_seconds, MAX_WORKER_RESTARTS, record,
+    )  # fmt: skip
+    failure: list[str] = []
+
+    def spawn(*, context: Any) -> None:
+        # One of daisy's workers stands for all elements: they share its context, and blocks of one that dies come back.
+        path = _context_path(work, name)
+        write_private(path, context.to_env())
+        try:
+            elements.run()
+        except SlurmError as error:
+            failure.append(f"{name}: {error}")
+            raise
+        finally:
+            path.unlink(missing_ok=True)
+
+    pipeline = daisy.Pipeline([_daisy_task(work, name, spawn, workers=1, restarts=0)], [])
+    states: dict[str, Any] = {}
+
+    def serve() -> None:
+        found, _ = _daisy._run_distributed_server(
+            pipeline, None, _Adapter(observer, elements), host=schedule.slurm.host, block_tracking=False
+        )
+        states.update(found)
+
+    _in_thread(serve, elements.stop)
+    return failure[0] if failure else None
+
+
+def _in_thread(serve: Callable[[], None], stop: Callable[[], None]) -> None:
+    """Run ``serve`` beside this thread, which alone can be told of signals: SIGINT and SIGTERM call ``stop``."""
+    thread = threading.Thread(target=serve, daemon=True)
+    with stop_on_signal(signal.SIGTERM, signal.SIGINT) as stopped:
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)
+            if stopped.is_set():
+                stop()
+    if stopped.is_set():
+        raise KeyboardInterrupt
+
+
+def _cancel_leftovers(work: Work) -> None:
+    """Workers that an earlier driver left in the queue have nobody to talk to."""
+    progress = work.job.output.progress.root
+    for run in range(max(1, work.spec.run - LEFTOVER_RUNS), work.spec.run):
+        cancel([job.job for job in submitted_jobs(progress, run) if job.server])
+
+
+def _array(work: Work, name: str, count: int, more: bool) -> Array:
+    asked = work.job.config.schedule.slurm.of(_schedule_stage(work.job.plan.tasks[name]))
+    progress = work.job.output.progress.root.absolute()
+    words = ["worker", str(path_of(progress, work.spec.run)), "--task", name]
+    words += ["--connect", str(_context_path(work, name))]
+    comment = f"{name}: workers that take blocks from the driver on {work.job.config.schedule.slurm.host}"
+    return build(
+        grown(asked) if more else asked, f"fgnet-{name}", count, work.job.output.logs.absolute(), words, comment
+    )
+
+
+def _context_path(work: Work, name: str) -> Path:
+    return work.job.output.progress.root.absolute() / f"connect-{work.spec.run}-{name}"
+
+
+def serve_driver(submission: Path, name: str, connect: Path) -> int:
+    """Body of a worker on a node: take blocks from the driver until there are none left; returns how many it computed.
+
+    Args:
+        connect: the file that says where the driver listens.
+
+    Raises:
+        PipelineError: the driver cannot be reached. StoppedError: SIGTERM came first.
+    """
+    spec = read_submission(submission).spec
+    if name not in {task.name for task in spec.tasks}:
+        raise InputError("--task", name, "a task of the submission", "see the script that submitted this")
+    _reach(connect)
+    job = spec.open_job()
+    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    log = log_of_this_job(job.output.logs)
+    with stop_on_signal() as stop, BlockRunner(job, name, spec.run, index, log) as runner:
+        with lanes(lambda: _serve(runner, stop), LANES.get(name, 1)):
+            _serve(runner, stop)
+        computed = runner.computed
+    if stop.is_set():
+        raise StoppedError(f"{name}: stopped by SIGTERM after {computed} blocks")
+    return computed
+
+
+def _reach(connect: Path) -> None:
+    """See that the driver answers at the place that ``connect`` names, and tell daisy's client of it."""
+    try:
+        os.environ[daisy.Context.ENV_VARIABLE] = connect.read_text()
+        context = daisy.Context.from_env()
+        host, port = context["hostname"], int(context["port"])
+    except (OSError, KeyError, ValueError) as error:
+        raise PipelineError(f"the driver of {connect} has ended ({error}); nothing is left to do for it") from error
+    try:
+        socket.create_connection((host, port), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise PipelineError(
+            f"the driver cannot be reached from {socket.gethostname()} at {host} port {port} ({error}): see that it "
+            "runs, and that schedule.slurm.host is an address that compute nodes can connect to"
+        ) from error
+
+
 def _fork_server(names: Iterable[str]) -> BaseContext:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
@@ -196,13 +343,11 @@ def work_on_blocks(spec: WorkerSpec, name: str, number: int, context: str, place
     with logging_to(job.output.logs, name) as log:
         slots = Slots(places, count).hold if places is not None else None
         options: dict[str, Any] = {"slot": slots} if slots is not None else {}
-        with BlockRunner(job, name, spec.run, number, log, **options) as runner:
-            lanes = [threading.Thread(target=_serve, args=(runner,)) for _ in range(LANES.get(name, 1) - 1)]
-            for lane in lanes:
-                lane.start()
+        with (
+            BlockRunner(job, name, spec.run, number, log, **options) as runner,
+            lanes(lambda: _serve(runner), LANES.get(name, 1)),
+        ):
             _serve(runner)
-            for lane in lanes:
-                lane.join()
 
 
 def _end_with_parent() -> None:
@@ -212,9 +357,9 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def _serve(runner: BlockRunner) -> None:
+def _serve(runner: BlockRunner, stop: threading.Event | None = None) -> None:
     client = daisy.Client()
-    while True:
+    while stop is None or not stop.is_set():
         with client.acquire_block() as block:
             if block is None:
                 return
@@ -223,13 +368,18 @@ def _serve(runner: BlockRunner) -> None:
 
 
 class _Adapter:
-    """Daisy's observer interface on ours."""
+    """Daisy's observer interface on ours, and on the elements of the one task that runs on a cluster."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer | None, elements: Elements | None = None) -> None:
+        self._observer, self._elements = observer, elements
 
     def on_start(self, states: Any) -> None:
-        self._observer.update(_counts(states))
+        counts = _counts(states)
+        if self._observer is not None:
+            self._observer.update(counts)
+        if self._elements is not None:
+            for count in counts.values():
+                self._elements.progress(count.done, count.total - count.done - count.failed)
 
     on_progress = on_finish = on_start
 

@@ -128,14 +128,20 @@ def lanes(serve: Callable[[], None], count: int) -> Iterator[None]:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets: the worker then finishes its block and takes no other."""
-    stop = threading.Event()
-    former = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
+    """An event that ``signals`` (SIGTERM where none is given) set: a worker then finishes its block and takes no other.
+
+    Python calls its handlers in the main thread alone; in another, nothing is changed.
+    """
+    stop, former = threading.Event(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in signals or (signal.SIGTERM,):
+            former[number] = signal.signal(number, lambda *_: stop.set())
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def log_of_this_job(folder: Path) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -169,13 +169,25 @@ def read_submission(path: Path) -> Submission:
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """One job of a submission. ``second``: it goes on, with more, where the first of its task did not finish."""
+    """One job of a submission.
+
+    Args:
+        blocks: of the whole array. second: it goes on, with more, where the first of its task did not finish.
+        server: its elements take blocks from a driver, and are of no use without it.
+    """
 
     task: str
     job: str
     elements: int
     blocks: int
     second: bool = False
+    server: bool = False
+
+
+def record_job(progress: Path, run: int, job: SubmittedJob) -> None:
+    """Note a job as soon as it is submitted."""
+    with jobs_path(progress, run).open("a") as stream:
+        stream.write(json.dumps(asdict(job)) + "\n")
 
 
 def jobs_path(progress: Path, run: int) -> Path:

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from slurm_cluster import Cluster, missing_programs
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -34,3 +36,17 @@ def sample() -> Path:
     if not (found / "raw" / "zarr.json").exists():
         skip_or_fail("data", f"no real sample at {found}: set FGNET_DATA to the folder that holds fib25.zarr")
     return found
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A real one-node Slurm, for the whole session."""
+    missing = missing_programs()
+    if missing:
+        skip_or_fail("slurm", f"Slurm is not installed here ({', '.join(missing)} missing)")
+    started = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        started.start()
+        yield started
+    finally:
+        started.stop()

@@ -87,9 +87,12 @@ def files_of(folder: Path, name: str) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def assert_same_output(one: Path, other: Path) -> None:
+OUTPUTS = ("affinities", "fragments", "segmentation", "tables")
+
+
+def assert_same_output(one: Path, other: Path, names: tuple[str, ...] = OUTPUTS) -> None:
     """Arrays and tables of two outputs are equal, byte for byte."""
-    for name in ("affinities", "fragments", "segmentation", "tables"):
+    for name in names:
         first, second = files_of(one, name), files_of(other, name)
         assert first.keys() == second.keys(), name
         different = [path for path in first if first[path] != second[path]]

@@ -88,7 +88,7 @@ class Cluster:
         names = ("socket", "pid", "log", "seed")
         files = {n: self.folder / f"munge.{n}" for n in names}
         self._spawn(
-            "munged", "-F", f"--key-file={key}", f"--socket={files['socket']}", f"--pid-file={files['pid']}",
+            "munged", "-F", "--force", f"--key-file={key}", f"--socket={files['socket']}", f"--pid-file={files['pid']}",
             f"--log-file={files['log']}", f"--seed-file={files['seed']}", "--num-threads=2",
         )  # fmt: skip
         _wait(files["socket"].exists, "munged")

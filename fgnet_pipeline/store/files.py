@@ -28,6 +28,17 @@ def write_json(path: Path, document: Any) -> None:
     write_atomic(path, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write ``text``, whole or not at all, for the eyes of this user alone."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+    partial.replace(path)
+
+
 def read_json(path: Path) -> Any:
     """The document at ``path``, or None where there is no file or a torn one."""
     with contextlib.suppress(OSError, ValueError):
