@@ -2,65 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
-from .evaluate import ArrayLike, Scores, contingency_of, evaluate
-from .geometry import Box, Vector, vector
-from .kernels.contingency import Contingency
+from .evaluate import ArrayLike, Comparison, Scores
+from .geometry import Box, vector
+from .protocols import protocol_of
 from .store.volume import Frame, Volume, open_volume
 
 UNPLACED = Frame((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 def compare(
-    segmentation: str, labels: str, begin: str | None = None, end: str | None = None, workers: int = 1
+    segmentation: str,
+    labels: str,
+    begin: str | None = None,
+    end: str | None = None,
+    workers: int = 1,
+    protocol: str = "fgnet",
 ) -> Scores:
     """Score ``segmentation`` against ``labels`` (paths of Zarr arrays) where they overlap in the world.
 
     Args:
         begin, end: first voxel, and the voxel after the last, of the labels to score, as ``"z,y,x"``.
+        protocol: a name of :data:`fgnet_pipeline.protocols.PROTOCOLS`.
 
     Raises:
         InputError: an array that cannot be opened, other voxel sizes, offsets off the voxel grid, no overlap.
     """
+    rules = protocol_of(protocol)
     one = open_volume(segmentation, "SEGMENTATION")
-    return line_up(VolumeReader(one), one.frame, labels, begin, end).scores(workers)
+    comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
+    return replace(comparison, workers=workers, protocol=rules).scores()
 
 
-@dataclass(frozen=True)
-class LinedUp:
-    """Ids and labels in one voxel grid, ready to be scored; ``region``: voxels of the labels, None for all."""
-
-    ids: ArrayLike
-    labels: ArrayLike
-    shift: Vector
-    voxel_sizes: tuple[tuple[float, float, float], tuple[float, float, float]]
-    region: tuple[tuple[int, int], ...] | None
-
-    def scores(self, workers: int) -> Scores:
-        """Raises InputError where nothing overlaps or no voxel has a label."""
-        return evaluate(self.ids, self.labels, **self._placed(workers))
-
-    def contingency(self, workers: int) -> Contingency:
-        """Raises InputError where nothing overlaps."""
-        return contingency_of(self.ids, self.labels, **self._placed(workers))
-
-    def _placed(self, workers: int) -> dict[str, Any]:
-        return {
-            "labels_offset": self.shift,
-            "segmentation_voxel_size": self.voxel_sizes[0],
-            "labels_voxel_size": self.voxel_sizes[1],
-            "region": self.region,
-            "workers": workers,
-        }
-
-
-def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> LinedUp:
+def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:
     """Open ``labels`` and place them beside ``ids``; where one of them states no frame, it lies on the other.
 
     Raises:
@@ -77,8 +57,15 @@ def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None,
         low = _corner("--begin", begin, (0, 0, 0))
         high = _corner("--end", end, other.shape)
         region = tuple(zip(low, high, strict=True))
-    sizes = (first.voxel_size, second.voxel_size)
-    return LinedUp(ids, VolumeReader(other), vector(np.rint(shift)), sizes, region)
+    known = frame is not None or other.frame is not None
+    return Comparison(
+        ids,
+        VolumeReader(other),
+        labels_offset=vector(np.rint(shift)),
+        segmentation_voxel_size=first.voxel_size if known else None,
+        labels_voxel_size=second.voxel_size if known else None,
+        region=region,
+    )
 
 
 def _corner(option: str, text: str | None, default: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -6,18 +6,18 @@ The memory needed is one block of each a worker, and the sparse contingency tabl
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from fgnet_pipeline.errors import InputError
 from fgnet_pipeline.kernels import contingency as kernel
 from fgnet_pipeline.kernels.contingency import Contingency
+from fgnet_pipeline.protocols import FGNET, EvaluationProtocol
 
 Box = tuple[tuple[int, int], ...]
 """(begin, end) in voxels for z, y and x."""
@@ -49,6 +49,7 @@ class Scores:
         adapted_rand_error: in [0, 1].
         cremi_score: sqrt(voi_sum * adapted_rand_error), the ranking score of the CREMI challenge.
         voxels: voxels scored (label not 0, and not within an ignored border).
+        protocol: by which rules, see `fgnet_pipeline.protocols`.
     """
 
     voi_split: float
@@ -57,148 +58,94 @@ class Scores:
     adapted_rand_error: float
     cremi_score: float
     voxels: int
+    protocol: str = FGNET.name
 
-    def to_dict(self) -> dict[str, float | int]:
-        """Plain numbers for JSON; the floats round-trip."""
+    def to_dict(self) -> dict[str, float | int | str]:
+        """Plain values for JSON; the floats round-trip."""
         return asdict(self)
 
 
-def scores_of(table: Contingency) -> Scores:
+def scores_of(table: Contingency, protocol: EvaluationProtocol = FGNET) -> Scores:
     """The five scores of a contingency table. A table without voxels scores 0 everywhere."""
     split, merged = kernel.conditional_entropies(table)
-    rand = kernel.adapted_rand_error(table)
+    rand = protocol.rand_error(table)
     total = split + merged
-    return Scores(split, merged, total, rand, math.sqrt(total * rand), table.voxels)
+    return Scores(split, merged, total, rand, math.sqrt(total * rand), table.voxels, protocol.name)
 
 
-def evaluate(
-    segmentation: ArrayLike,
-    labels: ArrayLike,
-    *,
-    segmentation_offset: Sequence[int] = (0, 0, 0),
-    labels_offset: Sequence[int] = (0, 0, 0),
-    segmentation_voxel_size: Sequence[float] | None = None,
-    labels_voxel_size: Sequence[float] | None = None,
-    region: Box | None = None,
-    block: Sequence[int] | None = None,
-    workers: int = 1,
-    ignore_border_nm: float | None = None,
-) -> Scores:
-    """Score a segmentation where it overlaps the labels; the arguments are those of `contingency_of`.
+@dataclass(frozen=True)
+class Comparison:
+    """Two (z, y, x) integer arrays in one voxel grid, what of them is compared, and how.
 
-    Raises:
-        InputError: the arrays cannot be compared (see `contingency_of`), or no voxel has a label.
-    """
-    table = contingency_of(
-        segmentation,
-        labels,
-        segmentation_offset=segmentation_offset,
-        labels_offset=labels_offset,
-        segmentation_voxel_size=segmentation_voxel_size,
-        labels_voxel_size=labels_voxel_size,
-        region=region,
-        block=block,
-        workers=workers,
-        ignore_border_nm=ignore_border_nm,
-    )
-    if not len(table):
-        raise InputError(
-            "labels",
-            "0 in every voxel compared",
-            "at least one voxel with a label",
-            "choose a region that holds labels or a narrower ignored border",
-        )
-    return scores_of(table)
-
-
-def contingency_of(
-    segmentation: ArrayLike,
-    labels: ArrayLike,
-    *,
-    segmentation_offset: Sequence[int] = (0, 0, 0),
-    labels_offset: Sequence[int] = (0, 0, 0),
-    segmentation_voxel_size: Sequence[float] | None = None,
-    labels_voxel_size: Sequence[float] | None = None,
-    region: Box | None = None,
-    block: Sequence[int] | None = None,
-    workers: int = 1,
-    ignore_border_nm: float | None = None,
-) -> Contingency:
-    """The contingency table of two (z, y, x) integer arrays over their overlap.
-
-    Args:
+    Attributes:
         segmentation: ids, 0 = background; fragments do as well.
         labels: ids of the ground truth; voxels with 0 are ignored.
         segmentation_offset: voxel of the common grid at which the segmentation begins.
         labels_offset: the same for the labels.
         segmentation_voxel_size: nm an axis; compared with that of the labels where both are given.
-        labels_voxel_size: nm an axis; needed for `ignore_border_nm`.
+        labels_voxel_size: nm an axis; needed by a protocol that ignores a border.
         region: (begin, end) an axis in voxels of the labels array; None is all of it.
         block: shape in voxels read at a time; None chooses one from the chunks of the segmentation.
         workers: threads.
-        ignore_border_nm: leave out what lies at most this far, within its section, from a border between
-            labels (25 in the protocol of CREMI).
-
-    Raises:
-        InputError: dimensions, dtype, voxel sizes, region, block or workers do not fit, or nothing overlaps.
+        protocol: what is ignored, and what the background counts.
     """
-    _check_array("segmentation", segmentation)
-    _check_array("labels", labels)
-    _check_voxel_sizes(segmentation_voxel_size, labels_voxel_size)
-    _check_at_least_one("workers", [workers])
-    pair = _Pair(segmentation, labels, tuple(segmentation_offset), tuple(labels_offset))
-    overlap = pair.overlap(_checked_region(region, labels.shape))
-    shape = tuple(block) if block is not None else _default_block(segmentation)
-    _check_at_least_one("block", shape, dims=3)
-    border = _Border.of(ignore_border_nm, labels_voxel_size)
-    blocks = _blocks(overlap, shape, pair.segmentation_offset)
-    total = _Total()
-    for table in _in_order(pair, blocks, border, workers):
-        total.add(table)
-    return total.table()
-
-
-@dataclass(frozen=True)
-class _Border:
-    """The in-section strip along label borders that is left out.
-
-    Attributes:
-        nm: width on each side; below 0 for no strip.
-        voxel_size: nm along y and x.
-    """
-
-    nm: float = -1.0
-    voxel_size: tuple[float, float] = (1.0, 1.0)
-
-    @staticmethod
-    def of(nm: float | None, voxel_size: Sequence[float] | None) -> "_Border":
-        if nm is None:
-            return _Border()
-        if not nm >= 0 or math.isinf(nm):
-            raise InputError("ignore_border_nm", nm, "at least 0 nm", "leave it out to score every voxel")
-        if voxel_size is None:
-            raise InputError("labels_voxel_size", None, "nm an axis, to measure the border", "give it")
-        return _Border(float(nm), (float(voxel_size[1]), float(voxel_size[2])))
-
-    def context(self) -> tuple[int, int, int]:
-        """Voxels an axis that must be read around a block to know its strip."""
-        if self.nm < 0:
-            return (0, 0, 0)
-        y, x = (int(self.nm // size) + 1 for size in self.voxel_size)
-        return (0, y, x)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Two arrays in one voxel grid; boxes are in voxels of that grid."""
 
     segmentation: ArrayLike
     labels: ArrayLike
-    segmentation_offset: tuple[int, ...]
-    labels_offset: tuple[int, ...]
+    segmentation_offset: Sequence[int] = (0, 0, 0)
+    labels_offset: Sequence[int] = (0, 0, 0)
+    segmentation_voxel_size: Sequence[float] | None = None
+    labels_voxel_size: Sequence[float] | None = None
+    region: Box | None = None
+    block: Sequence[int] | None = None
+    workers: int = 1
+    protocol: EvaluationProtocol = FGNET
 
-    def overlap(self, region: Box) -> Box:
-        """Where both have voxels, within a region of the labels array."""
+    def scores(self) -> Scores:
+        """Score the segmentation where it overlaps the labels.
+
+        Raises:
+            InputError: the arrays cannot be compared (see `contingency`), or no voxel has a label.
+        """
+        table = self.contingency()
+        if not len(table):
+            raise InputError(
+                "labels",
+                "0 in every voxel compared",
+                "at least one voxel with a label",
+                "choose a region that holds labels or a protocol without an ignored border",
+            )
+        return scores_of(table, self.protocol)
+
+    def contingency(self) -> Contingency:
+        """The contingency table over the overlap; it does not depend on `block` and `workers`.
+
+        Raises:
+            InputError: dimensions, dtype, voxel sizes, region, block or workers do not fit, or nothing overlaps.
+        """
+        self._check()
+        total = _Total()
+        for table in _in_order(self._table, self._blocks(), self.workers):
+            total.add(table)
+        return total.table()
+
+    def _check(self) -> None:
+        _check_array("segmentation", self.segmentation)
+        _check_array("labels", self.labels)
+        _check_voxel_sizes(self.segmentation_voxel_size, self.labels_voxel_size)
+        _check_at_least_one("workers", [self.workers])
+        if self.protocol.border_nm is not None and self.labels_voxel_size is None:
+            remedy = "give the array a voxel_size, or take the protocol fgnet"
+            raise InputError("labels_voxel_size", None, "nm an axis, to measure the ignored border", remedy)
+
+    def _blocks(self) -> Iterator[Box]:
+        overlap = self._overlap(_checked_region(self.region, self.labels.shape))
+        shape = tuple(self.block) if self.block is not None else _default_block(self.segmentation)
+        _check_at_least_one("block", shape, dims=3)
+        return _blocks(overlap, shape, self.segmentation_offset)
+
+    def _overlap(self, region: Box) -> Box:
+        """Where both have voxels, within a region of the labels array; in voxels of the common grid."""
         wanted = _moved(region, self.labels_offset)
         box = _intersection(wanted, _box(self.segmentation_offset, self.segmentation.shape))
         if any(end <= begin for begin, end in box):
@@ -210,45 +157,26 @@ class _Pair:
             )
         return box
 
-    def table(self, box: Box, border: _Border) -> Contingency:
+    def _table(self, box: Box) -> Contingency:
         segments = np.asarray(self.segmentation[_slices(_back(box, self.segmentation_offset))])
-        return kernel.contingency(segments, self.labels_within(box, border))
+        return kernel.contingency(segments, self._labels_within(box))
 
-    def labels_within(self, box: Box, border: _Border) -> npt.NDArray[np.integer]:
-        """Labels of a box, 0 within the ignored border."""
-        grown = tuple((b - c, e + c) for (b, e), c in zip(box, border.context(), strict=True))
+    def _labels_within(self, box: Box) -> npt.NDArray[np.integer]:
+        """Labels of a box, 0 where the protocol ignores them."""
+        context = self._context()
+        grown = tuple((b - c, e + c) for (b, e), c in zip(box, context, strict=True))
         read = _intersection(grown, _box(self.labels_offset, self.labels.shape))
         labels = np.asarray(self.labels[_slices(_back(read, self.labels_offset))])
-        if border.nm < 0:
-            return labels
-        ignored = border_mask(labels, border.nm, border.voxel_size)
         inside = _slices(_back(box, [begin for begin, _ in read]))
-        return np.where(ignored[inside], labels.dtype.type(0), labels[inside])
+        ignored = self.protocol.ignored(labels, self.labels_voxel_size)
+        return labels[inside] if ignored is None else np.where(ignored[inside], labels.dtype.type(0), labels[inside])
 
-
-def border_mask(
-    labels: npt.NDArray[np.integer], distance_nm: float, voxel_size: tuple[float, float]
-) -> npt.NDArray[np.bool_]:
-    """Voxels at most `distance_nm` away, within their section, from a voxel beside another label.
-
-    The protocol of the CREMI challenge (its `border_threshold`): a voxel that differs from one of its four
-    neighbours in the section has distance 0.
-
-    Args:
-        labels: (z, y, x).
-        distance_nm: at least 0.
-        voxel_size: nm along y and x.
-    """
-    mask = np.zeros(labels.shape, bool)
-    for section, out in zip(labels, mask, strict=True):
-        below, right = section[1:] != section[:-1], section[:, 1:] != section[:, :-1]
-        out[1:] |= below
-        out[:-1] |= below
-        out[:, 1:] |= right
-        out[:, :-1] |= right
-        if out.any():
-            out |= ndimage.distance_transform_edt(~out, sampling=voxel_size) <= distance_nm
-    return mask
+    def _context(self) -> tuple[int, int, int]:
+        """Voxels an axis that must be read around a block to know its ignored border."""
+        if self.protocol.border_nm is None or self.labels_voxel_size is None:
+            return (0, 0, 0)
+        y, x = (int(self.protocol.border_nm // size) + 1 for size in self.labels_voxel_size[1:])
+        return (0, y, x)
 
 
 @dataclass
@@ -269,15 +197,15 @@ class _Total:
         return self.total
 
 
-def _in_order(pair: _Pair, blocks: Iterator[Box], border: _Border, workers: int) -> Iterator[Contingency]:
+def _in_order(count: Callable[[Box], Contingency], blocks: Iterator[Box], workers: int) -> Iterator[Contingency]:
     """The blocks' tables; at most two blocks a worker are under way."""
     if workers == 1:
-        yield from (pair.table(box, border) for box in blocks)
+        yield from map(count, blocks)
         return
     with ThreadPoolExecutor(workers) as pool:
         under_way: list[Future[Contingency]] = []
         for box in blocks:
-            under_way.append(pool.submit(pair.table, box, border))
+            under_way.append(pool.submit(count, box))
             if len(under_way) >= 2 * workers:
                 yield under_way.pop(0).result()
         yield from (future.result() for future in under_way)

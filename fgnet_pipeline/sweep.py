@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -81,7 +81,8 @@ def sweep(
     """
     check_thresholds(thresholds)
     job = open_agglomerated(config)
-    table = line_up(FragmentReader(job), job.frame, labels, begin, end).contingency(max(1, config.schedule.workers))
+    comparison = line_up(FragmentReader(job), job.frame, labels, begin, end)
+    table = replace(comparison, workers=max(1, config.schedule.workers)).contingency()
     if not len(table):
         raise InputError("LABELS", labels, "at least one voxel with a label", "choose a region that holds labels")
     return job, summarise(score_thresholds(StoredTree(job), table, thresholds))

@@ -7,7 +7,7 @@ import pytest
 import zarr
 from scipy import ndimage
 
-from fgnet_pipeline.evaluate import evaluate
+from fgnet_pipeline.evaluate import Comparison
 
 metrics = pytest.importorskip("skimage.metrics")
 
@@ -24,7 +24,7 @@ def test_scores_of_the_last_sections_equal_scikit_image(
         tmp_path / "seg.zarr", shape=(40, 250, 250), dtype="u8", chunks=(20, 50, 50), shards=(20, 100, 100)
     )
     stored[:] = bright.astype(np.uint64)
-    got = evaluate(stored, labels, segmentation_offset=(140, 0, 0), region=region, block=block, workers=2)
+    got = Comparison(stored, labels, segmentation_offset=(140, 0, 0), region=region, block=block, workers=2).scores()
     truth = np.asarray(labels[140:]).astype(np.int64)
     split, merged = metrics.variation_of_information(truth, bright, ignore_labels=(0,))
     assert got.voi_split == pytest.approx(split, abs=1e-9)
@@ -35,5 +35,5 @@ def test_scores_of_the_last_sections_equal_scikit_image(
 
 def test_the_labels_score_zero_against_themselves(sample: Path) -> None:
     labels = zarr.open_array(sample / "labels", mode="r")
-    scores = evaluate(labels, labels)
+    scores = Comparison(labels, labels).scores()
     assert (scores.voi_sum, scores.adapted_rand_error, scores.cremi_score) == (0.0, 0.0, 0.0)

@@ -17,12 +17,15 @@ def evaluate_command(
     begin: Annotated[str | None, typer.Option(help="First voxel of the labels to score: z,y,x.")] = None,
     end: Annotated[str | None, typer.Option(help="Voxel after the last: z,y,x.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    protocol: Annotated[
+        str, typer.Option(help="fgnet; cremi: a border of 25 nm is ignored; snemi: Rand error of that challenge.")
+    ] = "fgnet",
     as_json: Json = False,
 ) -> None:
-    """VOI (bits), adapted Rand error and CREMI score, block by block."""
+    """VOI (bits), adapted Rand error and CREMI score, block by block (docs/evaluation.md)."""
     from ..compare import compare
 
-    scores = compare(segmentation, labels, begin, end, workers)
+    scores = compare(segmentation, labels, begin, end, workers, protocol)
     if as_json:
         typer.echo(json.dumps(scores.to_dict()))
         return

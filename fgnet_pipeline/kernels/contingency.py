@@ -206,3 +206,24 @@ def adapted_rand_error(table: Contingency) -> float:
     of_labels = _ordered_pairs(_totals(table.labels, table.counts)[0])
     either = of_segments + of_labels
     return (either - 2 * together) / either if either else 0.0
+
+
+def snemi_rand_error(table: Contingency, singletons: bool = True) -> float:
+    """The adapted Rand error of the SNEMI3D challenge: 1 - F-score over squares of counts, in [0, 1].
+
+    Pairs of a voxel with itself count. Segment 0 is no object: with `singletons` each of its voxels is one of its own,
+    else they count for the labels alone.
+    Source: Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142.
+    """
+    inside = table.segments > 0
+    background = int(table.counts[~inside].sum()) if singletons else 0
+    together = _squares(table.counts[inside]) + background
+    of_segments = _squares(_totals(table.segments[inside], table.counts[inside])[0]) + background
+    of_labels = _squares(_totals(table.labels, table.counts)[0])
+    either = of_segments + of_labels
+    return (either - 2 * together) / either if either else 0.0
+
+
+def _squares(counts: Counts) -> int:
+    """Ordered pairs of voxels inside the groups, those of a voxel with itself included; exact for any size."""
+    return _ordered_pairs(counts) + int(counts.sum())
