@@ -68,11 +68,11 @@ def configured(folder: Path, blocks: int, workers: int) -> Config:
 
 
 def compute(config: Config) -> dict[str, float]:
-    """Run what is not done; seconds and the peak memory (MiB) of this process."""
+    """Run what is not done; seconds, CPU seconds and peak memory (MiB) of this process."""
     begin = time.perf_counter()
     run(config, STAGES)
-    seconds = time.perf_counter() - begin
-    return {"seconds": seconds, "driver_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF)
+    return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "driver_mib": used.ru_maxrss / 1024}
 
 
 def timed(arguments: argparse.Namespace, folder: Path) -> tuple[float, dict[str, float]]:
@@ -95,14 +95,15 @@ def measure(arguments: argparse.Namespace) -> None:
         done, peak = sum(s.done for s in stages), max(s.peak_memory or 0 for s in stages)
         assert done == sum(s.blocks for s in stages)
         print(f"{done} blocks in {first['seconds']:.0f} s, {done / first['seconds']:.0f} blocks/s; "
-              f"driver {first['driver_mib']:.0f} MiB, largest worker {peak / 2**20:.0f} MiB")  # fmt: skip
+              f"driver {first['driver_mib']:.0f} MiB, {first['cpu']:.0f} s of CPU; "
+              f"largest worker {peak / 2**20:.0f} MiB")  # fmt: skip
         print(f"status of {done} records: {looked:.2f} s")
         for task in STAGES:
             watch.job.output.progress.withdraw(task, [(i, i, i) for i in range(10)], 10**6)
         whole, again = timed(arguments, folder)
         assert watch.look().left == sum(s.left for s in watch.look().stages if s.stage not in STAGES)
         print(f"all but {10 * len(STAGES)} done: {whole:.1f} s in all, {again['seconds']:.1f} s without imports; "
-              f"driver {again['driver_mib']:.0f} MiB")  # fmt: skip
+              f"driver {again['driver_mib']:.0f} MiB, {again['cpu']:.1f} s of CPU")  # fmt: skip
 
 
 def main() -> None:

@@ -12,7 +12,17 @@ from typing import Any, NoReturn
 
 import typer
 
-from .commands import clustering, demonstrating, importing, modelling, running, scoring, verifying, watching
+from .commands import (
+    clustering,
+    demonstrating,
+    importing,
+    modelling,
+    planning,
+    running,
+    scoring,
+    verifying,
+    watching,
+)
 from .errors import InputError, PipelineError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -22,6 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "agglomerate": running.agglomerate_command,
     "submit": clustering.submit_command,
     "worker": clustering.worker_command,
+    "plan": planning.plan_command,
     "status": watching.status_command,
     "verify": verifying.verify_command,
     "evaluate": scoring.evaluate_command,

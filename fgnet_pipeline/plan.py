@@ -228,6 +228,16 @@ class Plan:
                 total = total + hashing.box_sums(hashed, *_from(low, high, span.begin))
         return total
 
+    def touching(self, name: str, upstream: str, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """For every block of ``name`` whether it reads a block of ``upstream`` at which ``flags`` is true.
+
+        ``flags`` has the shape of ``blocks(upstream)``, the result that of ``blocks(name)``.
+        """
+        low, high = self._upstream_ranges(self.tasks[name], self.blocks(name), self.tasks[upstream].grid)
+        span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
+        within = _cut(flags.astype(np.uint64), self.blocks(upstream), span)
+        return hashing.box_sums(within, *_from(low, high, span.begin)) != 0
+
     def _upstream_ranges(
         self, task: Task, blocks: Box, upstream: Grid
     ) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:

@@ -120,6 +120,16 @@ def compare(job: Job, name: str, latest: Latest) -> Left:
     return Left(keys != 0, same & (keys != 0), (recorded != 0) & ~same)
 
 
+def ready(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Those of the blocks ``todo`` whose inputs are all done, by their records as they are now."""
+    waiting = np.zeros(todo.shape, bool)
+    for upstream in job.plan.tasks[name].upstream:
+        missing = left(job, upstream).todo
+        if missing.any():
+            waiting |= job.plan.touching(name, upstream, missing)
+    return todo & ~waiting
+
+
 def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> Iterator[Vector]:
     """Block indices at which ``mask`` (shape of ``plan.blocks(name)``) is true, in C order."""
     for index in np.argwhere(mask):

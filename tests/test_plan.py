@@ -92,3 +92,15 @@ def test_a_fingerprint_changes_its_task_and_those_after_it(changed: str) -> None
     for name in "abc":
         same = [keys_of(old, name)[b] == keys_of(new, name)[b] for b in indices(old.blocks(name))]
         assert all(same) if name < changed else not any(same)
+
+
+@settings(max_examples=30, deadline=None)
+@given(regions(), st.lists(shapes, min_size=3, max_size=3), contexts, st.integers(0, 2**32))
+def test_blocks_that_read_a_flagged_block_are_found(roi: Box, blocks: list[Vector], context: Vector, seed: int) -> None:
+    plan = make_plan(roi, blocks, context)
+    upstream, wanted = plan.blocks("a"), plan.blocks("b")
+    flags = np.random.default_rng(seed).random(upstream.shape) < 0.2
+    found = plan.touching("b", "a", flags)
+    for block in indices(wanted):
+        read = plan.tasks["a"].grid.covering(plan.tasks["b"].read_box(block)).intersect(upstream)
+        assert found[tuple(np.subtract(block, wanted.begin))] == flags[read.slices(upstream.begin)].any()

@@ -96,6 +96,29 @@ def stored_task(job: Job, fingerprint: dict[str, Any]) -> Task:
     return Task("predict", "predict", Grid(block), context, context, job.bounds, (), fingerprint)
 
 
+def tiles_computed(job: Job) -> dict[str, Any] | None:
+    """How many tiles all blocks of the region of interest compute together, and how many there are; the mask is not
+    looked at. None where the checkpoint is not here."""
+    try:
+        tiling = tiling_of(fgnet.read_geometry(job.config.model.checkpoint, job.config.model.mode))
+    except fgnet.ModelError:
+        return None
+    blocks, grid = job.plan.blocks("predict"), job.plan.tasks["predict"].grid
+    computed, needed = 1, 1
+    for axis in range(3):
+        parts = [grid.box(vector([i] * 3)).intersect(job.roi) for i in range(blocks.begin[axis], blocks.end[axis])]
+        computed *= sum(_tiles_along(tiling, axis, part, job.bounds) for part in parts)
+        needed *= _tiles_along(tiling, axis, job.roi, job.bounds)
+    return {"shape": list(tiling.tile), "stride": list(tiling.stride), "computed": computed, "needed": needed}
+
+
+def _tiles_along(tiling: Tiling, axis: int, box: Box, bounds: Box) -> int:
+    """Tiles that touch ``box``, counted along one axis."""
+    begin, end = [0, 0, 0], [1, 1, 1]
+    begin[axis], end[axis] = box.begin[axis], box.end[axis]
+    return len({tile.begin[axis] for tile in tiling.tiles(Box(vector(begin), vector(end)), bounds)})
+
+
 def _normalisation(
     job: Job, geometry: fgnet.Geometry, values: npt.NDArray[Any], stored: dict[str, Any] | None, volume: dict[str, Any]
 ) -> list[float]:

@@ -27,12 +27,15 @@ class Totals:
 
     Attributes:
         seconds: spent on ``blocks`` blocks, the same block more than once where it was done again.
+        nonzero: voxels of arrays, or rows of tables.
         peak_memory: bytes, of the largest worker.
         runs: number of a run -> what it recorded.
     """
 
     blocks: int = 0
     seconds: float = 0.0
+    voxels: int = 0
+    nonzero: int = 0
     peak_memory: int = 0
     hosts: set[str] = field(default_factory=set)
     runs: dict[int, Span] = field(default_factory=dict)
@@ -48,6 +51,8 @@ class Totals:
             return
         self.blocks += int(done.sum())
         self.seconds += float(records.seconds[done].sum())
+        self.voxels += int(records.voxels[done].sum())
+        self.nonzero += int(records.nonzero[done].sum())
         self.peak_memory = max(self.peak_memory, int(records.peak_memory[done].max()))
         self.hosts |= set(records.host[done])
         for run in np.unique(records.run[done]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +14,8 @@ from ..geometry import Box, Grid, vector
 from ..hashing import Hashes, box_sums, of_grid
 from .volume import Frame, Volume
 
-#: Mask voxels that are summarised at once.
-PART_VOXELS = 1 << 20
+#: Mask voxels that are summarised at once, as 64-bit numbers, and those that are only looked at, as bytes.
+PART_VOXELS, PART_BYTES = 1 << 20, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -63,30 +65,40 @@ class Mask:
         """
         ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
         tissue, digest = np.zeros(blocks.shape, bool), np.zeros(blocks.shape, np.uint64)
-        if blocks:
-            self._summarise_part(ranges, [slice(0, n) for n in blocks.shape], tissue, digest)
+        for part, chosen in self._parts(ranges, [slice(0, n) for n in blocks.shape], PART_VOXELS):
+            found, sums = self._summarise_slab(chosen)
+            with np.errstate(over="ignore"):
+                tissue[part] |= found
+                digest[part] += sums
         return tissue, digest
 
-    def _summarise_part(
-        self, ranges: list[npt.NDArray[np.int64]], part: list[slice], tissue: npt.NDArray[np.bool_], digest: Hashes
-    ) -> None:
-        """Fill in the blocks of ``part``, halving it while its mask is large."""
+    def tissue(self, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.bool_]:
+        """The first half of :meth:`summarise`, for grids of many millions of mask voxels."""
+        ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
+        tissue = np.zeros(blocks.shape, bool)
+        for part, chosen in self._parts(ranges, [slice(0, n) for n in blocks.shape], PART_BYTES):
+            tissue[part] |= self._any_of_slab(chosen)
+        return tissue
+
+    def _parts(
+        self, ranges: list[npt.NDArray[np.int64]], part: list[slice], voxels: int
+    ) -> Iterator[tuple[tuple[slice, ...], list[npt.NDArray[np.int64]]]]:
+        """(blocks, their ranges along each axis) with up to ``voxels`` mask voxels at once, the first axis cut into
+        slabs where one block has more."""
+        if any(s.stop <= s.start for s in part):
+            return
         chosen = [r[s] for r, s in zip(ranges, part, strict=True)]
         extents = [max(1, int(r[:, 1].max() - r[:, 0].min())) for r in chosen]
         widest = int(np.argmax([n if len(r) > 1 else 0 for n, r in zip(extents, chosen, strict=True)]))
-        if np.prod(extents, dtype=np.float64) > PART_VOXELS and len(chosen[widest]) > 1:
+        if np.prod(extents, dtype=np.float64) > voxels and len(chosen[widest]) > 1:
             middle = (part[widest].start + part[widest].stop) // 2
             for half in (slice(part[widest].start, middle), slice(middle, part[widest].stop)):
-                self._summarise_part(ranges, [*part[:widest], half, *part[widest + 1 :]], tissue, digest)
+                yield from self._parts(ranges, [*part[:widest], half, *part[widest + 1 :]], voxels)
             return
-        step = max(1, int(PART_VOXELS // (extents[1] * extents[2])))
+        step = max(1, int(voxels // (extents[1] * extents[2])))
         low, high = int(chosen[0][:, 0].min()), int(chosen[0][:, 1].max())
         for first in range(low, high, step):
-            rows = np.clip(chosen[0], first, first + step)
-            found, sums = self._summarise_slab([rows, chosen[1], chosen[2]])
-            with np.errstate(over="ignore"):
-                tissue[tuple(part)] |= found
-                digest[tuple(part)] += sums
+            yield tuple(part), [np.clip(chosen[0], first, first + step), chosen[1], chosen[2]]
 
     def _ranges(self, axis: int, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.int64]:
         """(n, 2): the mask indices [low, high) that the voxels of each block along ``axis`` fall on."""
@@ -98,15 +110,33 @@ class Mask:
             result.append((ends[0], ends[1] + 1))
         return np.asarray(result, dtype=np.int64).reshape(-1, 2)
 
-    def _summarise_slab(self, ranges: list[npt.NDArray[np.int64]]) -> tuple[npt.NDArray[np.bool_], Hashes]:
+    def _slab(
+        self, ranges: list[npt.NDArray[np.int64]], dtype: type[np.generic], beyond: int = 0
+    ) -> tuple[npt.NDArray[Any], Box, list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
+        """1 for tissue in the span of ``ranges`` (``beyond`` more at its end), the span, and the ranges inside it."""
         low = [r[:, 0] for r in ranges]
         high = [np.maximum(r[:, 1], r[:, 0]) for r in ranges]
         span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
-        values = np.zeros(span.shape, np.uint64)
+        values = np.zeros(np.add(span.shape, beyond), dtype)
         held = span.intersect(self.volume.bounds)
         if held:
             values[held.slices(span.begin)] = self.volume.read(held) != 0
         low = [v - b for v, b in zip(low, span.begin, strict=True)]
         high = [v - b for v, b in zip(high, span.begin, strict=True)]
+        return values, span, low, high
+
+    def _any_of_slab(self, ranges: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
+        found, _, low, high = self._slab(ranges, np.uint8, beyond=1)
+        for axis in range(3):
+            ends = np.stack([low[axis], high[axis]], axis=-1).ravel()
+            shape = [1, 1, 1]
+            shape[axis] = -1
+            # An empty range gives the value at its begin: 0 is what it holds.
+            found = np.maximum.reduceat(found, ends, axis=axis)[(slice(None),) * axis + (slice(None, None, 2),)]
+            found = found * (high[axis] > low[axis]).reshape(shape)
+        return found != 0
+
+    def _summarise_slab(self, ranges: list[npt.NDArray[np.int64]]) -> tuple[npt.NDArray[np.bool_], Hashes]:
+        values, span, low, high = self._slab(ranges, np.uint64)
         tissue = box_sums(values, low, high) != 0
         return tissue, box_sums(values * of_grid(span), low, high)

@@ -25,6 +25,7 @@ SCHEMA = pa.schema(
         ("finished", pa.float64()),
         ("seconds", pa.float64()),
         ("voxels", pa.int64()),
+        ("nonzero", pa.int64()),
         ("peak_memory", pa.int64()),
         ("host", pa.string()),
     ]
@@ -45,6 +46,7 @@ class Columns:
     finished: npt.NDArray[np.float64]
     seconds: npt.NDArray[np.float64]
     voxels: npt.NDArray[np.int64]
+    nonzero: npt.NDArray[np.int64]
     peak_memory: npt.NDArray[np.int64]
     host: npt.NDArray[np.object_]
 
@@ -109,7 +111,7 @@ def _columns(table: pa.Table) -> Columns:
         block=np.asarray(block.flatten().to_numpy()).reshape(-1, 3),
         key=_parse_keys(table["key"]),
         host=np.asarray(pc.fill_null(table["host"], "").to_numpy(), dtype=object),
-        **{name: numbers(name) for name in ("run", "finished", "seconds", "voxels", "peak_memory")},
+        **{name: numbers(name) for name in ("run", "finished", "seconds", "voxels", "nonzero", "peak_memory")},
     )
 
 

@@ -1,0 +1,61 @@
+"""Time and memory of ``fgnet plan`` for a volume of ten million blocks.
+
+    python benchmarks/plan_huge.py [--mask]
+
+The raw volume of 73 728 voxels an axis (400 TB) is metadata only: chunks that do not exist take no space. ``--mask``: a
+ball of tissue, 128 times coarser. Prints what the command used and what it said of the first stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+SIDE, BLOCK, COARSER = 73728, 340, 128
+
+
+def write_inputs(folder: Path, mask: bool) -> Path:
+    """A raw volume without chunks, and a mask; returns the configuration."""
+    raw = zarr.create_array(str(folder / "raw"), shape=(SIDE,) * 3, dtype="uint8", chunks=(128,) * 3)
+    raw.attrs.update(voxel_size=[8, 8, 8], offset=[0, 0, 0])
+    tissue = ""
+    if mask:
+        side = SIDE // COARSER
+        square = np.linspace(-1, 1, side) ** 2
+        ball = square[:, None, None] + square[:, None] + square < 1
+        array = zarr.create_array(str(folder / "mask"), shape=ball.shape, dtype="uint8", chunks=(64,) * 3)
+        array[:] = ball
+        array.attrs.update(voxel_size=[8 * COARSER] * 3, offset=[0, 0, 0])
+        tissue = f'mask = "{folder / "mask"}"\n'
+    text = f'[volume]\npath = "{folder / "raw"}"\n{tissue}[output]\npath = "{folder / "out.zarr"}"\n'
+    text += f'[model]\ncheckpoint = "identity"\n[schedule]\nblock_shape = {[BLOCK] * 3}\n'
+    (folder / "config.toml").write_text(text)
+    return folder / "config.toml"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mask", action="store_true")
+    with tempfile.TemporaryDirectory() as name:
+        config = write_inputs(Path(name), parser.parse_args().mask)
+        code = "from fgnet_pipeline.cli import main; main()"
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, "plan", str(config), "--json"], check=True,
+                              stdout=subprocess.PIPE)  # fmt: skip
+        seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+        stage = json.loads(done.stdout)["stages"][0]
+        print(f"{stage['blocks']} blocks, {stage['empty']} of them empty: {seconds:.1f} s "
+              f"({used.ru_utime + used.ru_stime:.1f} s of CPU), {used.ru_maxrss / 2**20:.2f} GiB")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
