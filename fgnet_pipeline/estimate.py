@@ -237,8 +237,8 @@ class _Estimator:
                 raise InputError(
                     "agglomerate.leaf_blocks" if octree else f"schedule.{key}.block_shape",
                     self.job.config.agglomerate.leaf_blocks if octree else stage.block_shape,
-                    f"blocks of {stage.task} that a worker can hold: one needs {gib(stage.memory_bytes)} "
-                    f"({stage.memory_from}), this machine has {gib(found.memory_limit_bytes)}",
+                    f"blocks of {stage.task} that a worker can hold: one needs {readable(stage.memory_bytes)} "
+                    f"({stage.memory_from}), this machine has {readable(found.memory_limit_bytes)}",
                     "use smaller leaves, or a machine with more memory" if octree else "use smaller blocks",
                 )
 
@@ -247,9 +247,8 @@ def warnings_of(found: Estimate) -> list[str]:
     """Sentences on what may go wrong, but need not."""
     said = []
     if found.free_disk_bytes is not None and found.disk_bytes_left > found.free_disk_bytes:
-        said.append(
-            f"the disk has {gib(found.free_disk_bytes)} free, about {gib(found.disk_bytes_left)} are to be written"
-        )
+        free, needed = readable(found.free_disk_bytes), readable(found.disk_bytes_left)
+        said.append(f"the disk has {free} free, about {needed} are to be written")
     if found.free_inodes is not None and found.inodes_left > found.free_inodes:
         said.append(f"the file system has {found.free_inodes} inodes free, up to {found.inodes_left} are needed")
     elif found.inodes > MANY_INODES:
@@ -269,13 +268,13 @@ def _memory_warnings(found: Estimate) -> list[str]:
     large = [s for s in found.stages if s.left and s.memory_bytes > limit]
     if large:
         largest = max(large, key=lambda s: s.memory_bytes)
-        said.append(f"{largest.task} needs about {gib(largest.memory_bytes)} ({largest.memory_from}), this machine has "
-                    f"{gib(limit)}: run it on a larger one")  # fmt: skip
+        said.append(f"{largest.task} needs about {readable(largest.memory_bytes)} ({largest.memory_from}), "
+                    f"this machine has {readable(limit)}: run it on a larger one")  # fmt: skip
     together = {s.task: s.memory_bytes * min(max(1, found.workers), s.left) for s in found.stages if s not in large}
     task = max(together, key=lambda name: together[name], default=None)
     if task is not None and together[task] > limit:
-        said.append(f"{found.workers} workers at {task} may need {gib(together[task])}, this machine has {gib(limit)}: "
-                    "lower schedule.workers or schedule.STAGE.workers")  # fmt: skip
+        said.append(f"{found.workers} workers at {task} may need {readable(together[task])}, this machine has "
+                    f"{readable(limit)}: lower schedule.workers or schedule.STAGE.workers")  # fmt: skip
     return said
 
 
@@ -288,6 +287,10 @@ def machine_memory() -> int:
         return installed
 
 
-def gib(size: float) -> str:
+def readable(size: float) -> str:
     """Bytes for people."""
-    return f"{size / 2**30:.1f} GiB"
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= 1024
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+    return f"{size / 1024:.1f} TiB"

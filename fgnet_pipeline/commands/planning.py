@@ -49,20 +49,22 @@ def _stage(s: StageEstimate) -> str:
 
 
 def _storage(found: Estimate) -> list[str]:
-    from ..estimate import gib
+    from ..estimate import readable
 
     lines = []
     for a in found.arrays:
         lines.append(
             f"{a.name}: {a.dtype} {_shape(a.shape)}, {a.shards} shards of {_shape(a.shard_shape)}, "
-            f"{a.chunks} chunks of {_shape(a.chunk_shape)}, {gib(a.bytes)} ({a.bytes_from}), "
-            f"at most {gib(a.bytes_bound)}"
+            f"{a.chunks} chunks of {_shape(a.chunk_shape)}, {readable(a.bytes)} ({a.bytes_from}), "
+            f"at most {readable(a.bytes_bound)}"
         )
     files, size = sum(t.files for t in found.tables), sum(t.bytes for t in found.tables)
-    lines.append(f"tables and records: {files} files, {gib(size)}, at {found.density.fragments:.0f} fragments and "
+    lines.append(f"tables and records: {files} files, {readable(size)}, at {found.density.fragments:.0f} fragments and "
                  f"{found.density.edges:.0f} edges per million voxels ({found.density.source})")  # fmt: skip
-    free = "unknown" if found.free_disk_bytes is None else gib(found.free_disk_bytes)
-    lines.append(f"disk: {gib(found.disk_bytes)} in all, {gib(found.disk_bytes_left)} to be written, {free} free")
+    free = "unknown" if found.free_disk_bytes is None else readable(found.free_disk_bytes)
+    lines.append(
+        f"disk: {readable(found.disk_bytes)} in all, {readable(found.disk_bytes_left)} to be written, {free} free"
+    )
     lines.append(f"inodes: up to {found.inodes} in all, {found.free_inodes or 'unknown'} free")
     return lines
 
