@@ -97,8 +97,8 @@ def _checked(config: Config, stages: tuple[str, ...], redo: str | None, cluster:
     _require_inputs(job, names)
     _check_model(job, names)
     if cluster and config.schedule.backend != "local":
-        chains.check(would_be_chain(job, names, redo))
         _check_host(config)
+        chains.check(would_be_chain(job, names, redo))
     return job, names
 
 

@@ -6,14 +6,17 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .chain import JobState, job_states
 from .config import Config
 from .job import open_job
 from .resume import compare, failed_blocks, voxels_where
+from .slurm import SlurmError
 from .stages.build import STAGES, plan_job
 from .store.arrays import use_threads
 from .store.files import read_json
 from .store.latest import Latest, Totals
 from .store.records import Failure
+from .submission import submitted_jobs
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,13 @@ class FailedBlock:
 @dataclass(frozen=True)
 class Status:
     """``driver``: number, host, process and start of the latest run, None before the first; ``running``: whether it
-    still holds the output."""
+    still holds the output, or has jobs in Slurm's queue. ``jobs``: of the latest run, as far as Slurm still knows."""
 
     stages: tuple[StageStatus, ...]
     failures: tuple[FailedBlock, ...]
     running: bool
     driver: dict[str, Any] | None = field(default=None)
+    jobs: tuple[JobState, ...] = ()
 
     @property
     def left(self) -> int:
@@ -93,7 +97,16 @@ class Watch:
                 found, failed = self._stage(stage, names)
                 stages.append(found)
                 failures += failed
-        return Status(tuple(stages), tuple(failures), running, read_json(self._progress.root / "driver.json"))
+        jobs = self._jobs()
+        running = running or any(job.alive for job in jobs)
+        return Status(tuple(stages), tuple(failures), running, read_json(self._progress.root / "driver.json"), jobs)
+
+    def _jobs(self) -> tuple[JobState, ...]:
+        """None where Slurm does not answer: the records are there without it."""
+        try:
+            return tuple(job_states(submitted_jobs(self._progress.root, self._progress.driver())))
+        except SlurmError:
+            return ()
 
     def _stage(self, stage: str, names: list[str]) -> tuple[StageStatus, list[FailedBlock]]:
         blocks, done, voxels, failed = 0, 0, 0, []

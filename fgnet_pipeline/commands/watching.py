@@ -40,6 +40,10 @@ def _lines_of(status: Status) -> list[str]:
             f"{s.stage:12s} {s.blocks:8d} {s.done:8d} {s.failed:7d} {s.left:8d} {rate:>9s} {eta:>10s} "
             f"{seconds:>8s} {memory:>9s} {len(s.hosts):6d}"
         )
+    for job in status.jobs:
+        states = ", ".join(f"{count} {state.lower()}" for state, count in sorted(job.states.items()))
+        lines.append(f"job {job.job:8s} {job.task}{' (second)' if job.second else ''}: {states}"
+                     + "".join(f"; {reason}" for reason in job.reasons))  # fmt: skip
     for f in status.failures[:FAILURES_PRINTED]:
         lines.append(f"failed: {f.stage} block {f.block}: {f.error}" + (f" (log: {f.log})" if f.log else ""))
     if len(status.failures) > FAILURES_PRINTED:
