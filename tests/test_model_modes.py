@@ -8,11 +8,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from fgnet import Geometry
+from fgnet.blocks import Conv3d, same
 from fgnet.config import GUIDANCE, NetworkConfig, preset
 from fgnet.encoder import SectionEncoder
+from fgnet.geometry import Triple
 from fgnet.network import FGNet, channels_last
-from fgnet.predictor import BATCH, NetworkPredictor, computes_bfloat16
+from fgnet.predictor import BATCH, CPU_BATCH, NetworkPredictor, computes_bfloat16
 from fgnet.weights import MODES, in_mode
 from numpy.typing import NDArray
 
@@ -81,7 +84,7 @@ def test_a_block_encodes_every_section_of_an_xy_tile_exactly_once(network: FGNet
     tiles = [t.grow((4, 4, 4), (4, 4, 4)) for t in tiling.tiles(box, whole(vector(raw.shape)))]
     needed = {(z, t.begin[1:]) for t in tiles for z in range(t.begin[0], t.end[0])}
     assert len(tiles) * 32 > 2 * len(needed)
-    assert sections == [1] * len(needed)
+    assert sections == [CPU_BATCH] * (len(needed) // CPU_BATCH) and len(needed) % CPU_BATCH == 0
 
 
 def test_sections_mirrored_at_the_face_of_a_volume_are_encoded_once(network: FGNet) -> None:
@@ -90,7 +93,7 @@ def test_sections_mirrored_at_the_face_of_a_volume_are_encoded_once(network: FGN
     watched.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
     raw = volume(48, 24, 24)
     predict(raw, whole((48, 24, 24)), OVERLAPPING, NetworkPredictor(watched, OVERLAPPING, "exact", "cpu", 1))
-    assert sections == [1] * 48
+    assert sections == [CPU_BATCH] * (48 // CPU_BATCH)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -161,6 +164,35 @@ def test_the_coarse_head_of_the_paper_repeats_the_edge() -> None:
         with torch.no_grad():
             spread[padding] = float(network.coarse(constant).std(dim=(2, 3, 4)).max())
     assert spread["replicate"] < 1e-5 < spread["zeros"]
+
+
+@pytest.mark.parametrize(
+    "inputs, outputs, kernel, stride, groups, bias",
+    [
+        (32, 16, (1, 1, 1), (1, 1, 1), 1, True),
+        (16, 8, (1, 3, 3), (1, 2, 2), 1, False),
+        (1, 8, (3, 3, 3), (1, 1, 1), 1, False),
+        (8, 8, (3, 7, 7), (1, 1, 1), 8, False),
+        (8, 3, (1, 5, 5), (2, 2, 2), 1, True),
+    ],
+)
+def test_convolutions_for_inference_are_torchs(
+    inputs: int, outputs: int, kernel: Triple, stride: Triple, groups: int, bias: bool
+) -> None:
+    """Against torch's own in float64; and with gradients they are torch's own."""
+    torch.manual_seed(0)
+    conv = Conv3d(inputs, outputs, kernel, stride, same(kernel), groups=groups, bias=bias)
+    x = torch.randn(2, inputs, 5, 9, 8)
+    expected = F.conv3d(x.double(), conv.weight.double(), conv.bias.double() if bias else None, stride, same(kernel),
+                        groups=groups)  # fmt: skip
+    for layout in (torch.contiguous_format, torch.channels_last_3d):
+        given = x.contiguous(memory_format=layout)
+        with torch.inference_mode():
+            found = conv(given)
+            half = copy.deepcopy(conv).bfloat16()(given.bfloat16())
+        assert found.shape == expected.shape and torch.allclose(found.double(), expected, atol=1e-5)
+        assert torch.allclose(half.double(), expected, atol=0.05)
+        assert torch.equal(conv(given), torch.nn.Conv3d.forward(conv, given))
 
 
 def test_tiles_of_the_fast_mode_waste_no_window() -> None:

@@ -5,6 +5,7 @@ Tensors are (B, C, z, y, x).
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +16,23 @@ from fgnet.geometry import Triple
 def same(kernel: Triple) -> Triple:
     """The zero padding that keeps a shape under an odd kernel."""
     return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
+
+
+class Conv3d(nn.Conv3d):
+    """torch's Conv3d, which for inference on one CPU thread is taken to oneDNN whatever its size.
+
+    torch leaves small kernels of one sample to its own `slow_conv3d` there, which unfolds the input, answers in another
+    memory layout, and slows down what follows (benchmarks/fge_profile.py).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        plain = x.device.type == "cpu" and x.dtype == self.weight.dtype and self.padding_mode == "zeros"
+        if not plain or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+            return super().forward(x)
+        assert not isinstance(self.padding, str)  # shapes alone are given here
+        return torch.mkldnn_convolution(
+            x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+        )
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
@@ -28,7 +46,7 @@ def conv_norm_elu(
     inputs: int, outputs: int, kernel: Triple, groups: int, stride: Triple = (1, 1, 1), padding: Padding = "zeros"
 ) -> nn.Sequential:
     """Convolution without bias (`padding` as torch names it), GroupNorm, ELU."""
-    conv = nn.Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False, padding_mode=padding)
+    conv = Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False, padding_mode=padding)
     return nn.Sequential(conv, group_norm(outputs, groups), nn.ELU(inplace=True))
 
 
@@ -38,11 +56,11 @@ class ConvNextBlock(nn.Module):
     def __init__(self, channels: int, kernel: Triple, expansion: int, groups: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv3d(channels, channels, kernel, padding=same(kernel), groups=channels, bias=False),
+            Conv3d(channels, channels, kernel, padding=same(kernel), groups=channels, bias=False),
             group_norm(channels, groups),
-            nn.Conv3d(channels, channels * expansion, 1),
+            Conv3d(channels, channels * expansion, 1),
             nn.ELU(inplace=True),
-            nn.Conv3d(channels * expansion, channels, 1, bias=False),
+            Conv3d(channels * expansion, channels, 1, bias=False),
             group_norm(channels, groups),
         )
 
@@ -59,7 +77,7 @@ class DenseBlock(nn.Module):
         del expansion
         self.body = nn.Sequential(
             *conv_norm_elu(channels, channels, kernel, groups),
-            nn.Conv3d(channels, channels, kernel, padding=same(kernel), bias=False),
+            Conv3d(channels, channels, kernel, padding=same(kernel), bias=False),
             group_norm(channels, groups),
         )
 

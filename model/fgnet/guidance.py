@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgnet.blocks import group_norm, resize, same
+from fgnet.blocks import Conv3d, group_norm, resize, same
 
 
 def fit_depth(guide: Tensor, depth: int, pool: bool) -> Tensor:
@@ -30,9 +30,9 @@ class FeatureGuidedAttention(nn.Module):
         kernel = (1, 3, 3)
         self.pool = pool
         self.channels = channels
-        self.scale = nn.Conv3d(guide_channels, channels, kernel, padding=same(kernel), bias=False)
+        self.scale = Conv3d(guide_channels, channels, kernel, padding=same(kernel), bias=False)
         self.scale_norm = group_norm(channels, groups)
-        self.shift = nn.Conv3d(guide_channels, channels, kernel, padding=same(kernel), bias=False)
+        self.shift = Conv3d(guide_channels, channels, kernel, padding=same(kernel), bias=False)
         self.shift_norm = group_norm(channels, groups)
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class AddedGuide(nn.Module):
     def __init__(self, guide_channels: int, channels: int, groups: int, pool: bool, gate: nn.Module) -> None:
         super().__init__()
         self.pool = pool
-        self.project = nn.Conv3d(guide_channels, channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
+        self.project = Conv3d(guide_channels, channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
         self.norm = group_norm(channels, groups)
         self.gate = gate
 
@@ -90,7 +90,7 @@ class BlockAttention(nn.Module):
         super().__init__()
         hidden = max(1, channels // reduction)
         self.channel = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels))
-        self.spatial = nn.Conv3d(2, 1, (1, 7, 7), padding=(0, 3, 3), bias=False)
+        self.spatial = Conv3d(2, 1, (1, 7, 7), padding=(0, 3, 3), bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         gate = torch.sigmoid(self.channel(x.mean((2, 3, 4))) + self.channel(x.amax((2, 3, 4))))
@@ -127,10 +127,10 @@ class CrossAttention(nn.Module):
         self.pool, self.window = pool, window
         self.heads = max(1, round(9 * guide_channels * channels / (guide_channels + channels) / head))
         inner = self.heads * head
-        self.query = nn.Conv3d(channels, inner, 1, bias=False)
-        self.key = nn.Conv3d(guide_channels, inner, 1, bias=False)
-        self.value = nn.Conv3d(guide_channels, inner, 1, bias=False)
-        self.out = nn.Conv3d(inner, channels, 1, bias=False)
+        self.query = Conv3d(channels, inner, 1, bias=False)
+        self.key = Conv3d(guide_channels, inner, 1, bias=False)
+        self.value = Conv3d(guide_channels, inner, 1, bias=False)
+        self.out = Conv3d(inner, channels, 1, bias=False)
         self.norm, self.guide_norm = group_norm(channels, groups), group_norm(guide_channels, groups)
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Guides of sections seen before: encoder and fusion run once for a section and xy tile, however tiles overlap.
 
 A section is known by its content (a digest of its voxels), so the cache needs to know nothing of tiles, blocks or
-mirrored borders, and a wrong hit is as good as impossible. Sections are encoded one at a time or in batches of one
-fixed size, filled up with copies: rounding depends on the size of a batch, so that a guide depends on nothing that was
-missing beside it.
+mirrored borders, and a wrong hit is as good as impossible. Sections are encoded in batches of one fixed size, the
+last one filled up with copies: rounding depends on the size of a batch, and a guide must not depend on how many others
+were missing beside it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fgnet.blocks import BLOCKS, ChannelNorm, conv_norm_elu, resize, same
+from fgnet.blocks import BLOCKS, ChannelNorm, Conv3d, conv_norm_elu, resize, same
 from fgnet.config import NetworkConfig
 from fgnet.encoder import SectionEncoder
 from fgnet.fusion import FusionPyramid
@@ -77,7 +77,7 @@ class RefinedDecoder(nn.Module):
         super().__init__()
         fine = config.fine
         pairs = list(itertools.pairwise(fine.filters))
-        self.lateral = nn.ModuleList(nn.Conv3d(below, above, 1) for above, below in pairs)
+        self.lateral = nn.ModuleList(Conv3d(below, above, 1) for above, below in pairs)
         self.norm = nn.ModuleList(ChannelNorm(above) for above, _ in pairs)
         self.convs = nn.ModuleList(
             nn.Sequential(*(conv_norm_elu(width, width, fine.block_kernel, config.groups) for _ in range(count)))
@@ -113,13 +113,13 @@ class FGNet(nn.Module):
                 conv_norm_elu(a, b, (3, 3, 3), config.groups, padding=config.coarse_padding)
                 for a, b in itertools.pairwise(widths)
             ),
-            nn.Conv3d(widths[-1], outputs, 1),
+            Conv3d(widths[-1], outputs, 1),
         )
         self.fine = FineEncoder(config)
         self.decoder = RefinedDecoder(config)
-        self.head = nn.Conv3d(fine.filters[0], outputs, fine.head_kernel, padding=same(fine.head_kernel))
+        self.head = Conv3d(fine.filters[0], outputs, fine.head_kernel, padding=same(fine.head_kernel))
         extra = len(config.auxiliary)
-        self.auxiliary = nn.Conv3d(fine.filters[0], extra, 1) if extra else None
+        self.auxiliary = Conv3d(fine.filters[0], extra, 1) if extra else None
 
     def guides(self, x: Tensor) -> list[Tensor]:
         """(B, 1, z, y, x) -> three guides (B, C, z, y/s, x/s), s = 4, 8, 16.

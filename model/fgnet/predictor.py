@@ -19,8 +19,9 @@ from fgnet.network import FGNet, Logits, channels_last
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
 
-#: Sections a call of the encoder where several are encoded together: divides the stride of every preset's tile.
-BATCH = 8
+#: Sections a call of the encoder in float32 on a CPU, and in bfloat16 or on a GPU, where a call costs more. Both divide
+#: the depth and the stride in z of every preset's tile, so that batches are filled up at the faces of a volume alone.
+CPU_BATCH, BATCH = 4, 8
 
 
 class Predictor(Protocol):
@@ -64,8 +65,7 @@ class NetworkPredictor:
 
     mode `reference` evaluates both branches and encodes every section of every tile; `exact` the refined branch alone,
     with the guides of sections seen before from a bounded cache: the same output for the same tile but for rounding.
-    `fast` is `exact` in bfloat16 (weights, guides, features) where the device computes in it, and encodes sections in
-    batches.
+    `fast` is `exact` in bfloat16 (weights, guides, features) where the device computes in it.
     """
 
     def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
@@ -75,8 +75,8 @@ class NetworkPredictor:
         if mode == "fast" and computes_bfloat16(self.device):
             self.network = copy.deepcopy(network).bfloat16()
         self.dtype = next(self.network.parameters()).dtype
-        batched = mode == "fast" or self.device.type == "cuda"
-        self.cache = GuideCache(self.network, batch=BATCH if batched else 1)
+        large = mode == "fast" or self.device.type == "cuda"
+        self.cache = GuideCache(self.network, batch=BATCH if large else CPU_BATCH)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
