@@ -8,6 +8,7 @@ iteration), ``scores.jsonl`` (validation) and at the end ``weights.safetensors``
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from pydantic import Field, ValidationError
 from .config import Strict, apply_override, input_error, read_toml
 from .errors import InputError
 from .geometry import Box
+from .store.mask import Mask
 from .store.volume import Volume, open_volume
 
 if TYPE_CHECKING:
@@ -37,17 +39,23 @@ Triple = tuple[int, int, int]
 HeldOut = tuple[NDArray[np.float32], NDArray[np.int32], str]
 #: Raw values that the normalisation constants are taken from: every n-th of the volume, at most about this many.
 NORMALISATION_SAMPLES = 2_000_000
+#: Of a volume with large sections at least so many are looked at.
+FEWEST_SECTIONS = 8
 ISOTROPY = 1.5
 
 
 class TrainingVolume(Strict):
-    """One labelled volume, or a zyx box [begin, end) of it in voxels; `weight`: how often it is drawn."""
+    """One labelled volume, or a zyx box [begin, end) of it in voxels.
+
+    weight: how often it is drawn. mask: array whose zeros are ignored like label 0, at any coarser or equal resolution.
+    """
 
     raw: str
     labels: str
     begin: Triple = (0, 0, 0)
     end: Triple | None = None
     weight: Annotated[float, Field(gt=0)] = 1.0
+    mask: Annotated[str | None, Field(exclude_if=lambda mask: mask is None)] = None
 
 
 class Architecture(Strict):
@@ -185,7 +193,7 @@ def _resolve(tables: dict[str, Any], base: Path) -> None:
     if isinstance(data, dict):
         for name in ("volumes", "validation"):
             volumes = data.get(name, [])
-            entries += [(v, key) for v in volumes if isinstance(v, dict) for key in ("raw", "labels")]
+            entries += [(v, key) for v in volumes if isinstance(v, dict) for key in ("raw", "labels", "mask")]
     for table, key in entries:
         if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
             table[key] = str((base / Path(table[key]).expanduser()).resolve())
@@ -195,8 +203,9 @@ def sampled_constants(volume: Volume, kind: str) -> tuple[float, float]:
     """Normalisation constants from evenly spaced sections of a whole volume."""
     z, y, x = volume.shape
     step = max(1, (z * y * x) // NORMALISATION_SAMPLES)
-    sections = range(0, z, step)
-    values = [volume.read(Box((k, 0, 0), (k + 1, y, x))).ravel() for k in sections]
+    sections = range(0, z, min(step, max(1, z // FEWEST_SECTIONS)))
+    every = max(1, len(sections) * y * x // NORMALISATION_SAMPLES)
+    values = [volume.read(Box((k, 0, 0), (k + 1, y, x))).ravel()[::every] for k in sections]
     return normalise.constants(np.concatenate(values), kind)
 
 
@@ -219,12 +228,23 @@ def read_pair(entry: TrainingVolume, field: str, kind: str) -> tuple[NDArray[np.
     box = Box(entry.begin, entry.end or raw.shape)
     if any(not 0 <= b < e <= n for b, e, n in zip(box.begin, box.end, raw.shape, strict=True)):
         raise InputError(f"{field}.end", list(box.end), f"a box inside {list(raw.shape)}", "correct begin and end")
-    dense = dense_labels(labels.read(box))
+    dense = dense_labels(_unmasked(labels.read(box), raw, entry, box, f"{field}.mask"))
     if not dense.any():
         raise InputError(f"{field}.labels", 0, "labelled voxels", "choose a box that has some")
     values = normalise.apply(raw.read(box), *sampled_constants(raw, kind))
     size = raw.frame.voxel_size if raw.frame else (1.0, 1.0, 1.0)
     return values, dense, max(size) <= ISOTROPY * min(size)
+
+
+def _unmasked(ids: NDArray[Any], raw: Volume, entry: TrainingVolume, box: Box, field: str) -> NDArray[Any]:
+    """Labels of a box of raw, 0 where the mask is. Raises InputError where it cannot be placed."""
+    if entry.mask is None:
+        return ids
+    if raw.frame is None:
+        expected = "raw with voxel_size and offset attributes, which place the mask"
+        raise InputError(field, entry.mask, expected, "add them to raw")
+    mask = Mask(open_volume(entry.mask, field), raw.frame, field)
+    return np.where(mask.read(box), ids, ids.dtype.type(0))
 
 
 def dense_labels(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -274,15 +294,17 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
     """
     from fgnet.training.checkpoints import export, write_whole
     from fgnet.training.distributed import leave
-    from fgnet.training.loop import run
+    from fgnet.training.loop import resume, run, truncate
 
     folder = Path(config.output.path)
     try:
         trainer = make_trainer(config)
         held_out = load_validation(config)
+        check_board(config)
+        resume(trainer, folder)  # what cannot be resumed is refused before anything is written
         if trainer.crew.leads:
             write_whole(folder / "config.json", config.model_dump_json(indent=1).encode())
-
+            truncate(folder / "scores.jsonl", trainer.iteration + 1)
         board = make_board(config, folder, trainer)
 
         def after_step(step: Step) -> None:
@@ -309,6 +331,13 @@ def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -
     write_whole(folder / "summary.json", json.dumps(_summary(trainer)).encode())
     logger.info("weights: %s", weights)
     return weights
+
+
+def check_board(config: TrainConfig) -> None:
+    """Raise InputError where TensorBoard is wanted and not installed."""
+    if config.output.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        remedy = "pip install 'fgnet-pipeline[tensorboard]', or leave the option out"
+        raise InputError("output.tensorboard", True, "the package tensorboard", remedy)
 
 
 def make_board(config: TrainConfig, folder: Path, trainer: Trainer) -> Board | None:

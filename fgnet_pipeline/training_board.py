@@ -1,6 +1,6 @@
 """A training seen in TensorBoard: scalars of every iteration and validation, and pictures of what the network predicts.
 
-TensorBoard is optional: ``pip install tensorboard``, then ``tensorboard --logdir OUTPUT``.
+TensorBoard is optional: ``pip install 'fgnet-pipeline[tensorboard]'``, then ``tensorboard --logdir OUTPUT``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from fgnet.training.chance import Chance
 from fgnet.training.sampling import draw
 from numpy.typing import NDArray
 
-from .errors import InputError
 from .training_preview import panels
 
 if TYPE_CHECKING:
@@ -25,14 +24,11 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """Event files in ``folder``. Raises InputError where TensorBoard is not installed."""
+    """Event files in ``folder``; events from ``first_iteration`` on are those of an interrupted run and are dropped."""
 
     def __init__(self, folder: Path, first_iteration: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            remedy = "pip install tensorboard, or leave the option out"
-            raise InputError("output.tensorboard", True, "the package tensorboard", remedy) from error
+        from torch.utils.tensorboard import SummaryWriter
+
         writer: Any = SummaryWriter
         self.writer = writer(str(folder), purge_step=first_iteration)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import fgnet
@@ -19,7 +19,8 @@ from fgnet.training.sampling import LabelledVolume
 from fgnet.training.settings import LoopSettings, Phase
 
 from fgnet_pipeline.errors import InputError
-from fgnet_pipeline.training import TrainConfig, dense_labels, train, write_preview
+from fgnet_pipeline.store.volume import open_volume
+from fgnet_pipeline.training import TrainConfig, dense_labels, load_volumes, sampled_constants, train, write_preview
 from tests.test_model_predictor import SMALL
 
 SETTINGS = LoopSettings(
@@ -205,22 +206,91 @@ def test_validation_scores_the_averaged_weights(tmp_path: Path) -> None:
     assert any(s["threshold"] == lines[0]["threshold"] and s["voi_sum"] == lines[0]["voi_sum"] for s in curve)
 
 
-def test_tensorboard_gets_scalars_and_pictures(tmp_path: Path) -> None:
-    if importlib.util.find_spec("tensorboard") is None:
-        write_volume(tmp_path)
-        with pytest.raises(InputError, match="tensorboard"):
-            train(TrainConfig.load(write_config(tmp_path), ["output.tensorboard=true"]))
-        return
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+def test_tensorboard_gets_scalars_and_pictures_and_keeps_them_over_a_resume(tmp_path: Path) -> None:
+    board = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     write_volume(tmp_path)
-    train(TrainConfig.load(write_config(tmp_path), ["output.tensorboard=true"]))
-    events = EventAccumulator(str(tmp_path / "out" / "tensorboard"))
+    file = write_config(tmp_path)
+    train(TrainConfig.load(file, ["output.tensorboard=true"]))
+    train(TrainConfig.load(file, ["output.tensorboard=true", "optimise.cycles=[2,3]"]))
+    events = board.EventAccumulator(str(tmp_path / "out" / "tensorboard"))
     events.Reload()
-    assert [e.step for e in events.Scalars("train/loss")] == [0, 1]
+    assert [e.step for e in events.Scalars("train/loss")] == [0, 1, 2]
     assert [e.value for e in events.Scalars("train/loss")] == pytest.approx(losses(tmp_path / "out"), rel=1e-6)
     picture = events.Images("patch")[-1]
     assert (picture.width, picture.height) == (4 * 32, 32)
+
+
+def test_tensorboard_wanted_and_missing_is_said_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_volume(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(InputError, match="pip install"):
+        train(TrainConfig.load(write_config(tmp_path), ["output.tensorboard=true"]))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_of_another_architecture_overwrites_nothing(tmp_path: Path) -> None:
+    write_volume(tmp_path)
+    file = write_config(tmp_path)
+    train(TrainConfig.load(file))
+    before = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
+    for override in ("model.guidance=none", "optimise.seed=7"):
+        with pytest.raises(InputError, match="another output path"):
+            train(TrainConfig.load(file, [override]))
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+
+
+def test_scores_of_iterations_that_are_done_again_are_dropped(tmp_path: Path) -> None:
+    write_volume(tmp_path)
+    held = '[[data.validation]]\nraw = "v.zarr/raw"\nlabels = "v.zarr/labels"\nbegin = [24, 0, 0]\n'
+    file = write_config(
+        tmp_path, ("[optimise]\n", held + "[optimise]\n"), ("every = 1", "every = 1\nvalidate_every = 1")
+    )
+    train(TrainConfig.load(file, ["optimise.cycles=[1]"]))
+    with open(tmp_path / "out" / "scores.jsonl", "a") as log:
+        log.write('{"iteration": 2, "voi_sum": 0.0}\n{"iterat')
+    train(TrainConfig.load(file))
+    lines = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2] and "curves" in lines[1]
+
+
+def test_a_coarser_mask_takes_labels_away(tmp_path: Path) -> None:
+    write_volume(tmp_path)
+    mask = np.zeros((16, 32, 32), np.uint8)
+    mask[4:12, 8:20, :16] = 1
+    array = zarr.create_array(tmp_path / "v.zarr" / "mask", shape=mask.shape, dtype="u1", chunks=(16, 32, 32))
+    array[:] = mask
+    frame = {"voxel_size": [20, 20, 20], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"], "units": ["nm"] * 3}
+    array.attrs.update(frame)
+    masked = 'begin = [4, 0, 0]\nend = [28, 64, 64]\nmask = "v.zarr/mask"'
+    file = write_config(tmp_path, ("end = [24, 64, 64]", masked))
+    config = TrainConfig.load(file)
+    labels = load_volumes(config)[0].labels.numpy()
+    assert np.array_equal(labels > 0, mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)[4:28] > 0)
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    plain = TrainConfig.load(write_config(tmp_path))
+    assert '"mask"' not in plain.model_dump_json()
+    array.attrs.update({"voxel_size": [5, 5, 5]})
+    with pytest.raises(InputError, match=r"data\.volumes\.0\.mask"):
+        load_volumes(config)
+
+
+def test_constants_come_from_the_whole_volume_however_large_its_sections(tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(2, 1500, 1500), dtype="u1", chunks=(1, 750, 750))
+    array[0], array[1] = 10, 200
+    shift, scale = sampled_constants(open_volume(str(tmp_path / "a.zarr")), "robust")
+    assert (shift, scale) == pytest.approx((105, 95))
+
+
+def test_the_documented_configuration_loads(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "training.md").read_text()
+    sections = text.split("## 1. Data")[1].split("## 3. Run")[0]
+    lines = [line.removeprefix("    ") for line in sections.splitlines() if line.startswith("    ")]
+    (tmp_path / "train.toml").write_text("\n".join([*lines, "[output]", 'path = "out"']))
+    config = TrainConfig.load(tmp_path / "train.toml")
+    assert config.data.volumes[0].mask == str(tmp_path / "lab.zarr" / "proofread")
+    assert config.network().name == "tiny" and config.optimise.freeze_encoder and config.geometry.tile == (16, 256, 256)
 
 
 def test_the_preview_is_a_picture(tmp_path: Path) -> None:

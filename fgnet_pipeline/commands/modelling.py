@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import ConfigFile, Json, Overrides, say
+
+if TYPE_CHECKING:
+    from fgnet.training.loop import Step
 
 
 def train_command(
@@ -25,7 +30,21 @@ def train_command(
     if preview is not None:
         write_preview(resolved, preview)
         return
-    train(resolved, progress=lambda s: say(f"iteration {s.iteration}  loss {s.loss:.4f}  {s.seconds:.2f} s"))
+    train(resolved, progress=_progress_line(resolved.optimise.iterations))
+
+
+def _progress_line(total: int) -> Callable[[Step], None]:
+    """Says iteration, loss, learning rate, seconds and the time left, from a running mean of the seconds."""
+    mean = 0.0
+
+    def tell(step: Step) -> None:
+        nonlocal mean
+        mean = 0.95 * mean + 0.05 * step.seconds if mean else step.seconds
+        left = timedelta(seconds=round(mean * (total - step.iteration - 1)))
+        figures = f"loss {step.loss:.4f}  rate {step.rate:.2e}  {step.seconds:.2f} s"
+        say(f"iteration {step.iteration + 1} of {total}  {figures}  left {left}")
+
+    return tell
 
 
 def describe_command(

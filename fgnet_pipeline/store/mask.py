@@ -20,20 +20,24 @@ PART_VOXELS, PART_BYTES = 1 << 20, 1 << 24
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask volume seen from the voxels of a volume with ``frame``; outside its array there is no tissue."""
+    """A mask volume seen from the voxels of a volume with ``frame``; outside its array there is no tissue.
+
+    ``field``: the configuration key that names it, for errors.
+    """
 
     volume: Volume
     frame: Frame
+    field: str = "volume.mask"
 
     def __post_init__(self) -> None:
         if self.volume.frame is None:
             raise InputError(
-                "volume.mask", self.volume.path, "voxel_size and offset attributes", "add them to the mask array"
+                self.field, self.volume.path, "voxel_size and offset attributes", "add them to the mask array"
             )
         finer = np.asarray(self.volume.frame.voxel_size) < np.asarray(self.frame.voxel_size) * (1 - 1e-6)
         if finer.any():
             raise InputError(
-                "volume.mask",
+                self.field,
                 f"{self.volume.path} with voxels of {list(self.volume.frame.voxel_size)} nm",
                 f"voxels at least as large as the volume's {list(self.frame.voxel_size)} nm",
                 "downsample the mask",

@@ -27,6 +27,7 @@ from fgnet.training.settings import LoopSettings
 from fgnet.training.targets import affinities, erode
 
 logger = logging.getLogger(__name__)
+LAST = "last.pt"
 
 
 @dataclass(frozen=True)
@@ -176,22 +177,33 @@ class Trainer:
         self.iteration, self.seconds = state["iteration"], state["seconds"]
 
 
+def resume(trainer: Trainer, folder: Path) -> None:
+    """Go on from `folder`/last.pt where it exists, writing nothing.
+
+    Raises:
+        ModelError: a torn state, or one of another network or seed.
+    """
+    last = folder / LAST
+    if last.exists():
+        trainer.restore(load_state(last))
+        logger.info("resuming at iteration %d", trainer.iteration)
+
+
 def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callable[[Step], None] | None = None) -> None:
     """Train to the end, resuming from `folder`/last.pt where it exists; the losses go to `folder`/log.jsonl.
 
     Of several processes the first alone writes and reports.
     """
-    last, log = folder / "last.pt", folder / "log.jsonl"
+    last, log = folder / LAST, folder / "log.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    if last.exists():
-        trainer.restore(load_state(last))
-        logger.info("resuming at iteration %d", trainer.iteration)
+    if trainer.iteration == 0:
+        resume(trainer, folder)
     trainer.crew.wait()
     if not trainer.crew.leads:
         while trainer.iteration < trainer.settings.iterations:
             trainer.step()
         return
-    _truncate(log, trainer.iteration)
+    truncate(log, trainer.iteration)
     with open(log, "a") as file:
         while trainer.iteration < trainer.settings.iterations:
             step = trainer.step()
@@ -203,8 +215,8 @@ def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callabl
                 save_state(last, trainer.state())
 
 
-def _truncate(log: Path, iteration: int) -> None:
-    """Drop the lines of iterations that will be done again, a torn last line included."""
+def truncate(log: Path, iteration: int) -> None:
+    """Drop the lines from `iteration` on: those of iterations that will be done again, a torn last line included."""
     if not log.exists():
         return
     kept = []
