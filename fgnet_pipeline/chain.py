@@ -227,7 +227,7 @@ def wait(jobs: list[SubmittedJob], poll_seconds: float, report: Callable[[str], 
     Raises:
         SlurmError: Slurm has not answered for half an hour.
     """
-    silent_since, before, troubles = time.monotonic(), "", dict[str, None]()
+    silent_since, before, troubles = time.monotonic(), "", list[str]()
     while True:
         try:
             states = job_states(jobs)
@@ -237,7 +237,10 @@ def wait(jobs: list[SubmittedJob], poll_seconds: float, report: Callable[[str], 
             report(f"waiting for Slurm: {error}")
         else:
             silent_since = time.monotonic()
-            troubles |= dict.fromkeys(line for state in states for line in describe(state))
+            for line in (line for state in states for line in describe(state)):
+                if line not in troubles:
+                    report(line)
+                    troubles.append(line)
             if not any(state.alive for state in states):
                 return "\n".join(troubles) or None
             now = summary(states)
