@@ -45,7 +45,7 @@ SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=1,defer,re
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
-MinJobAge=120
+MinJobAge=3600
 MaxArraySize=101
 MailProg=/bin/true
 DefMemPerCPU=1500
