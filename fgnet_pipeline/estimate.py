@@ -30,6 +30,7 @@ from .geometry import BLOCK_BITS, MAX_BLOCKS_PER_AXIS, MAX_FRAGMENTS_PER_BLOCK, 
 from .job import Job, open_job
 from .plan import Task
 from .resume import check_fresh
+from .slurm import megabytes
 from .stages.build import plan_job
 from .stages.octree import octree_of
 from .store.arrays import use_threads
@@ -50,6 +51,7 @@ class StageEstimate:
     Attributes:
         blocks: of the grid that touch the region of interest; ``active`` have tissue, ``empty`` have none.
         read_shape: voxels that a block in the middle of the volume reads.
+        memory_limit_bytes: of this machine, or what Slurm is asked for; None where that is the cluster's default.
     """
 
     stage: str
@@ -63,6 +65,7 @@ class StageEstimate:
     read_shape: list[int]
     memory_bytes: int
     memory_from: str
+    memory_limit_bytes: int | None
     seconds_per_block: float | None
     seconds_from: str
     worker_hours: float | None
@@ -87,7 +90,7 @@ class Estimate:
     tiles: dict[str, Any] | None
     octree_levels: int
     workers: int
-    memory_limit_bytes: int
+    local: bool
     worker_hours: float | None
     wall_hours: float | None
     warnings: list[str]
@@ -158,7 +161,7 @@ class _Estimator:
             tiles=self._tiles(),
             octree_levels=octree_of(job).levels,
             workers=job.config.schedule.workers,
-            memory_limit_bytes=machine_memory(),
+            local=job.config.schedule.backend == "local",
             worker_hours=total,
             wall_hours=None if total is None else total / workers,
             warnings=[],
@@ -175,8 +178,8 @@ class _Estimator:
         hours = 0.0 if left == 0 else None if seconds is None else left * seconds / 3600
         return StageEstimate(
             task.stage, task.name, counts.blocks, counts.active, counts.blocks - counts.active, counts.done, left,
-            list(task.grid.block_shape), list(read_shape(self.job, task)), memory, memory_from, seconds, seconds_from,
-            hours,
+            list(task.grid.block_shape), list(read_shape(self.job, task)), memory, memory_from,
+            memory_limit(self.job.config, task), seconds, seconds_from, hours,
         )  # fmt: skip
 
     def _memory(self, task: Task) -> tuple[int, str]:
@@ -231,16 +234,33 @@ class _Estimator:
         """The memory of one block must fit; an octree node's is known only once fragments have been counted."""
         for stage in found.stages:
             known = stage.stage in VOXEL_STAGES or self.density.source != Density.source
-            if known and stage.left and stage.memory_bytes > found.memory_limit_bytes:
+            if known and stage.left and lacks_memory(stage):
                 key = "agglomerate" if stage.stage == "lut" else stage.stage
                 octree = key == "agglomerate"
                 raise InputError(
                     "agglomerate.leaf_blocks" if octree else f"schedule.{key}.block_shape",
                     self.job.config.agglomerate.leaf_blocks if octree else stage.block_shape,
                     f"blocks of {stage.task} that a worker can hold: one needs {readable(stage.memory_bytes)} "
-                    f"({stage.memory_from}), this machine has {readable(found.memory_limit_bytes)}",
+                    f"({stage.memory_from}), {self._has(stage)}",
                     "use smaller leaves, or a machine with more memory" if octree else "use smaller blocks",
                 )
+
+    def _has(self, stage: StageEstimate) -> str:
+        local = self.job.config.schedule.backend == "local"
+        return ("this machine has " if local else "schedule.slurm.memory is ") + readable(stage.memory_limit_bytes or 0)
+
+
+def lacks_memory(stage: StageEstimate) -> bool:
+    """Whether one block needs more than a worker can have."""
+    return stage.memory_limit_bytes is not None and stage.memory_bytes > stage.memory_limit_bytes
+
+
+def memory_limit(config: Config, task: Task) -> int | None:
+    """Bytes that one worker of ``task`` can have; None where the cluster's default holds."""
+    if config.schedule.backend == "local":
+        return machine_memory()
+    asked = config.schedule.slurm.of("agglomerate" if task.stage == "lut" else task.stage).memory
+    return None if asked is None else round(megabytes(asked) * 2**20)
 
 
 def warnings_of(found: Estimate) -> list[str]:
@@ -264,12 +284,15 @@ def warnings_of(found: Estimate) -> list[str]:
 
 
 def _memory_warnings(found: Estimate) -> list[str]:
-    limit, said = found.memory_limit_bytes, []
-    large = [s for s in found.stages if s.left and s.memory_bytes > limit]
+    said = []
+    large = [s for s in found.stages if s.left and lacks_memory(s)]
     if large:
         largest = max(large, key=lambda s: s.memory_bytes)
         said.append(f"{largest.task} needs about {readable(largest.memory_bytes)} ({largest.memory_from}), "
-                    f"this machine has {readable(limit)}: run it on a larger one")  # fmt: skip
+                    f"a worker has {readable(largest.memory_limit_bytes or 0)}: it needs a larger node")  # fmt: skip
+    if not found.local:
+        return said
+    limit = machine_memory()
     together = {s.task: s.memory_bytes * min(max(1, found.workers), s.left) for s in found.stages if s not in large}
     task = max(together, key=lambda name: together[name], default=None)
     if task is not None and together[task] > limit:

@@ -124,8 +124,7 @@ def grown(asked: SlurmStage) -> SlurmStage:
     time = None if asked.time is None else _minutes_text(math.ceil(minutes(asked.time) * factor))
     memory = None
     if asked.memory is not None:
-        megabytes = _megabytes(asked.memory) * factor
-        memory = f"{math.ceil(megabytes)}M"
+        memory = f"{math.ceil(megabytes(asked.memory) * factor)}M"
     return asked.model_copy(update={"time": time, "memory": memory})
 
 
@@ -147,7 +146,8 @@ def _minutes_text(total: int) -> str:
     return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
 
 
-def _megabytes(text: str) -> float:
+def megabytes(text: str) -> float:
+    """``schedule.slurm.memory``, e.g. ``"32G"``, in units of 2^20 bytes."""
     factors = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
     return int(text[:-1]) * factors[text[-1]] if text[-1] in factors else float(text)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .chain import JobState, job_states
@@ -54,18 +56,25 @@ class FailedBlock:
 @dataclass(frozen=True)
 class Status:
     """``driver``: number, host, process and start of the latest run, None before the first; ``running``: whether it
-    still holds the output, or has jobs in Slurm's queue. ``jobs``: of the latest run, as far as Slurm still knows."""
+    still holds the output, or has jobs in Slurm's queue. ``jobs``: of the latest run, as far as Slurm still knows.
+    ``unseen``: whether there are such jobs, but Slurm does not answer."""
 
     stages: tuple[StageStatus, ...]
     failures: tuple[FailedBlock, ...]
     running: bool
-    driver: dict[str, Any] | None = field(default=None)
+    driver: dict[str, Any] | None = None
     jobs: tuple[JobState, ...] = ()
+    unseen: bool = False
 
     @property
     def left(self) -> int:
         """Blocks of all stages that are not done."""
         return sum(stage.left for stage in self.stages)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more: everything is done, or neither a driver nor a job works on it."""
+        return self.left == 0 or not (self.running or self.unseen)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,15 +107,23 @@ class Watch:
                 stages.append(found)
                 failures += failed
         jobs = self._jobs()
-        running = running or any(job.alive for job in jobs)
-        return Status(tuple(stages), tuple(failures), running, read_json(self._progress.root / "driver.json"), jobs)
+        running = running or any(job.alive for job in jobs or ())
+        driver = read_json(self._progress.root / "driver.json")
+        return Status(tuple(stages), tuple(failures), running, driver, jobs or (), jobs is None)
 
-    def _jobs(self) -> tuple[JobState, ...]:
+    def looks(self, interval: float) -> Iterator[Status]:
+        """A look every ``interval`` seconds; the last is one that has ended."""
+        while not (status := self.look()).ended:
+            yield status
+            time.sleep(interval)
+        yield status
+
+    def _jobs(self) -> tuple[JobState, ...] | None:
         """None where Slurm does not answer: the records are there without it."""
         try:
             return tuple(job_states(submitted_jobs(self._progress.root, self._progress.driver())))
         except SlurmError:
-            return ()
+            return None
 
     def _stage(self, stage: str, names: list[str]) -> tuple[StageStatus, list[FailedBlock]]:
         blocks, done, voxels, failed = 0, 0, 0, []

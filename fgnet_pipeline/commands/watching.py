@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,19 +13,65 @@ from ..errors import InputError
 from .options import ConfigFile, Json, Overrides, Workers, configured
 
 if TYPE_CHECKING:
-    from ..status import Status
+    from ..status import Status, Watch
 
 
 #: How many failed blocks are printed; JSON holds all.
 FAILURES_PRINTED = 10
 
 
-def status_command(config: ConfigFile, set_: Overrides = None, workers: Workers = None, as_json: Json = False) -> None:
+def status_command(
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Look again until everything is done or nobody works on it any more.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    as_json: Json = False,
+) -> None:
     """Blocks done, failed and left of every stage, voxels per second, and the time left."""
     from ..status import Watch
 
-    found = Watch(configured(config, set_, workers)).look()
+    watch = Watch(configured(config, set_, workers))
+    if not follow:
+        found = watch.look()
+    elif as_json or not sys.stdout.isatty():
+        found = _follow(watch, interval, lambda status: None if as_json else typer.echo(_progress_line(status)))
+    else:
+        found = _redraw(watch, interval)
+        return
     typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(_lines_of(found)))
+
+
+def _follow(watch: Watch, interval: float, show: Callable[[Status], None]) -> Status:
+    """Look until nothing can change any more; returns the last look, which is not shown."""
+    for status in watch.looks(interval):
+        if status.ended:
+            break
+        show(status)
+    return status
+
+
+def _redraw(watch: Watch, interval: float) -> Status:
+    """The same on a terminal: one table that is drawn over."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False) as live:
+        for status in watch.looks(interval):
+            live.update(Text("\n".join(_lines_of(status)), no_wrap=True), refresh=True)
+    return status
+
+
+def _progress_line(status: Status) -> str:
+    """One line for a log: what every unfinished stage has done."""
+    parts = [
+        f"{s.stage} {s.done}/{s.blocks}" + (f" ({s.failed} failed)" if s.failed else "")
+        for s in status.stages
+        if s.left
+    ]
+    return ", ".join(parts)
 
 
 def _lines_of(status: Status) -> list[str]:
@@ -48,7 +96,14 @@ def _lines_of(status: Status) -> list[str]:
         lines.append(f"failed: {f.stage} block {f.block}: {f.error}" + (f" (log: {f.log})" if f.log else ""))
     if len(status.failures) > FAILURES_PRINTED:
         lines.append(f"failed: {len(status.failures) - FAILURES_PRINTED} more, --json lists them all")
-    return lines
+    return [*lines, _driver_line(status)]
+
+
+def _driver_line(status: Status) -> str:
+    if status.driver is None:
+        return "no run has begun"
+    where = f"run {status.driver['run']}, process {status.driver.get('pid')} on {status.driver.get('host')}"
+    return f"{where}, {'is running' if status.running else 'has ended'}"
 
 
 def inspect_command(
