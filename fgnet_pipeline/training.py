@@ -232,6 +232,8 @@ def read_pair(entry: TrainingVolume, field: str, kind: str) -> tuple[NDArray[np.
     if not dense.any():
         raise InputError(f"{field}.labels", 0, "labelled voxels", "choose a box that has some")
     values = normalise.apply(raw.read(box), *sampled_constants(raw, kind))
+    if not np.isfinite(values).all():
+        raise InputError(f"{field}.raw", entry.raw, "finite values", "replace nan and infinity, or choose another box")
     size = raw.frame.voxel_size if raw.frame else (1.0, 1.0, 1.0)
     return values, dense, max(size) <= ISOTROPY * min(size)
 

@@ -331,6 +331,7 @@ def test_a_bad_configuration_is_named(tmp_path: Path, old: str, new: str, field:
         ("box", "end"),
         ("float", "labels"),
         ("empty", "labels"),
+        ("not finite", "raw"),
     ],
 )
 def test_bad_data_are_named_and_nothing_is_written(tmp_path: Path, case: str, field: str) -> None:
@@ -345,6 +346,12 @@ def test_bad_data_are_named_and_nothing_is_written(tmp_path: Path, case: str, fi
         shape = (32, 64, 60) if case == "shape" else (32, 64, 64)
         array = zarr.create_array(target, shape=shape, dtype="f4" if case == "float" else "u8", overwrite=True)
         array.attrs.update({"voxel_size": [10, 10, 10], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"]})
+    if case == "not finite":
+        attributes = dict(zarr.open_array(tmp_path / "v.zarr" / "raw").attrs)
+        raw = zarr.create_array(tmp_path / "v.zarr" / "raw", shape=(32, 64, 64), dtype="f4", overwrite=True)
+        raw[:] = 1.0
+        raw[5, 5, 5] = np.nan
+        raw.attrs.update(attributes)
     with pytest.raises(InputError) as caught:
         train(TrainConfig.load(config))
     assert caught.value.field == f"data.volumes.0.{field}"
