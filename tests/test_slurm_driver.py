@@ -96,7 +96,7 @@ def test_a_cancelled_worker_is_replaced_and_one_that_never_starts_holds_up_nothi
     cluster.command("scontrol", "hold", held)
     cluster.command("scontrol", "update", "NodeName=" + cluster.host, "State=RESUME")
     assert driver.wait(PATIENCE) == 0, (tmp_path / "driver.log").read_text()
-    assert cluster.state(f"{held}_0") == "CANCELLED"
+    assert cluster.state(held) == "CANCELLED"
     assert_same(local, out)
 
 
