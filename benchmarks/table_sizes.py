@@ -2,8 +2,10 @@
 
     python benchmarks/table_sizes.py demo/segmentation.zarr
 
-For every kind of table: files, rows, bytes a row; fragments and edges per million voxels of the region that was done;
-and for every level of the octree the rows a node handed up, over those that its leaves took in.
+For every kind of table: files, rows, bytes a row; fragments and edges per million voxels of the region that was done.
+Where the octree has several leaves also what they handed up: clusters over the fragments that lie along the faces
+between leaves (faces seen from both sides; a fragment takes up the square of the mean distance of fragments), and edges
+a cluster.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
+import zarr
 
+from fgnet_pipeline.store.files import read_json
 from fgnet_pipeline.store.records import Progress
 
 
@@ -29,6 +34,26 @@ def sizes(output: Path) -> dict[str, dict[str, float]]:
     return found
 
 
+def handed_up(output: Path, fragments_per_mvoxel: float) -> dict[str, float]:
+    """What the leaves of the octree left to their parents."""
+    leaf = read_json(output / "progress" / "agglomerate-0" / "fingerprint.json")["leaf"]
+    shape = zarr.open_array(output / "segmentation", mode="r").shape
+    planes = [-(-n // width) - 1 for n, width in zip(shape, leaf, strict=True)]
+    faces = 2 * sum(count * np.prod(np.delete(shape, axis)) for axis, count in enumerate(planes))
+    if faces == 0:
+        return {}
+    tables = [pq.read_table(path, columns=["u", "v"]) for path in (output / "tables" / "residual-0").rglob("*.parquet")]
+    # An edge that leaves a leaf is in the tables of both, and its ends are clusters that both sides keep.
+    edges = np.unique(np.concatenate([np.stack([table["u"], table["v"]], 1) for table in tables]), axis=0)
+    clusters = len(np.unique(edges))
+    along_faces = float(faces) * (fragments_per_mvoxel / 1e6) ** (2 / 3)
+    return {
+        "leaves": len(tables),
+        "frozen_per_surface": round(clusters / along_faces, 2),
+        "edges_per_frozen": round(len(edges) / clusters, 2),
+    }
+
+
 def report(output: Path) -> dict[str, Any]:
     tables = sizes(output)
     done = {tuple(record["block"]): record["voxels"] for record in Progress(output / "progress").records("edges")}
@@ -38,6 +63,7 @@ def report(output: Path) -> dict[str, Any]:
         "fragments_per_mvoxel": round(tables["fragments"]["rows"] / million, 1),
         "edge_rows_per_mvoxel": round(tables["edges"]["rows"] / million, 1),
         "edge_rows_per_fragment": round(tables["edges"]["rows"] / tables["fragments"]["rows"], 2),
+        "handed_up": handed_up(output, tables["fragments"]["rows"] / million),
         "tables": tables,
     }
 

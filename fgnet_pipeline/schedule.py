@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
@@ -33,6 +32,7 @@ from daisy import _daisy
 
 from .elements import Elements
 from .errors import InputError, PipelineError, StoppedError
+from .forking import fork_server
 from .geometry import Box, Vector, vector
 from .job import Job
 from .plan import Task
@@ -52,8 +52,6 @@ REACH_SECONDS = 30.0
 LEFTOVER_RUNS = 10
 #: Where more blocks than this are done, and this many times as many as are left, these are given to daisy as a list.
 MANY_SKIPPED, SPARSE = 5000, 50
-PRELOADED = ["fgnet_pipeline.schedule", "fgnet_pipeline.cli", "fgnet_pipeline.preload"]
-PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def _run_serially(work: Work, observer: Observer | None) -> str | None:
 
 
 def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> str | None:
-    fork = _fork_server(work.todo)
+    fork = fork_server(work.todo)
     with tempfile.TemporaryDirectory(prefix="fgnet-") as folder:
         places = str(Path(folder) / "slots")
         lock = threading.Lock()
@@ -347,13 +345,6 @@ def _reach(connect: Path) -> None:
             f"the driver cannot be reached from {socket.gethostname()} at {host} port {port} ({error}): see that it "
             "runs, and that schedule.slurm.host is an address that compute nodes can connect to"
         ) from error
-
-
-def _fork_server(names: Iterable[str]) -> BaseContext:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])])
-    return context
 
 
 def _spawn_and_wait(context: BaseContext, lock: threading.Lock, arguments: tuple[Any, ...]) -> None:

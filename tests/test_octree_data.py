@@ -22,7 +22,7 @@ from fgnet_pipeline.stages.octree import octree_of
 
 CROP = (slice(34, 146), slice(60, 172), slice(60, 172))
 BLOCK, WHOLE = [16, 16, 16], [112, 112, 112]
-THRESHOLD = 0.55
+THRESHOLD = 0.35
 QUANTILE = ['agglomerate.score="quantile"', "agglomerate.threshold=0.7"]
 
 
@@ -48,7 +48,7 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         fragments={"min_seed_distance": 3, "context": [4, 4, 4]},
         edges={"histogram": True},
         agglomerate={"leaf_blocks": 2, "threshold": THRESHOLD},
-        schedule={"workers": 0, "block_shape": BLOCK, "relabel.block_shape": WHOLE},
+        schedule={"workers": 0, "block_shape": BLOCK, "edges.block_shape": [32, 32, 32], "relabel.block_shape": WHOLE},
     )
     run_in_random_order(load_config(config), np.random.default_rng(0))
     return folder
@@ -70,7 +70,7 @@ def test_the_tree_is_that_of_one_agglomeration(finished: Path) -> None:
     ids, position = np.unique(fragments, return_inverse=True)
     expected = lut(ids, tree, THRESHOLD)[position].reshape(fragments.shape)
     assert np.array_equal(read(finished, "out.zarr/segmentation"), expected)
-    assert 50 < len(np.unique(expected)) < len(ids) / 2
+    assert 50 < len(np.unique(expected)) < 0.9 * len(ids)
 
 
 def redone(finished: Path, folder: Path, *overrides: str) -> tuple[Path, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,7 +13,9 @@ def run_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
     """Raw -> affinities -> segmentation: everything that is not done yet."""
-    _execute(None, config, set_, workers, redo, dry_run)
+    from ..run import ALL
+
+    _execute(ALL, configured(config, set_, workers), redo, dry_run)
 
 
 def predict_command(
@@ -23,36 +24,32 @@ def predict_command(
     """Raw -> affinities (the same as run_predict.py)."""
     from ..run import PREDICT
 
-    _execute(PREDICT, config, set_, workers, redo, dry_run)
+    _execute(PREDICT, configured(config, set_, workers), redo, dry_run)
 
 
 def agglomerate_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
     """Affinities -> segmentation (the same as run_agglomerate.py); torch is not needed."""
+    from ..forking import start_early
+
+    resolved = configured(config, set_, workers)
+    if resolved.schedule.workers > 0 and resolved.schedule.backend == "local" and not dry_run:
+        start_early()
     from ..run import AGGLOMERATE
 
-    _execute(AGGLOMERATE, config, set_, workers, redo, dry_run)
+    _execute(AGGLOMERATE, resolved, redo, dry_run)
 
 
-def _execute(
-    stages: tuple[str, ...] | None,
-    config: Path,
-    overrides: list[str] | None,
-    workers: int | None,
-    redo: str | None,
-    dry_run: bool,
-) -> None:
+def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool) -> None:
     from .. import run as runner
     from ..progress import Bars
 
-    resolved = configured(config, overrides, workers)
-    chosen = stages or runner.ALL
     if dry_run:
-        _print_plan(resolved, chosen, redo)
+        _print_plan(config, stages, redo)
         return
     with Bars() as bars:
-        runner.run(resolved, chosen, redo, bars, say)
+        runner.run(config, stages, redo, bars, say)
 
 
 def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
