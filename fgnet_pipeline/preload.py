@@ -17,6 +17,7 @@ from .kernels.rag import block_edges
 from .kernels.relabel import id_range, relabel
 from .kernels.watershed import segment_fragments
 from .stages import build
+from .store.without_pandas import forgo_pandas
 
 __all__ = ["build", "pyarrow", "zarr"]
 
@@ -38,4 +39,5 @@ def warm_up() -> None:
     id_range(ids)
 
 
+forgo_pandas()
 warm_up()

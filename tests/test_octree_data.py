@@ -97,7 +97,7 @@ def test_chunkings_and_workers(finished: Path, tmp_path: Path, leaf: int, leaves
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_chunkings(finished: Path, tmp_path: Path, seed: int) -> None:
     shape = (16 * np.random.default_rng(seed).integers(2, 8, 3)).tolist()
-    out, count = redone(finished, tmp_path, f"schedule.agglomerate.block_shape={shape}")
+    out, count = redone(finished, tmp_path, f"schedule.agglomerate.block_shape={shape}", "agglomerate.leaf_blocks=1")
     assert count == np.prod([-(-112 // n) for n in shape])
     assert_same_tree(stored_tree(out), stored_tree(finished / "out.zarr"))
     assert files_of(out, "segmentation") == files_of(finished / "out.zarr", "segmentation")

@@ -44,7 +44,9 @@ def agglomerate_command(
 def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool) -> None:
     from .. import run as runner
     from ..progress import Bars
+    from ..store.without_pandas import forgo_pandas
 
+    forgo_pandas()
     if dry_run:
         _print_plan(config, stages, redo)
         return

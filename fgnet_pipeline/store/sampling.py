@@ -17,6 +17,8 @@ from .arrays import READ_ERRORS
 
 CUBES_PER_AXIS = 6
 CUBE = (8, 32, 32)
+#: One read of a volume of up to this many times the voxels of all cubes is cheaper than as many as there are cubes.
+WHOLE_WITHIN = 8
 
 
 def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -> npt.NDArray[Any]:
@@ -30,7 +32,7 @@ def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -
         begins.append(sorted({round(last * (i + 0.5) / CUBES_PER_AXIS) for i in range(CUBES_PER_AXIS)}))
     boxes = (Box(vector(b), vector(np.add(b, CUBE))).intersect(whole(shape)) for b in itertools.product(*begins))
     try:
-        if prod(shape) <= CUBES_PER_AXIS**3 * prod(CUBE):  # one read is cheaper than as many as there are cubes
+        if prod(shape) <= WHOLE_WITHIN * CUBES_PER_AXIS**3 * prod(CUBE):
             everything = read(whole(shape))
             return np.concatenate([everything[(..., *box.slices())].ravel() for box in boxes])
         return np.concatenate([read(box).ravel() for box in boxes])

@@ -1,0 +1,31 @@
+"""pyarrow without pandas, in processes of the pipeline's own."""
+
+from __future__ import annotations
+
+import sys
+from importlib.abc import MetaPathFinder
+from typing import Any
+
+import pyarrow as pa
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("not looked for", name=name)
+
+
+def forgo_pandas() -> None:
+    """Settle that pyarrow does not import pandas in this process.
+
+    pyarrow looks for pandas once, when it first makes or converts an array. Where pandas is installed that costs every
+    worker half a second of CPU, and nothing here converts to its tables. A process that has it loaded is left alone.
+    """
+    if "pandas" in sys.modules:
+        return
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(finder)
