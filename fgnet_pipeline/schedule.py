@@ -321,10 +321,20 @@ def serve_driver(submission: Path, name: str, connect: Path) -> int:
     job = spec.open_job()
     index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
     log = log_of_this_job(job.output.logs)
-    with stop_on_signal() as stop, BlockRunner(job, name, spec.run, index, log) as runner:
-        with lanes(lambda: _serve(runner, stop), LANES.get(name, 1)):
+    gone: list[RuntimeError] = []
+
+    def serve() -> None:
+        try:
             _serve(runner, stop)
+        except RuntimeError as error:  # daisy's word for a server that no longer answers
+            gone.append(error)
+
+    with stop_on_signal() as stop, BlockRunner(job, name, spec.run, index, log) as runner:
+        with lanes(serve, LANES.get(name, 1)):
+            serve()
         computed = runner.computed
+    if gone:
+        raise PipelineError(f"{name}: the driver has gone ({gone[0]}); {computed} blocks are recorded") from gone[0]
     if stop.is_set():
         raise StoppedError(f"{name}: stopped by SIGTERM after {computed} blocks")
     return computed
