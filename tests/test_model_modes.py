@@ -195,6 +195,25 @@ def test_convolutions_for_inference_are_torchs(
         assert torch.equal(conv(given), torch.nn.Conv3d.forward(conv, given))
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_gradients_in_mixed_precision_are_those_of_the_convolution(depth: int) -> None:
+    """However few sections a level has; memory holds large numbers before, as gradients were read there."""
+    torch.manual_seed(0)
+    conv = Conv3d(16, 16, 3, padding=1, bias=False)
+    x = torch.randn(1, 16, depth, 8, 8).contiguous(memory_format=torch.channels_last_3d)
+    gradients = []
+    for mixed in (False, True):
+        conv.weight.grad = None
+        litter = [torch.full((size,), 1e4) for size in (1_000, 30_000, 1_000_000)]
+        del litter
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found = conv(x).float()
+        found.square().sum().backward()
+        assert conv.weight.grad is not None
+        gradients.append(conv.weight.grad.clone())
+    assert float((gradients[1] - gradients[0]).norm() / gradients[0].norm()) < 0.02
+
+
 def test_tiles_of_the_fast_mode_waste_no_window() -> None:
     """Windows at strides 4, 8, 16 and 32 divide the grids of the tile's sections."""
     for name in ("tiny", "small", "base_plus", "large", "nano"):
