@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="empty or new; everything is written there")
     parser.add_argument("--volara-python", help="interpreter of the environment that holds volara")
     parser.add_argument("--volara-bias", type=float, default=0.5)
-    parser.add_argument("--volara-threshold", type=float, default=0.5)
+    parser.add_argument("--volara-threshold", type=float, default=0.7)
     parser.add_argument("--volara-extract", default='{"min_seed_distance": 13}', help="more options, JSON")
     parser.add_argument("--no-whole", action="store_true")
     parser.add_argument("--block", type=int, nargs=3, default=[90, 125, 125])
