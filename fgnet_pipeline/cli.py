@@ -25,6 +25,7 @@ from .commands import (
 )
 from .errors import InputError, PipelineError
 
+INTERRUPTED = 130
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run_command,
@@ -70,9 +71,17 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
         typer.echo(f"{kind}: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        typer.echo("interrupted: run the same command again to go on", err=True)
-        sys.exit(130)
+        _interrupted()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # what typer makes of an interrupt
+            _interrupted()
+        raise
     sys.exit(0)
+
+
+def _interrupted() -> NoReturn:
+    typer.echo("interrupted: run the same command again to go on", err=True)
+    sys.exit(INTERRUPTED)
 
 
 def main() -> NoReturn:

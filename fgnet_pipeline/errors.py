@@ -4,6 +4,7 @@ PipelineError
 +-- InputError    what the user gave does not fit          exit code 2
 |   +-- StaleError   the output holds results of another configuration
 +-- BlocksFailedError  some blocks could not be computed        exit code 1
++-- DiskFullError stored nothing more, the disk is full exit code 1
 +-- DamageError   stored data contradict themselves        exit code 1
 +-- StoppedError  a worker was asked to stop (SIGTERM)     exit code 143
 """
@@ -44,6 +45,10 @@ class StaleError(InputError):
 
 class BlocksFailedError(PipelineError):
     """Blocks failed; the message names them, the tail of their error and the log."""
+
+
+class DiskFullError(PipelineError):
+    """The disk of the output is full; everything finished before is recorded."""
 
 
 class DamageError(PipelineError):

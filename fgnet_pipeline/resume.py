@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError, StaleError
+from .errors import DamageError, InputError, StaleError
 from .geometry import Vector, vector
 from .job import Job
 from .plan import Task, differences
 from .stages.build import STAGES, array_of, create_array
 from .store.files import read_json, write_json
 from .store.latest import Latest
+from .store.listing import stored_blocks
 from .store.records import Failure
 
 REDO_FILE = "redo.json"
@@ -66,6 +67,7 @@ def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
         made_with = progress.fingerprint(name) or {}
         different = differences(made_with, dict(task.fingerprint))
         array = array_of(job, name)
+        _refuse_to_drop_chunks(job, task, array, redo)
         new = array is not None and (not job.output.has_array(array) or (bool(different) and _is_redone(task, redo)))
         if new or (_is_redone(task, redo) and not begun):
             # First the records, then what they vouch for: a crash in between costs time, never trust.
@@ -76,6 +78,17 @@ def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
             progress.set_fingerprint(name, dict(task.fingerprint))
     if redo is not None:
         write_json(progress.root / REDO_FILE, {"stage": redo})
+
+
+def _refuse_to_drop_chunks(job: Job, task: Task, array: str | None, redo: str | None) -> None:
+    """An array without metadata would be made anew: not where that drops what was computed."""
+    if array is None or job.output.has_array(array) or _is_redone(task, redo):
+        return
+    if (job.output.root / array / "c").exists():
+        raise DamageError(
+            f"array {job.output.root / array} holds chunks, but its metadata (zarr.json) are missing or unreadable: "
+            f"`fgnet verify CONFIG --repair` restores them, --redo {task.stage} computes everything again"
+        )
 
 
 def finish(job: Job) -> None:
@@ -111,6 +124,21 @@ def left(job: Job, name: str) -> Left:
         job.left[name] = held
     found: Left = held[2]
     return found
+
+
+def lost(job: Job, name: str) -> npt.NDArray[np.bool_]:
+    """Which blocks are done and wrote something of which no file is left: whoever reads them would see zeros.
+
+    It takes a listing of folders and no look at single files; `fgnet verify` reads everything.
+    """
+    blocks, array = job.plan.blocks(name), array_of(job, name)
+    if array is None:
+        return np.zeros(blocks.shape, bool)
+    stored = np.zeros(blocks.shape, bool)
+    if job.output.has_array(array):
+        stored = stored_blocks(job.output.array(array), job.plan.tasks[name].grid, blocks)
+    latest = job.output.progress.latest(name, blocks)
+    return compare(job, name, latest).done & latest.nonzero & ~stored
 
 
 def compare(job: Job, name: str, latest: Latest) -> Left:

@@ -18,9 +18,10 @@ from .config import Config
 from .errors import BlocksFailedError, DamageError, InputError
 from .job import Job, open_job
 from .plan import Plan
-from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, prepare
+from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, lost, prepare
 from .stages.build import STAGES, clear_block, plan_job
 from .store.arrays import use_threads
+from .store.disk import disk_errors, full_sentence, is_full, says_full
 from .submission import SubmittedJob
 from .worker import WorkerSpec
 
@@ -114,14 +115,21 @@ def _check_host(config: Config) -> None:
 
 
 @contextmanager
-def _driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
-    """Hold the output: created, prepared, and nobody else's."""
+def _locked(job: Job) -> Iterator[None]:
     job.output.create()
     with DriverLock(job.output.progress.root / "lock"):
+        yield
+
+
+@contextmanager
+def _driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
+    """Hold the output: created, prepared, and nobody else's."""
+    with disk_errors(job.output.root), _locked(job):
         check_fresh(job, names, redo)
         job.output.save_configuration(job.config.model_dump(mode="json"))
         prepare(job, names, redo)
         _clear_inactive(job, names)
+        _requeue_lost(job, names)
         yield
 
 
@@ -195,6 +203,13 @@ def _clear_inactive(job: Job, names: list[str]) -> None:
             clear_block(job, name, block)
 
 
+def _requeue_lost(job: Job, names: list[str]) -> None:
+    """Blocks whose output is gone are computed again, with the same bytes; what was made of them before stays."""
+    for name in names:
+        blocks = blocks_where(job, name, lost(job, name))
+        job.output.progress.withdraw(name, blocks, (job.output.progress.driver() or 0) + 1)
+
+
 def _compute(job: Job, names: list[str], observer: Any, report: Callable[[str], None]) -> None:
     remaining = {name: left(job, name) for name in names}
     report(_summary(remaining))
@@ -249,6 +264,11 @@ def _require_inputs(job: Job, names: list[str]) -> None:
                 f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
                 "run run_predict.py with this configuration first",
             )
+        if gone := int(lost(job, upstream).sum()):
+            raise DamageError(
+                f"{gone} blocks of {upstream} are recorded as done, but nothing of them is stored: "
+                "`fgnet verify CONFIG` names them, and fgnet run computes them again"
+            )
 
 
 def _check_model(job: Job, names: list[str]) -> None:
@@ -267,7 +287,10 @@ def _require_done(job: Job, names: list[str], trouble: str | None) -> None:
         if missing:
             sentences += _describe_failures(job, name, missing)
     if sentences:
-        raise BlocksFailedError("\n".join(sentences + ([trouble] if trouble else [])))
+        sentences += [trouble] if trouble else []
+        if is_full(job.output.root, "\n".join(sentences)):
+            sentences.append(full_sentence(job.output.root))
+        raise BlocksFailedError("\n".join(sentences))
 
 
 def _describe_failures(job: Job, name: str, missing: int) -> list[str]:
@@ -286,4 +309,6 @@ def _tail(error: str) -> list[str]:
     """The end of a traceback; of an error that says what to do, the sentence alone."""
     lines = error.strip().splitlines()
     kind, _, sentence = lines[-1].partition(": ") if lines else ("", "", "")
-    return [sentence] if kind.endswith(DamageError.__name__) else lines[-LINES_SHOWN:]
+    if kind.endswith(DamageError.__name__):
+        return [sentence]
+    return lines[-1:] if says_full("".join(lines[-1:])) else lines[-LINES_SHOWN:]

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import BaseContext
@@ -34,6 +35,7 @@ from .elements import Elements
 from .errors import InputError, PipelineError, StoppedError
 from .forking import fork_server
 from .geometry import Box, Vector, vector
+from .interrupt import Workers, ending_at_once, obey_driver, serve_interruptibly
 from .job import Job
 from .plan import Task
 from .resume import blocks_where, left, ready
@@ -195,8 +197,8 @@ def _run_serially(work: Work, observer: Observer | None) -> str | None:
 
 def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> str | None:
     fork = fork_server(work.todo)
-    with tempfile.TemporaryDirectory(prefix="fgnet-") as folder:
-        places = str(Path(folder) / "slots")
+    alive = Workers()
+    with _places() as places:
         lock = threading.Lock()
         number = {name: 0 for name in work.todo}
 
@@ -209,14 +211,17 @@ def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> st
                     number[name] += 1
                 listed = work.listed.get(name)
                 arguments = (work.spec, name, index, context.to_env(), None if own else places, workers, listed)
-                _spawn_and_wait(fork, lock, arguments)
+                _spawn_and_wait(fork, lock, alive, arguments)
 
             return spawn
 
         pipeline = _pipeline(work, process_of)
-        states, _ = _daisy._run_distributed_server(
-            pipeline, None, _Adapter(observer) if observer else None, host="127.0.0.1", block_tracking=False
-        )
+        watcher = _Adapter(observer) if observer else None
+
+        def serve() -> Any:
+            return _daisy._run_distributed_server(pipeline, None, watcher, host="127.0.0.1", block_tracking=False)
+
+        states, _ = serve_interruptibly(serve, alive)
     return _worker_errors(states)
 
 
@@ -357,17 +362,31 @@ def _reach(connect: Path) -> None:
         ) from error
 
 
-def _spawn_and_wait(context: BaseContext, lock: threading.Lock, arguments: tuple[Any, ...]) -> None:
+@contextmanager
+def _places() -> Iterator[str]:
+    """Path of the file that :class:`Slots` needs; without a name on Linux, so that it goes with this process."""
+    if sys.platform == "linux":
+        with tempfile.TemporaryFile() as file:
+            yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
+    else:
+        with tempfile.TemporaryDirectory(prefix="fgnet-") as folder:
+            yield str(Path(folder) / "slots")
+
+
+def _spawn_and_wait(context: BaseContext, lock: threading.Lock, workers: Workers, arguments: tuple[Any, ...]) -> None:
     """Start a worker and wait for its end; called by daisy in a thread of its own."""
+    if workers.stopping:
+        return
     with lock:
         process = context.Process(target=work_on_blocks, args=arguments, daemon=False)  # type: ignore[attr-defined]
         process.start()
     # Threads that poll or join the same fork server at once can take each other's exit status: wait on the sentinel,
     # which is this process's own, and collect the status alone.
-    connection.wait([process.sentinel])
+    with workers.watched(process):
+        connection.wait([process.sentinel])
     with lock:
         process.join()
-    if process.exitcode != 0:
+    if process.exitcode != 0 and not workers.stopping:
         how = f"signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
         raise RuntimeError(f"a worker of {arguments[1]} ended with {how}")
 
@@ -383,6 +402,7 @@ def work_on_blocks(
 ) -> None:
     """Body of a worker process: take blocks from the daisy server until there are none left."""
     _end_with_parent()
+    obey_driver()
     os.environ[daisy.Context.ENV_VARIABLE] = context
     job = spec.open_job()
     with logging_to(job.output.logs, name) as log:
@@ -390,6 +410,7 @@ def work_on_blocks(
         options: dict[str, Any] = {"slot": slots} if slots is not None else {}
         with (
             BlockRunner(job, name, spec.run, number, log, **options) as runner,
+            ending_at_once(runner.records.close),
             lanes(lambda: _serve(runner, listed=listed), LANES.get(name, 1)),
         ):
             _serve(runner, listed=listed)
@@ -440,6 +461,8 @@ def _counts(states: Any) -> dict[str, Counts]:
 
 
 def _worker_errors(states: Any) -> str | None:
-    found = [f"{name}: {s.first_worker_error}" for name, s in states.items() if s.first_worker_error]
+    # The last line of a traceback says what happened, and the worker's log has the rest.
+    errors = {name: s.first_worker_error.strip().splitlines() for name, s in states.items() if s.first_worker_error}
+    found = [f"{name}: {lines[-1]}" for name, lines in errors.items()]
     found += [f"{name}: {s.abandon_reason}" for name, s in states.items() if s.abandoned and s.abandon_reason]
     return "\n".join(found) or None

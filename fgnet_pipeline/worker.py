@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,9 @@ class BlockRunner:
             return False
         except Exception:
             text = traceback.format_exc()
-            sys.stderr.write(f"{self.name} block {list(block)} failed:\n{text}\n")  # in a worker: its log
-            sys.stderr.flush()
+            with suppress(OSError):  # the log of a worker, on a disk that may be full
+                sys.stderr.write(f"{self.name} block {list(block)} failed:\n{text}\n")
+                sys.stderr.flush()
             self.records.fail(self.name, block, text[-TRACEBACK_CHARACTERS:])
             return False
         return True

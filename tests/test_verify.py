@@ -20,8 +20,8 @@ from pipeline_tools import assert_same_output, cells, fgnet, read, records, stan
 
 from fgnet_pipeline import cli
 from fgnet_pipeline.config import load_config
-from fgnet_pipeline.errors import InputError, StaleError
-from fgnet_pipeline.run import PREDICT, run
+from fgnet_pipeline.errors import DamageError, InputError, StaleError
+from fgnet_pipeline.run import AGGLOMERATE, PREDICT, run
 from fgnet_pipeline.store.tables import Tables
 from fgnet_pipeline.verify import Report, verify
 
@@ -232,6 +232,30 @@ def test_a_file_that_does_not_say_when_it_changed(finished: Path, place: tuple[P
     assert [(f.kind, f.task, f.block) for f in report.damage] == [("checksum", "predict", ONE)]
     assert report.requeued["predict"] == [ONE] and ONE in report.requeued["fragments"]
     assert len(report.requeued["relabel"]) == 18
+    assert_mended(finished, config, out)
+
+
+def test_run_notices_lost_shards(finished: Path, place: tuple[Path, Path]) -> None:
+    """Zarr reads zeros where a shard is gone: no later block may be made of them."""
+    config, out = place
+    shard(out, "segmentation").unlink()
+    shard(out, "affinities").unlink()
+    with pytest.raises(DamageError, match="1 blocks of predict are recorded as done, but nothing of them is stored"):
+        run(load_config(config), AGGLOMERATE)
+    finished_before = len(records(out, "edges"))
+    assert_mended(finished, config, out)
+    assert [tuple(r["block"]) for r in records(out, "predict")].count(ONE) == 2
+    assert len(records(out, "edges")) == finished_before
+
+
+def test_run_does_not_drop_chunks_without_metadata(finished: Path, place: tuple[Path, Path]) -> None:
+    config, out = place
+    truncate(out / "affinities" / "zarr.json")
+    before = state(out)
+    with pytest.raises(DamageError, match=r"verify CONFIG --repair"):
+        run(load_config(config))
+    assert {p for p, v in state(out).items() if before.get(p) != v} <= {"progress/lock", "config.json"}
+    verify(load_config(config), repair=True)
     assert_mended(finished, config, out)
 
 

@@ -66,8 +66,8 @@ class Totals:
 class Latest:
     """The key of the latest record of every block in an index box, and totals over all records.
 
-    Latest is by the number of the run, then by time. 24 bytes a block are held; ``key`` alone is what remains of use
-    once everything is read.
+    Latest is by the number of the run, then by time. 25 bytes a block are held; ``key`` and ``nonzero`` are what
+    remains of use once everything is read.
 
     Args:
         folder: with the ``done-*.jsonl`` of one task.
@@ -81,6 +81,8 @@ class Latest:
     def _begin(self) -> None:
         #: uint64 (z, y, x) of the index box; 0 where nothing is recorded or the record was withdrawn.
         self.key = np.zeros(self._blocks.shape, np.uint64)
+        #: bool of the same shape: whether anything but zeros (or a row of a table) was written.
+        self.nonzero = np.zeros(self._blocks.shape, bool)
         self.totals = Totals()
         self._run = np.full(self._blocks.shape, -1, np.int64)
         self._finished = np.full(self._blocks.shape, -np.inf)
@@ -107,9 +109,10 @@ class Latest:
         run, finished, key = records.run[inside], records.finished[inside], records.key[inside]
         order = np.lexsort((key, finished, run))
         at, run, finished, key = at[order], run[order], finished[order], key[order]
+        nonzero = records.nonzero[inside][order] > 0
         later = _not_before((run, finished, key), tuple(a.ravel()[at] for a in (self._run, self._finished, self.key)))
         # Where a block appears twice, the last of the assigned values stays, which is the later record.
-        for held, new in ((self._run, run), (self._finished, finished), (self.key, key)):
+        for held, new in ((self._run, run), (self._finished, finished), (self.key, key), (self.nonzero, nonzero)):
             held.ravel()[at[later]] = new[later]
 
 

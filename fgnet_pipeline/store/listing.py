@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Box, Vector, indices
+from ..geometry import Box, Grid, Vector, indices, vector
 from .arrays import OutputArray
 
 #: What :func:`fgnet_pipeline.store.files.write_atomic` and Zarr's LocalStore call a file until it is whole.
@@ -60,6 +60,15 @@ def stored_shards(array: OutputArray, box: Box) -> npt.NDArray[np.bool_]:
             if 0 <= x < box.shape[2]:
                 found[z - box.begin[0], y - box.begin[1], x] = True
     return found
+
+
+def stored_blocks(array: OutputArray, grid: Grid, blocks: Box) -> npt.NDArray[np.bool_]:
+    """For every block of the index box ``blocks``: whether any of its shards has a file."""
+    each = vector(np.floor_divide(grid.block_shape, array.shards.block_shape))
+    shards = Box(vector(np.multiply(blocks.begin, each)), vector(np.multiply(blocks.end, each)))
+    found = stored_shards(array, shards)
+    shape = [n for pair in zip(blocks.shape, each, strict=True) for n in pair]
+    return np.asarray(found.reshape(shape).any(axis=(1, 3, 5)))
 
 
 def _names(folder: Path) -> list[str]:
