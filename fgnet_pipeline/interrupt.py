@@ -1,8 +1,8 @@
 """Ctrl-C: workers end soon after the driver is interrupted, none is left behind, and nothing is printed about each.
 
 A worker takes no notice of an interrupt (a terminal sends it to all processes). The driver asks its workers to end;
-they flush the records of finished blocks first. Those that are busy in native code for longer are killed. Daisy is
-served in a thread of its own, since in the main thread it would answer the interrupt itself, with a warning a worker.
+they flush the records of finished blocks first. Those that are busy in native code for longer are killed. Daisy would
+answer the interrupt itself, with a warning and a traceback a worker, so its handler is replaced.
 """
 
 from __future__ import annotations
@@ -73,10 +73,12 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
             future.set_exception(error)
 
     interrupted = threading.Event()
-    former = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    former = signal.getsignal(signal.SIGINT)
     try:
         threading.Thread(target=body, daemon=True).start()
         while not wait([future], POLL).done:
+            # Again and again: daisy puts a handler of its own in place when its server starts.
+            signal.signal(signal.SIGINT, lambda *_: interrupted.set())
             if interrupted.is_set():
                 workers.end()
                 raise KeyboardInterrupt

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import chain, slurm
 from .config import Config
 from .errors import InputError, StaleError
 from .geometry import Vector, vector
@@ -31,6 +32,7 @@ from .resume import DriverLock, check_fresh
 from .stages.build import ARRAYS, STAGES, array_of, create_array, plan_job
 from .stages.checking import CHECKSUM, DISAGREES, IDS, MISSING, Expected, Finding, tables_of
 from .store.arrays import use_threads
+from .store.disk import disk_errors
 from .store.files import read_json, write_atomic
 from .store.listing import files_below, is_partial, shard_index, table_index
 from .store.output import Output
@@ -101,7 +103,9 @@ def verify(config: Config, *, repair: bool = False, watch: Watcher = lambda *_: 
     job = _open_stored(config)
     if not repair:
         return _survey(job, config, watch)
-    with DriverLock(job.output.progress.root / "lock"):
+    with contextlib.suppress(slurm.SlurmError):  # where Slurm does not answer, its jobs see that a newer run has begun
+        chain.refuse_while_alive(job)
+    with disk_errors(job.output.root), DriverLock(job.output.progress.root / "lock"):
         restored = _restore_metadata(job)
         report = _survey(job, config, watch, locked=True)
         report.damage[:0] = restored
