@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -80,11 +81,26 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
             # Again and again: daisy puts a handler of its own in place when its server starts.
             signal.signal(signal.SIGINT, lambda *_: interrupted.set())
             if interrupted.is_set():
+                _silence_native_code()
                 workers.end()
                 raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGINT, former)
     return future.result()
+
+
+def _silence_native_code() -> None:
+    """Let nothing but Python write to the terminal any more: daisy would warn of every worker that ends."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+            if stream.fileno() == number:
+                setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _send(workers: Iterable[BaseProcess], number: signal.Signals) -> None:
