@@ -403,17 +403,18 @@ def work_on_blocks(
     """Body of a worker process: take blocks from the daisy server until there are none left."""
     _end_with_parent()
     obey_driver()
-    os.environ[daisy.Context.ENV_VARIABLE] = context
-    job = spec.open_job()
-    with logging_to(job.output.logs, name) as log:
-        slots = Slots(places, count).hold if places is not None else None
-        options: dict[str, Any] = {"slot": slots} if slots is not None else {}
-        with (
-            BlockRunner(job, name, spec.run, number, log, **options) as runner,
-            ending_at_once(runner.records.close),
-            lanes(lambda: _serve(runner, listed=listed), LANES.get(name, 1)),
-        ):
-            _serve(runner, listed=listed)
+    with ending_at_once(lambda: None):  # asked to end before there is anything to flush
+        os.environ[daisy.Context.ENV_VARIABLE] = context
+        job = spec.open_job()
+        with logging_to(job.output.logs, name) as log:
+            slots = Slots(places, count).hold if places is not None else None
+            options: dict[str, Any] = {"slot": slots} if slots is not None else {}
+            with (
+                BlockRunner(job, name, spec.run, number, log, **options) as runner,
+                ending_at_once(runner.records.close),
+                lanes(lambda: _serve(runner, listed=listed), LANES.get(name, 1)),
+            ):
+                _serve(runner, listed=listed)
 
 
 def _end_with_parent() -> None:
