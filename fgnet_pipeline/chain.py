@@ -277,7 +277,7 @@ def refuse_while_alive(job: Job) -> None:
     if alive:
         raise InputError(
             "output.path",
-            str(job.output.root),
+            job.output.path,
             f"no earlier submission that is still queued or running (jobs {', '.join(alive)})",
             f"wait for it, or end it with: scancel {' '.join(alive)}",
         )
@@ -298,4 +298,4 @@ def finish_submission(path: Path) -> str:
         text = ", ".join(f"{name} {count}" for name, count in missing.items() if count)
         raise BlocksFailedError(f"blocks that are not done: {text}; submit again to compute them")
     finish(job)
-    return f"every block of {job.output.root} is done"
+    return f"every block of {job.output.path} is done"

@@ -27,12 +27,15 @@ Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 StorageShape = tuple[Positive, Positive, Positive]
 Size3 = tuple[float, float, float]
+#: Object stores that arrays can be written to.
+WRITABLE_SCHEMES = ("s3://",)
 #: Stages in the order of the data flow; ``schedule`` has a table for each.
 STAGES = ("predict", "fragments", "edges", "agglomerate", "relabel")
 PATH_KEYS = (
     ("volume", "path"),
     ("volume", "mask"),
     ("output", "path"),
+    ("output", "state"),
     ("affinities", "path"),
     ("fragments", "path"),
     ("model", "checkpoint"),
@@ -58,11 +61,32 @@ class VolumeConfig(Strict):
 
 
 class OutputConfig(Strict):
-    """The Zarr v3 group that everything is written to."""
+    """The Zarr v3 group that everything is written to; with an object store, ``state`` holds all but the arrays."""
 
     path: str
+    state: str | None = None
     chunk_shape: StorageShape | None = None
     shard_shape: StorageShape | None = None
+
+    @model_validator(mode="after")
+    def _state_is_a_folder_of_its_own(self) -> OutputConfig:
+        if is_url(self.path) and not self.path.startswith(WRITABLE_SCHEMES):
+            raise InputError("output.path", self.path, "a folder or s3://...", "choose another output.path")
+        if is_url(self.path) and self.state is None:
+            raise InputError(
+                "output.state",
+                None,
+                "a folder for tables, records and logs, since output.path is an object store",
+                "set output.state to a folder that all workers share",
+            )
+        if self.state is not None and (is_url(self.state) or not is_url(self.path)):
+            raise InputError(
+                "output.state",
+                self.state,
+                "a folder, and only where output.path is an object store",
+                "name a folder" if is_url(self.state) else "leave output.state out",
+            )
+        return self
 
 
 class ModelConfig(Strict):

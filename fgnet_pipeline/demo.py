@@ -45,7 +45,7 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
 
 
 def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, Any]:
-    segmentation, labels = str(job.output.root / "segmentation"), str(sample.path / "labels")
+    segmentation, labels = f"{job.output.path}/segmentation", str(sample.path / "labels")
     scores = {"all": compare(segmentation, labels).to_dict()}
     if job.bounds.end == (180, 250, 250):
         scores["z 140-179"] = compare(segmentation, labels, *UNSEEN).to_dict()

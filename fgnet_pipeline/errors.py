@@ -7,6 +7,7 @@ PipelineError
 +-- DiskFullError stored nothing more, the disk is full exit code 1
 +-- DamageError   stored data contradict themselves        exit code 1
 +-- StoppedError  a worker was asked to stop (SIGTERM)     exit code 143
++-- StoreError    an object store refuses or does not answer  exit code 1
 """
 
 from __future__ import annotations
@@ -66,3 +67,10 @@ class StoppedError(PipelineError):
     """A worker was asked to stop before its blocks were done; what it finished is recorded."""
 
     exit_code = 143
+
+
+class StoreError(PipelineError, OSError):
+    """An object store or web server refuses or does not answer, after all retries; the message names the object.
+
+    Met before anything was written, it becomes an :class:`InputError`; met in a block, the block has failed.
+    """

@@ -16,7 +16,7 @@ import numpy as np
 
 from .activity import Counts, count_blocks, middle_voxel
 from .block_memory import Density, by_formula, node_edges, read_shape
-from .config import Config
+from .config import Config, is_url
 from .errors import InputError
 from .footprint import (
     ArrayFootprint,
@@ -140,7 +140,7 @@ class _Estimator:
             for what in ("bytes", "inodes")
         )
         shares = {s.task: s.left / s.active if s.active else 0.0 for s in stages}
-        free, free_inodes = free_space(job.output.root)
+        free, free_inodes = (None, None) if is_url(job.output.path) else free_space(job.output.root)
         hours = [s.worker_hours for s in stages]
         known = [h for h in hours if h is not None]
         total = sum(known) if len(known) == len(hours) else None

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .block_memory import Density, node_edges
+from .config import is_url
 from .geometry import Vector
 from .job import Job
 from .plan import Task
@@ -89,9 +90,9 @@ def _folders(job: Job, task: Task, shape: Vector) -> int:
 
 
 def measured_compression(job: Job, task: Task, blocks: list[Vector]) -> float | None:
-    """Bytes on disk per uncompressed byte of the stored ``blocks``; None where there are none."""
+    """Bytes on disk per uncompressed byte of the stored ``blocks``; None where there are none, or no files."""
     name = array_of(job, task.name)
-    if name is None or not blocks or not job.output.has_array(name):
+    if name is None or not blocks or is_url(job.output.path) or not job.output.has_array(name):
         return None
     array, stored, plain = job.output.array(name), 0, 0
     for block in blocks[:BLOCKS_MEASURED]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
@@ -16,14 +16,15 @@ PRELOADED = ["fgnet_pipeline.schedule", "fgnet_pipeline.cli", "fgnet_pipeline.pr
 PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
 
 
-def fork_server(names: Iterable[str]) -> BaseContext:
-    """The context whose processes are forked with everything loaded that the tasks ``names`` need.
+def fork_server(names: Iterable[str], packages: Sequence[str] = ()) -> BaseContext:
+    """The context whose processes are forked with everything loaded that the tasks ``names`` need, and ``packages``.
 
+    Loading opens no connection and starts no thread: each process makes its own event loop at its first request.
     What is loaded is settled when the server starts, which is with the first process or :func:`start_early`.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])])
+    context.set_forkserver_preload(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])] + [*packages])
     return context
 
 

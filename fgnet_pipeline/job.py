@@ -148,7 +148,7 @@ def open_job(config: Config) -> Job:
     frame = _frame(config, raw, affinities)
     _check_frames(frame, affinities, fragments)
     bounds = Box((0, 0, 0), shape)
-    output = Output(config.output.path)
+    output = Output(config.output.path, config.output.state)
     output.check()
     if fragments is None:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .config import is_url
 from .errors import DamageError, InputError, StaleError
 from .geometry import Vector, vector
 from .job import Job
@@ -45,7 +46,7 @@ def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
         if different:
             raise StaleError(
                 "output.path",
-                str(job.output.root),
+                job.output.path,
                 f"results of this configuration, but its {task.stage} stage is stale ({'; '.join(different)})",
                 f"add --redo {task.stage} to replace it and all after it, or choose another output.path",
             )
@@ -84,10 +85,11 @@ def _refuse_to_drop_chunks(job: Job, task: Task, array: str | None, redo: str | 
     """An array without metadata would be made anew: not where that drops what was computed."""
     if array is None or job.output.has_array(array) or _is_redone(task, redo):
         return
-    if (job.output.root / array / "c").exists():
+    if job.output.has_chunks(array):
+        restored = "" if is_url(job.output.path) else "`fgnet verify CONFIG --repair` restores them, "
         raise DamageError(
-            f"array {job.output.root / array} holds chunks, but its metadata (zarr.json) are missing or unreadable: "
-            f"`fgnet verify CONFIG --repair` restores them, --redo {task.stage} computes everything again"
+            f"array {job.output.path}/{array} holds chunks, but its metadata (zarr.json) are missing or unreadable: "
+            f"{restored}--redo {task.stage} computes everything again"
         )
 
 
@@ -129,10 +131,11 @@ def left(job: Job, name: str) -> Left:
 def lost(job: Job, name: str) -> npt.NDArray[np.bool_]:
     """Which blocks are done and wrote something of which no file is left: whoever reads them would see zeros.
 
-    It takes a listing of folders and no look at single files; `fgnet verify` reads everything.
+    It takes a listing of folders and no look at single files; `fgnet verify` reads everything. An object store is not
+    asked: every row of blocks would be a request.
     """
     blocks, array = job.plan.blocks(name), array_of(job, name)
-    if array is None:
+    if array is None or is_url(job.output.path):
         return np.zeros(blocks.shape, bool)
     stored = np.zeros(blocks.shape, bool)
     if job.output.has_array(array):

@@ -15,7 +15,7 @@ from . import chain as chains
 from . import slurm
 from .chain import Chain
 from .config import Config
-from .errors import BlocksFailedError, DamageError, InputError
+from .errors import BlocksFailedError, DamageError, InputError, StoreError
 from .job import Job, open_job
 from .plan import Plan
 from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, lost, prepare
@@ -27,6 +27,8 @@ from .worker import WorkerSpec
 
 #: How many failed blocks an error message names, and how much of their traceback it shows.
 BLOCKS_NAMED, LINES_SHOWN = 3, 6
+#: Errors whose text says all there is to say.
+SENTENCES = (DamageError.__name__, StoreError.__name__)
 ALL = STAGES
 #: How often a run goes over what is missing without any failure before it gives up.
 PASSES = 3
@@ -80,7 +82,7 @@ def run(
         with _driving(job, names, redo):
             _compute(job, names, observer, report)
             finish(job)
-    report(f"finished in {time.time() - started:.1f} s: {job.output.root}")
+    report(f"finished in {time.time() - started:.1f} s: {job.output.path}")
     return job
 
 
@@ -260,7 +262,7 @@ def _require_inputs(job: Job, names: list[str]) -> None:
         if state.todo.any():
             raise InputError(
                 "output.path",
-                str(job.output.root),
+                job.output.path,
                 f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
                 "run run_predict.py with this configuration first",
             )
@@ -306,9 +308,9 @@ def _describe_failures(job: Job, name: str, missing: int) -> list[str]:
 
 
 def _tail(error: str) -> list[str]:
-    """The end of a traceback; of an error that says what to do, the sentence alone."""
+    """The end of a traceback; of an error that is a sentence, that alone."""
     lines = error.strip().splitlines()
     kind, _, sentence = lines[-1].partition(": ") if lines else ("", "", "")
-    if kind.endswith(DamageError.__name__):
+    if kind.endswith(SENTENCES):
         return [sentence]
     return lines[-1:] if says_full("".join(lines[-1:])) else lines[-LINES_SHOWN:]

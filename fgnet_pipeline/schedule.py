@@ -43,6 +43,7 @@ from .share import lanes, log_of_this_job, stop_on_signal
 from .slots import Slots
 from .slurm import Array, SlurmError, build, cancel, grown
 from .store.files import write_private
+from .store.remote import packages_of
 from .submission import Submission, SubmittedJob, path_of, read_submission, record_job, submitted_jobs
 from .worker import LANES, BlockRunner, WorkerSpec, logging_to
 
@@ -196,7 +197,7 @@ def _run_serially(work: Work, observer: Observer | None) -> str | None:
 
 
 def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> str | None:
-    fork = fork_server(work.todo)
+    fork = fork_server(work.todo, packages_of(work.spec.config))
     alive = Workers()
     with _places() as places:
         lock = threading.Lock()

@@ -43,7 +43,7 @@ def open_agglomerated(config: Config) -> Job:
         if todo:
             raise InputError(
                 "output.path",
-                str(job.output.root),
+                job.output.path,
                 f"a finished agglomeration ({name}: {todo} of {active} blocks missing)",
                 "run run_agglomerate.py with this configuration first",
             )

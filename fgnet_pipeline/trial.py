@@ -69,7 +69,7 @@ def _shrunk(job: Job, box: Box, folder: Path) -> Config:
     corners = [(offset + np.multiply(corner, size)).tolist() for corner in (box.begin, box.end)]
     tables = job.config.model_dump(mode="json")
     tables["volume"]["roi"] = corners
-    tables["output"]["path"] = str(folder / "trial.zarr")
+    tables["output"] |= {"path": str(folder / "trial.zarr"), "state": None}
     for stage in tables["schedule"].values():
         if isinstance(stage, dict) and "workers" in stage:
             stage["workers"] = None

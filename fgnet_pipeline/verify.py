@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import chain, slurm
-from .config import Config
+from .config import Config, is_url
 from .errors import InputError, StaleError
 from .geometry import Vector, vector
 from .job import Job, open_job
@@ -115,6 +115,9 @@ def verify(config: Config, *, repair: bool = False, watch: Watcher = lambda *_: 
 
 def _open_stored(config: Config) -> Job:
     """The job of a configuration that has stored something."""
+    if is_url(config.output.path):
+        expected = "a folder: what lies in an object store is only checked as it is read"
+        raise InputError("output.path", config.output.path, expected, "copy the arrays to a disk to verify them")
     use_threads(config.schedule.threads)
     job = open_job(config)
     progress = job.output.progress

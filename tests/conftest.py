@@ -24,7 +24,7 @@ def skip_or_fail(name: str, reason: str) -> None:
     """Skip the running test with ``reason``, or fail it where ``FGNET_REQUIRE`` names ``name``."""
     if required(name):
         pytest.fail(f"FGNET_REQUIRE names {name!r}, but {reason}")
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 CASES = {
     "missing volume": ("volume.path=/nowhere/raw.zarr", "volume.path"),
-    "object store without its package": ("volume.path=s3://bucket/raw.zarr", "volume.path"),
+    "object store without its package": ("volume.path=abfs://bucket/raw.zarr", "volume.path"),
     "group instead of array": ("volume.path={group}", "name one of its arrays"),
     "wrong dimension": ("volume.path={flat}", "three axes"),
     "wrong dtype": ("volume.path={float}", "uint8"),
@@ -74,7 +74,12 @@ CASES = {
     "mask without placement": ("volume.mask={unplaced}", "volume.mask"),
     "output is a file": ("output.path={text}", "output.path"),
     "output is a folder of something else": ("output.path={folder}", "output.path"),
-    "output on an object store": ("output.path=s3://bucket/out", "output.path"),
+    "output on an object store without state": ("output.path=s3://bucket/out", "output.state"),
+    "state in an object store": ("output.path=s3://bucket/out|output.state=s3://bucket/state", "output.state"),
+    "state of a folder": ("output.state=/nowhere", "output.state"),
+    "output on an untried store": ("output.path=gs://bucket/out|output.state=/nowhere", "output.path"),
+    "output on a web server": ("output.path=https://example.org/out|output.state=/nowhere", "output.path"),
+    "credentials in a URL": ("volume.path=https://me:secret@example.org/raw", "without credentials"),
     "no key": ("threshold=0.5", "--set"),
     "no value": ("agglomerate.threshold", "--set"),
 }

@@ -34,7 +34,7 @@ def submit_command(
     job, jobs = run.submit(resolved, redo=redo, report=say)
     if as_json:
         run_number = job.output.progress.driver() if jobs else None
-        document = {"output": str(job.output.root), "run": run_number, "jobs": [asdict(one) for one in jobs]}
+        document = {"output": job.output.path, "run": run_number, "jobs": [asdict(one) for one in jobs]}
         typer.echo(json.dumps(document))
         return
     for one in jobs:

@@ -31,10 +31,12 @@ def agglomerate_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
     """Affinities -> segmentation (the same as run_agglomerate.py); torch is not needed."""
+    from ..config import is_url
     from ..forking import start_early
 
     resolved = configured(config, set_, workers)
-    if resolved.schedule.workers > 0 and resolved.schedule.backend == "local" and not dry_run:
+    local = resolved.schedule.backend == "local" and not is_url(resolved.output.path)
+    if resolved.schedule.workers > 0 and local and not dry_run:
         start_early()
     from ..run import AGGLOMERATE
 

@@ -54,7 +54,7 @@ def sweep_command(
     resolved = configured(config, set_, workers)
     job, result = sweep(resolved, labels, threshold or steps(first, last, step), begin, end)
     picture = png or job.output.root / "sweep.png"
-    save_curve(result, picture, f"{job.output.root.name} against {labels}")
+    save_curve(result, picture, f"{job.output.path.rstrip('/').rpartition('/')[2]} against {labels}")
     if as_json:
         typer.echo(json.dumps({**result.to_dict(), "png": str(picture)}))
         return

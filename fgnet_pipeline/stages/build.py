@@ -50,7 +50,7 @@ def _predict_task(job: Job, new_affinities: bool) -> Task:
     if stored is None:
         raise InputError(
             "output.path",
-            str(job.output.root),
+            job.output.path,
             "affinities, from an earlier run_predict.py (or affinities.path)",
             "run run_predict.py with this configuration first",
         )
@@ -58,7 +58,7 @@ def _predict_task(job: Job, new_affinities: bool) -> Task:
     if different:
         raise StaleError(
             "output.path",
-            str(job.output.root),
+            job.output.path,
             f"affinities of this configuration, but its predict stage is stale ({'; '.join(different)})",
             "run run_predict.py with --redo predict, or choose another output.path",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import numpy.typing as npt
 import zarr
 import zarr.codecs
 import zarr.errors
+from zarr.storage import LocalStore
 
-from ..errors import InputError
+from ..config import is_url
+from ..errors import InputError, StoreError
 from ..geometry import Box, Grid, Vector, indices, whole
+from .blank import Blank
+from .remote import open_store
 
 #: What Zarr raises on a path that holds no array: nothing there, a group, bytes that are no metadata.
 _OPEN_ERRORS = (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
@@ -28,10 +33,12 @@ def open_array(path: str, field: str) -> zarr.Array[Any]:
     """The array at ``path`` (folder or URL; Zarr v2 or v3, sharded or not), read only.
 
     Raises:
-        InputError: nothing there, a group, or unreadable metadata; ``field`` is the configuration key to name.
+        InputError: nothing there, a group, unreadable metadata, or an object store that refuses or does not answer;
+            ``field`` is the configuration key to name.
     """
+    store = open_store(path, field, read_only=True) if is_url(path) else path
     try:
-        node = zarr.open(path, mode="r")
+        node = zarr.open(store, mode="r")
     except ImportError as error:
         raise InputError(field, path, "a location that the installed packages can open", str(error)) from error
     except _OPEN_ERRORS as error:
@@ -46,6 +53,8 @@ def open_array(path: str, field: str) -> zarr.Array[Any]:
 
 def _short(error: BaseException) -> str:
     text = str(error).strip().splitlines()
+    if isinstance(error, StoreError):
+        return str(error)
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
@@ -62,6 +71,11 @@ class OutputArray:
         z, y, x = array.shape[-3:]
         self.bounds = whole((z, y, x))
 
+    @cached_property
+    def _written(self) -> zarr.Array[Any]:
+        """The same array for writing: Zarr would read a shard before it replaces all of it."""
+        return zarr.open_array(store=Blank(self.array.store), path=self.array.path, mode="r+")
+
     def read(self, box: Box) -> npt.NDArray[Any]:
         """The voxels of ``box``, which must lie inside the volume."""
         return np.asarray(self.array[(..., *box.slices())])
@@ -73,13 +87,7 @@ class OutputArray:
             full = np.zeros(self.channels + target.shape, self.array.dtype)
             full[(..., *written.slices(target.begin))] = data
             data = full
-        try:
-            self.array[(..., *target.slices())] = data
-        except ValueError:
-            # Zarr reads the index of a shard before it replaces the shard, and stops at one that is torn.
-            for path in self.shard_files(target):
-                path.unlink(missing_ok=True)
-            self.array[(..., *target.slices())] = data
+        self._written[(..., *target.slices())] = data
 
     @property
     def folder(self) -> Path:
@@ -93,7 +101,12 @@ class OutputArray:
         return Grid((z, y, x))
 
     def shard_files(self, box: Box) -> list[Path]:
-        """The files that hold the shards of ``box``; those of empty shards do not exist."""
+        """The files that hold the shards of ``box``, to be flushed; those of empty shards do not exist.
+
+        Empty in an object store: what it has acknowledged is kept, and nothing is acknowledged before it is whole.
+        """
+        if not isinstance(self.array.store, LocalStore):
+            return []
         lead = (0,) * len(self.channels)
         encode = self.array.metadata.encode_chunk_key
         return [self.folder / encode(lead + index) for index in indices(self.shards.covering(box))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import Any
 
@@ -15,6 +16,8 @@ from ..errors import InputError
 from ..geometry import Box, Vector, vector, whole
 from .arrays import READ_ERRORS
 
+#: Cubes under way at once: in an object store each costs a round trip.
+READS_AT_ONCE = 8
 CUBES_PER_AXIS = 6
 CUBE = (8, 32, 32)
 #: One read of a volume of up to this many times the voxels of all cubes is cheaper than as many as there are cubes.
@@ -30,12 +33,13 @@ def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -
     for length, side in zip(shape, CUBE, strict=True):
         last = max(0, length - side)
         begins.append(sorted({round(last * (i + 0.5) / CUBES_PER_AXIS) for i in range(CUBES_PER_AXIS)}))
-    boxes = (Box(vector(b), vector(np.add(b, CUBE))).intersect(whole(shape)) for b in itertools.product(*begins))
+    boxes = [Box(vector(b), vector(np.add(b, CUBE))).intersect(whole(shape)) for b in itertools.product(*begins)]
     try:
         if prod(shape) <= WHOLE_WITHIN * CUBES_PER_AXIS**3 * prod(CUBE):
             everything = read(whole(shape))
             return np.concatenate([everything[(..., *box.slices())].ravel() for box in boxes])
-        return np.concatenate([read(box).ravel() for box in boxes])
+        with ThreadPoolExecutor(READS_AT_ONCE) as pool:
+            return np.concatenate([values.ravel() for values in pool.map(read, boxes)])
     except READ_ERRORS as error:
         raise InputError(
             field, f"chunks that cannot be read ({error})", "readable voxels", "check the volume's files and codecs"

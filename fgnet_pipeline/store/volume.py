@@ -6,14 +6,17 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
+from ..config import is_url
 from ..errors import InputError
 from ..geometry import Box, Vector, vector, whole
 from .arrays import open_array
+from .remote import open_store
 
 _NM = {
     "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0,
@@ -185,8 +188,11 @@ def _ome_dataset(array: zarr.Array[Any], path: str) -> tuple[dict[str, Any], dic
     """(multiscale, dataset) of the OME-Zarr (0.4 or 0.5) group that holds this array as a level."""
     parent, _, name = path.rstrip("/").rpartition("/")
     for depth in range(2):
+        if "://" in path and not urlsplit(parent).netloc:
+            return None
         try:
-            attributes = dict(zarr.open_group(parent, mode="r").attrs)
+            store = open_store(parent, "volume.path", read_only=True) if is_url(parent) else parent
+            attributes = dict(zarr.open_group(store, mode="r").attrs)
         except (OSError, ValueError, KeyError):
             attributes = {}
         ome = attributes.get("ome")
