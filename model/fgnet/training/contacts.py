@@ -59,9 +59,9 @@ def _patch_loss(affinities: Tensor, fragments: NDArray[np.uint32], labels: NDArr
 
 def entropy_of_joining(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
     """Bits by which joining sets of a and b voxels changes the entropy of a partition, times all voxels."""
-    one, two = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    both = one + two
-    return np.asarray(one * np.log2(both / one) + two * np.log2(both / two))
+    both = a + b
+    bits: NDArray[np.float64] = a * np.log2(both / a) + b * np.log2(both / b)
+    return bits
 
 
 def owners(fragments: NDArray[np.uint32], labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
