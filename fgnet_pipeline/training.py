@@ -42,8 +42,6 @@ NORMALISATION_SAMPLES = 2_000_000
 #: Of a volume with large sections at least so many are looked at.
 FEWEST_SECTIONS = 8
 ISOTROPY = 1.5
-#: `fragments.min_seed_distance` of the fragments that the loss of contacts is measured on.
-CONTACT_SEED_DISTANCE = 6
 
 
 class TrainingVolume(Strict):
@@ -270,13 +268,6 @@ def load_volumes(config: TrainConfig) -> list[LabelledVolume]:
     return volumes
 
 
-def cut_fragments(affinities: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """The watershed that the loss of contacts is measured on; that of the shipped configuration."""
-    from .kernels.watershed import segment_fragments
-
-    return segment_fragments(affinities, "volume", min_seed_distance=CONTACT_SEED_DISTANCE)
-
-
 def make_trainer(config: TrainConfig) -> Trainer:
     """Data, network and optimiser, on the configured device with the configured threads."""
     import torch
@@ -289,7 +280,7 @@ def make_trainer(config: TrainConfig) -> Trainer:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     crew, device = join(device)
-    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew, cut_fragments)
+    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew)
     if config.model.encoder_checkpoint is not None:
         load_official(trainer.network.encoder, Path(config.model.encoder_checkpoint))
         trainer.reset_average()

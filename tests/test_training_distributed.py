@@ -51,7 +51,7 @@ def test_two_processes_share_gradients_and_one_writes(tmp_path: Path) -> None:
     alone = Trainer(SMALL, SETTINGS, [phantom()])
     shares = []
     for rank in (0, 1):
-        batch = make_batch([phantom()], SETTINGS, SMALL, 0, 0, rank)
-        loss = total_loss(alone.network(batch.raw), *batch.main, batch.extra, SETTINGS.auxiliary_weight)
+        raw, main, extra = make_batch([phantom()], SETTINGS, SMALL, 0, 0, rank)
+        loss = total_loss(alone.network(raw), *main, extra, SETTINGS.auxiliary_weight)
         shares.append(float(loss.detach()))
     assert shares[0] != shares[1] and losses[0] == pytest.approx(sum(shares) / 2, rel=1e-4)

@@ -20,7 +20,6 @@ from fgnet.errors import ModelError
 from fgnet.network import FGNet, channels_last
 from fgnet.training.chance import Chance
 from fgnet.training.checkpoints import load_state, save_state
-from fgnet.training.contacts import Fragmenter, contact_loss
 from fgnet.training.distributed import Crew
 from fgnet.training.losses import total_loss
 from fgnet.training.sampling import LabelledVolume, draw
@@ -41,16 +40,6 @@ class Step:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Batch:
-    """raw (B, 1, z, y, x), labels (B, z, y, x), (target, weight) and the same pair for the auxiliary offsets."""
-
-    raw: Tensor
-    labels: Tensor
-    main: tuple[Tensor, Tensor]
-    extra: tuple[Tensor, Tensor] | None
-
-
 def make_batch(
     volumes: Sequence[LabelledVolume],
     settings: LoopSettings,
@@ -58,8 +47,11 @@ def make_batch(
     iteration: int,
     part: int = 0,
     rank: int = 0,
-) -> Batch:
-    """The batch of an iteration, a function of the arguments alone."""
+) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """The batch of an iteration, a function of the arguments alone.
+
+    Returns raw (B, 1, z, y, x), (target, weight) and the same pair for the auxiliary offsets, see `affinities`.
+    """
     phase = settings.phase(iteration)
     patches = [
         draw(volumes, phase.patch, settings.augment, Chance(settings.seed, iteration, part, i))
@@ -70,7 +62,7 @@ def make_batch(
     raw = torch.stack([p.raw for p in patches])[:, None].contiguous(memory_format=torch.channels_last_3d)
     main = affinities(labels, objects, network.neighbourhood)
     extra = affinities(labels, labels, network.auxiliary) if network.auxiliary else None
-    return Batch(raw, labels, main, extra)
+    return raw, main, extra
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -92,10 +84,8 @@ class Trainer:
         volumes: Sequence[LabelledVolume],
         device: str = "cpu",
         crew: Crew | None = None,
-        fragmenter: Fragmenter | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.fragmenter = fragmenter
         self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
         self.crew = crew or Crew()
         self.network = channels_last(FGNet(config)).to(self.device).train()
@@ -123,18 +113,13 @@ class Trainer:
     def loss(self, part: int = 0) -> Tensor:
         """The loss of this iteration's batch, with its graph."""
         config, rank = self.network.config, self.crew.rank
-        batch = make_batch(self.volumes, self.settings, config, self.iteration, part, rank)
-        move, extra, s = self.device, batch.extra, self.settings
-        with torch.autocast(move.type, torch.bfloat16, enabled=s.mixed):
-            logits = self.parallel(batch.raw.to(move))
-        target, weight = (t.to(move) for t in batch.main)
+        raw, main, extra = make_batch(self.volumes, self.settings, config, self.iteration, part, rank)
+        move = self.device
+        with torch.autocast(move.type, torch.bfloat16, enabled=self.settings.mixed):
+            logits = self.parallel(raw.to(move))
+        target, weight = (t.to(move) for t in main)
         others = None if extra is None else (extra[0].to(move), extra[1].to(move))
-        loss = total_loss(logits, target, weight, others, s.auxiliary_weight)
-        if s.contact_weight > 0 and self.fragmenter is not None and self.iteration >= s.contact_begin:
-            nearest = logits.refined[:, :3]
-            contacts = contact_loss(nearest, batch.labels, self.fragmenter, s.contact_shift, s.contact_margin)
-            loss = loss + s.contact_weight * contacts
-        return loss
+        return total_loss(logits, target, weight, others, self.settings.auxiliary_weight)
 
     def step(self) -> Step:
         """One iteration. ModelError where the loss is not finite: nothing is updated then."""

@@ -74,7 +74,6 @@ class LoopSettings:
     """How long and how.
 
     cycles: iterations at which the learning rate starts anew; the last one is the end of training.
-    contact_weight: of the loss of `fgnet.training.contacts`, from iteration `contact_begin` on; 0 = never.
     """
 
     cycles: tuple[int, ...]
@@ -87,10 +86,6 @@ class LoopSettings:
     clip: float = 1.0
     average: float = 0.998
     auxiliary_weight: float = 0.5
-    contact_weight: float = 0.0
-    contact_begin: int = 0
-    contact_shift: float = 1.0
-    contact_margin: int = 8
     accumulate: int = 1
     mixed: bool = True
     seed: int = 1
