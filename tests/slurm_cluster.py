@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -99,6 +100,8 @@ class Cluster:
     def start_controller(self) -> None:
         self._spawn("slurmctld", "-D")
         _wait(lambda: "UP" in self.command("scontrol", "ping"), "slurmctld")
+        if "slurmd" in self._daemons:
+            self._daemons["slurmd"].send_signal(signal.SIGHUP)  # registers at once, not at the next ping
 
     def kill_controller(self) -> None:
         """SIGKILL, as a machine that loses power."""

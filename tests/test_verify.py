@@ -214,12 +214,14 @@ def test_what_was_made_of_damage_is_made_again(finished: Path, place: tuple[Path
     """The shard of a block is replaced, and then its segmentation is made of it with another threshold and back."""
     config, out = place
     fragments = zarr.open_array(out / "fragments", mode="r+")
-    fragments[:24, 24:48, 24:48] = 0
+    block = np.s_[:24, 24:48, 24:48]
+    fragments[block] = np.asarray(fragments[block]).max()  # not zeros: the shard would be gone, which a run notices
     run(load_config(config, ["agglomerate.threshold=0.9"]))
     run(load_config(config))
-    assert (read(out, "segmentation")[:24, 24:48, 24:48] == 0).all()
+    assert len(np.unique(read(out, "segmentation")[block])) == 1
     report = verify(load_config(config), repair=True)
-    assert [(f.task, f.kind, f.block) for f in report.damage] == [("fragments", "missing", ONE)]
+    assert {(f.task, f.kind, f.block) for f in report.damage} >= {("fragments", "checksum", ONE)}
+    assert {f.block for f in report.damage} == {ONE}
     assert report.requeued["relabel"] == [ONE] and "predict" not in report.requeued
     assert_mended(finished, config, out)
 
