@@ -1,7 +1,7 @@
 """What one block of each stage needs, by formula: memory of voxels read and written, edges of an octree node.
 
-The formulas are upper bounds fitted to measured blocks (``benchmarks/block_memory.py``). What the network itself needs
-for a tile is not in them: a measured block knows it.
+The formulas are estimates; ``benchmarks/block_memory.py`` sets them beside measured blocks, which has not been done
+yet. What the network itself needs for a tile is not in them: a measured block knows it.
 """
 
 from __future__ import annotations
