@@ -60,7 +60,7 @@ def settings_of(options: argparse.Namespace, variant: str, seed: int) -> LoopSet
     """The budget, equal for all variants. Without warp: at a small budget it only blurs."""
     return LoopSettings(
         cycles=(options.iterations,),
-        phases=(Phase(0, tuple(options.patch), 1),),
+        phases=(Phase(0, tuple(options.patch), options.batch),),
         learning_rate=options.rate,
         warm_up=max(1, options.iterations // 8),
         auxiliary_weight=0.25,
@@ -86,8 +86,9 @@ def load_encoder(trainer: Trainer, checkpoint: str) -> None:
 def identity(options: argparse.Namespace, variant: str, seed: int) -> dict[str, Any]:
     """What a finished line must agree in to stand for this cell."""
     named = {"variant": variant, "seed": seed, "encoder": options.encoder if variant in ENCODERS else None}
-    budget = {"iterations": options.iterations, "patch": list(options.patch), "rate": options.rate}
-    return named | budget | {"train": options.train, "choose": options.choose, "score": options.score}
+    budget = {"iterations": options.iterations, "patch": list(options.patch), "batch": options.batch}
+    sections = {"train": options.train, "choose": options.choose, "score": options.score}
+    return named | budget | {"rate": options.rate} | sections
 
 
 def score_sections(
@@ -156,15 +157,18 @@ def chance(data: Path, sections: Sequence[int], edge: int | None) -> Score:
 
 def print_table(lines: list[dict[str, Any]]) -> None:
     """Mean and deviation over seeds, a row a variant, an own table for every budget."""
-    budgets = sorted({(x["iterations"], *x["patch"]) for x in lines})
-    for iterations, *patch in budgets:
-        print(f"\n{iterations} iterations, patches {'x'.join(map(str, patch))}")
+    budgets = sorted({_budget(x) for x in lines})
+    for budget in budgets:
+        iterations, batch, *patch = budget
+        print(f"\n{iterations} iterations, {batch} patches of {'x'.join(map(str, patch))} each")
         for variant in VARIANTS:
-            rows = [
-                x for x in lines if x["variant"] == variant and (x["iterations"], *x["patch"]) == (iterations, *patch)
-            ]
+            rows = [x for x in lines if x["variant"] == variant and _budget(x) == budget]
             if rows:
                 print("| " + " | ".join([variant, str(len(rows)), *(_spread(rows, n) for n in COLUMNS)]) + " |")
+
+
+def _budget(line: dict[str, Any]) -> tuple[int, ...]:
+    return line["iterations"], line["batch"], *line["patch"]
 
 
 COLUMNS = ("voi_split", "voi_merge", "voi_sum", "arand", "lowest_voi_sum", "last_losses", "cpu_seconds_of_this_process")
@@ -185,6 +189,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=(1, 2, 3))
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--patch", type=int, nargs=3, default=(64, 64, 64))
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--every", type=int, default=50, help="iterations between two states")
     parser.add_argument("--train", type=int, nargs=2, default=[0, 140], help="sections")

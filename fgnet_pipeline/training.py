@@ -59,11 +59,16 @@ class TrainingVolume(Strict):
 
 
 class Architecture(Strict):
-    """Which network: a preset, how guides enter, and an official SAM 2.1 checkpoint to begin from."""
+    """Which network: a preset, how guides enter, and what to begin from.
+
+    weights: exported ones of the same architecture, a shipped name or a file, to go on from. encoder_checkpoint: an
+    official SAM 2.1 checkpoint.
+    """
 
     preset: str = "nano"
     guidance: str = "fga"
     encoder_checkpoint: str | None = None
+    weights: Annotated[str | None, Field(exclude_if=lambda weights: weights is None)] = None
 
 
 class TileGeometry(Strict):
@@ -189,6 +194,9 @@ def _as_input_error(error: ModelError) -> InputError:
 def _resolve(tables: dict[str, Any], base: Path) -> None:
     """Make the paths of a file absolute, in place."""
     entries = [(tables.get("output"), "path"), (tables.get("model"), "encoder_checkpoint")]
+    model = tables.get("model")
+    if isinstance(model, dict) and "/" in str(model.get("weights")):  # else a shipped name
+        entries.append((model, "weights"))
     data = tables.get("data")
     if isinstance(data, dict):
         for name in ("volumes", "validation"):
@@ -272,6 +280,7 @@ def make_trainer(config: TrainConfig) -> Trainer:
     """Data, network and optimiser, on the configured device with the configured threads."""
     import torch
     from fgnet.encoder import load_official
+    from fgnet.training.checkpoints import begin_from
     from fgnet.training.distributed import join
     from fgnet.training.loop import Trainer
 
@@ -281,6 +290,9 @@ def make_trainer(config: TrainConfig) -> Trainer:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     crew, device = join(device)
     trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew)
+    if config.model.weights is not None:
+        begin_from(trainer.network, config.model.weights)
+        trainer.reset_average()
     if config.model.encoder_checkpoint is not None:
         load_official(trainer.network.encoder, Path(config.model.encoder_checkpoint))
         trainer.reset_average()

@@ -15,7 +15,8 @@ from fgnet.config import GUIDANCE, NetworkConfig, preset
 from fgnet.encoder import SectionEncoder
 from fgnet.geometry import Triple
 from fgnet.network import FGNet, channels_last
-from fgnet.predictor import BATCH, CPU_BATCH, NetworkPredictor, computes_bfloat16
+from fgnet.precision import computes_bfloat16
+from fgnet.predictor import BATCH, CPU_BATCH, NetworkPredictor
 from fgnet.weights import MODES, in_mode
 from numpy.typing import NDArray
 

@@ -112,8 +112,8 @@ class ChannelNorm(nn.Module):
         return result
 
 
-def resize(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Trilinear to (z, y, x) = shape, corners aligned."""
+def resize(x: Tensor, shape: tuple[int, ...], corners: bool) -> Tensor:
+    """Trilinear to (z, y, x) = shape. corners: see `NetworkConfig.align_corners`."""
     if tuple(x.shape[2:]) == tuple(shape):
         return x
-    return F.interpolate(x, size=list(shape), mode="trilinear", align_corners=True)
+    return F.interpolate(x, size=list(shape), mode="trilinear", align_corners=corners)

@@ -59,6 +59,9 @@ class NetworkConfig:
     guidance: str = "fga"
     pool_guides: bool = False
     """Average guides over z where a level is coarser in z, instead of interpolating between sections."""
+    align_corners: bool = True
+    """Stretch a coarse map so that its corner voxels meet those of the finer one, as the authors' code does: how far
+    then depends on the size of the tile. False: every coarse voxel covers whole finer ones, wherever it lies."""
     coarse_channels: int = 64
     coarse_convs: int = 4
     coarse_padding: Padding = "zeros"
@@ -126,6 +129,7 @@ _NANO = NetworkConfig(
     ),
     guide_channels=32,
     pool_guides=True,
+    align_corners=False,
     coarse_channels=24,
     coarse_convs=3,
     auxiliary=((-3, 0, 0), (0, -3, 0), (0, 0, -3), (-9, 0, 0), (0, -9, 0), (0, 0, -9)),

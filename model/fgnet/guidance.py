@@ -25,10 +25,10 @@ class FeatureGuidedAttention(nn.Module):
     the features is averaged over z first; otherwise the interpolation picks between sections.
     """
 
-    def __init__(self, guide_channels: int, channels: int, groups: int, pool: bool) -> None:
+    def __init__(self, guide_channels: int, channels: int, groups: int, pool: bool, corners: bool) -> None:
         super().__init__()
         kernel = (1, 3, 3)
-        self.pool = pool
+        self.pool, self.corners = pool, corners
         self.channels = channels
         self.scale = Conv3d(guide_channels, channels, kernel, padding=same(kernel), bias=False)
         self.scale_norm = group_norm(channels, groups)
@@ -38,8 +38,8 @@ class FeatureGuidedAttention(nn.Module):
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         shape = features.shape[2:]
         guide = fit_depth(guide, shape[0], self.pool)
-        scale = resize(torch.sigmoid(self.scale_norm(self.scale(guide))), shape)
-        shift = resize(self.shift_norm(self.shift(guide)), shape)
+        scale = resize(torch.sigmoid(self.scale_norm(self.scale(guide))), shape, self.corners)
+        shift = resize(self.shift_norm(self.shift(guide)), shape, self.corners)
         return features * scale + shift
 
 
@@ -54,9 +54,11 @@ class NoGuidance(nn.Module):
 class AddedGuide(nn.Module):
     """gate(features + Up(GN(conv(guide)))): the guide is added, and one of the classic attentions gates the sum."""
 
-    def __init__(self, guide_channels: int, channels: int, groups: int, pool: bool, gate: nn.Module) -> None:
+    def __init__(
+        self, guide_channels: int, channels: int, groups: int, pool: bool, corners: bool, gate: nn.Module
+    ) -> None:
         super().__init__()
-        self.pool = pool
+        self.pool, self.corners = pool, corners
         self.project = Conv3d(guide_channels, channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
         self.norm = group_norm(channels, groups)
         self.gate = gate
@@ -64,7 +66,7 @@ class AddedGuide(nn.Module):
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         guide = fit_depth(guide, features.shape[2], self.pool)
         projected = self.norm(self.project(guide))
-        result: Tensor = self.gate(features + resize(projected, features.shape[2:]))
+        result: Tensor = self.gate(features + resize(projected, features.shape[2:], self.corners))
         return result
 
 
@@ -121,10 +123,17 @@ class CrossAttention(nn.Module):
     """
 
     def __init__(
-        self, guide_channels: int, channels: int, groups: int, pool: bool, window: int = 4, head: int = 16
+        self,
+        guide_channels: int,
+        channels: int,
+        groups: int,
+        pool: bool,
+        corners: bool,
+        window: int = 4,
+        head: int = 16,
     ) -> None:
         super().__init__()
-        self.pool, self.window = pool, window
+        self.pool, self.corners, self.window = pool, corners, window
         self.heads = max(1, round(9 * guide_channels * channels / (guide_channels + channels) / head))
         inner = self.heads * head
         self.query = Conv3d(channels, inner, 1, bias=False)
@@ -135,7 +144,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, features: Tensor, guide: Tensor) -> Tensor:
         depth = features.shape[2]
-        guide = resize(fit_depth(guide, depth, self.pool), (depth, *guide.shape[3:]))
+        guide = resize(fit_depth(guide, depth, self.pool), (depth, *guide.shape[3:]), self.corners)
         guide = self.guide_norm(guide)
         window = math.gcd(self.window, guide.shape[3], guide.shape[4])
         wide = window * (features.shape[3] // guide.shape[3])
@@ -165,12 +174,12 @@ def build_gate(kind: str, channels: int) -> nn.Module:
     return BlockAttention(channels) if kind == "cbam" else EfficientChannelAttention()
 
 
-def build_guidance(kind: str, guide_channels: int, channels: int, groups: int, pool: bool) -> nn.Module:
+def build_guidance(kind: str, guide_channels: int, channels: int, groups: int, pool: bool, corners: bool) -> nn.Module:
     """The module (features, guide) -> features of one level, for a kind in `fgnet.config.GUIDANCE`."""
     if kind == "none":
         return NoGuidance()
     if kind == "fga":
-        return FeatureGuidedAttention(guide_channels, channels, groups, pool)
+        return FeatureGuidedAttention(guide_channels, channels, groups, pool, corners)
     if kind == "cross_attention":
-        return CrossAttention(guide_channels, channels, groups, pool)
-    return AddedGuide(guide_channels, channels, groups, pool, build_gate(kind, channels))
+        return CrossAttention(guide_channels, channels, groups, pool, corners)
+    return AddedGuide(guide_channels, channels, groups, pool, corners, build_gate(kind, channels))

@@ -45,7 +45,12 @@ class FineEncoder(nn.Module):
         self.guide = nn.ModuleDict(
             {
                 str(level): build_guidance(
-                    config.guidance, config.guide_channels, fine.filters[level], groups, config.pool_guides
+                    config.guidance,
+                    config.guide_channels,
+                    fine.filters[level],
+                    groups,
+                    config.pool_guides,
+                    config.align_corners,
                 )
                 for level in config.guided_levels
             }
@@ -76,6 +81,7 @@ class RefinedDecoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         fine = config.fine
+        self.corners = config.align_corners
         pairs = list(itertools.pairwise(fine.filters))
         self.lateral = nn.ModuleList(Conv3d(below, above, 1) for above, below in pairs)
         self.norm = nn.ModuleList(ChannelNorm(above) for above, _ in pairs)
@@ -88,7 +94,7 @@ class RefinedDecoder(nn.Module):
         x = levels.pop()
         for level in reversed(range(len(levels))):
             skip = levels.pop()
-            x = skip + resize(self.lateral[level](x), skip.shape[2:])
+            x = skip + resize(self.lateral[level](x), skip.shape[2:], self.corners)
             del skip
             x = self.norm[level](x)
             x = self.convs[level](x)
@@ -134,7 +140,7 @@ class FGNet(nn.Module):
 
     def coarse_logits(self, guides: list[Tensor], shape: tuple[int, ...]) -> Tensor:
         """Coarse logits (B, C, *shape) from the guides alone."""
-        return resize(self.coarse(guides[0]), shape)
+        return resize(self.coarse(guides[0]), shape, self.config.align_corners)
 
     def refine(self, x: Tensor, guides: list[Tensor]) -> Tensor:
         """Refined logits (B, C, z, y, x) from the input and its guides: all that inference needs."""

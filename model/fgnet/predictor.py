@@ -16,6 +16,7 @@ from fgnet.errors import ModelError
 from fgnet.geometry import Geometry, Triple
 from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, Logits, channels_last
+from fgnet.precision import computes_bfloat16
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
 
@@ -98,14 +99,6 @@ class NetworkPredictor:
         guides = self.network.guides(x)
         coarse = self.network.coarse_logits(guides, tuple(x.shape[2:]))
         return Logits(self.network.refine(x, guides), coarse)
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """True where the device has instructions for bfloat16; elsewhere it would be emulated, and slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities()
-    return any(bool(found.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def load_network(path: Path) -> FGNet:

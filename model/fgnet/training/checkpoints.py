@@ -15,6 +15,10 @@ from torch import Tensor
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry
 from fgnet.network import FGNet
+from fgnet.tensors import compare_keys, read_weights
+from fgnet.weights import locate
+
+AUXILIARY = "auxiliary."
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -66,10 +70,22 @@ def sharpened(weights: Mapping[str, Tensor], sharpness: float, shift: float) -> 
     return changed
 
 
+def begin_from(network: FGNet, checkpoint: str) -> None:
+    """Take over exported weights, in place; the auxiliary head, which is not exported, stays as it is.
+
+    checkpoint: a path or a shipped name. ModelError lists the keys that are missing, extra or of another shape.
+    """
+    given = {k: v.float() for k, v in read_weights(locate(checkpoint)).items()}
+    ours = network.state_dict()
+    expected = {k: v for k, v in ours.items() if not k.startswith(AUXILIARY)}
+    compare_keys(given, expected, checkpoint, "model.weights")
+    network.load_state_dict(ours | given)
+
+
 def export(path: Path, network: FGNet, weights: Mapping[str, Tensor], geometry: Geometry, half: bool = True) -> None:
     """Write `weights` as safetensors, architecture and geometry in the header, the auxiliary head left out."""
     dtype = torch.float16 if half else torch.float32
-    kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith("auxiliary.")}
+    kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith(AUXILIARY)}
     config = dataclasses.replace(network.config, auxiliary=())
     header = {"geometry": geometry.to_json(), "network": config.to_json(), "format": "fgnet-1"}
     write_whole(path, save(kept, metadata=header))

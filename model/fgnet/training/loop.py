@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fgnet.config import NetworkConfig
 from fgnet.errors import ModelError
 from fgnet.network import FGNet, channels_last
+from fgnet.precision import computes_bfloat16
 from fgnet.training.chance import Chance
 from fgnet.training.checkpoints import load_state, save_state
 from fgnet.training.distributed import Crew
@@ -87,6 +88,9 @@ class Trainer:
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
+        self.mixed = settings.mixed and computes_bfloat16(self.device)
+        if settings.mixed and not self.mixed:
+            logger.info("training in float32: this %s does not compute in bfloat16", self.device.type)
         self.crew = crew or Crew()
         self.network = channels_last(FGNet(config)).to(self.device).train()
         if settings.freeze_encoder:
@@ -115,7 +119,7 @@ class Trainer:
         config, rank = self.network.config, self.crew.rank
         raw, main, extra = make_batch(self.volumes, self.settings, config, self.iteration, part, rank)
         move = self.device
-        with torch.autocast(move.type, torch.bfloat16, enabled=self.settings.mixed):
+        with torch.autocast(move.type, torch.bfloat16, enabled=self.mixed):
             logits = self.parallel(raw.to(move))
         target, weight = (t.to(move) for t in main)
         others = None if extra is None else (extra[0].to(move), extra[1].to(move))

@@ -73,7 +73,8 @@ class Phase:
 class LoopSettings:
     """How long and how.
 
-    cycles: iterations at which the learning rate starts anew; the last one is the end of training.
+    cycles: iterations at which the learning rate starts anew; the last one is the end of training. mixed: bfloat16
+    where torch finds it safe and the device has instructions for it, float32 elsewhere.
     """
 
     cycles: tuple[int, ...]
