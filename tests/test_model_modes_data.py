@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fgnet_pipeline.training_validation import predict_alone, score_affinities
 
 BOX = (slice(140, 180), slice(0, 72), slice(0, 72))
-SHIPPED_THRESHOLD, SHIPPED_DISTANCE = 0.3, 6
+SHIPPED_THRESHOLD, SHIPPED_DISTANCE = 0.2, 6
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def test_quality_on_sections_never_trained_on(sample: Path, tmp_path: Path) -> N
     scored = fgnet("evaluate", tmp_path / "out.zarr" / "segmentation", sample / "labels", *crop, "--json")
     scores = json.loads(scored.stdout)
     assert scores["voxels"] > 0.99 * 40 * 250 * 250
-    assert scores["voi_sum"] <= 1.35
+    assert scores["voi_sum"] <= 1.2
 
 
 def test_serial_and_two_workers_give_the_same_bytes(sample: Path, tmp_path: Path) -> None:
