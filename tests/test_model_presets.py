@@ -9,6 +9,7 @@ import fgnet
 import pytest
 import torch
 from fgnet import ModelError
+from fgnet.blocks import resize
 from fgnet.config import GUIDANCE, PRESETS, EncoderConfig, NetworkConfig, preset
 from fgnet.describing import shape_only
 from fgnet.encoder import SectionEncoder, load_official
@@ -121,16 +122,26 @@ def test_cross_attention_has_as_many_parameters_as_fga(name: str) -> None:
     assert abs(counts[1] / counts[0] - 1) < 0.02
     for width in config.fine.filters[1:4]:
         fga, cross = (
-            sum(p.numel() for p in build_guidance(k, config.guide_channels, width, 8, True).parameters())
+            sum(p.numel() for p in build_guidance(k, config.guide_channels, width, 8, True, True).parameters())
             for k in ("fga", "cross_attention")
         )
         assert abs(cross / fga - 1) < 0.02
 
 
 def test_cross_attention_windows_are_undone_exactly() -> None:
-    attention = build_guidance("cross_attention", 8, 16, 4, True)
+    attention = build_guidance("cross_attention", 8, 16, 4, True, True)
     x = torch.randn(2, attention.heads * 16, 3, 8, 16)
     assert torch.equal(attention._volume(attention._windows(x, 4), x.shape, 4), x)
+
+
+def test_without_stretching_a_coarse_voxel_lies_where_it_lies_in_a_larger_tile() -> None:
+    small = torch.randn(1, 2, 4, 4, 4)
+    large = torch.cat([small, torch.randn(1, 2, 4, 4, 4)], dim=4)
+    inner = slice(0, 7)  # the last voxel looks beyond the end of the small map
+    for corners in (False, True):
+        a, b = resize(small, (8, 8, 8), corners), resize(large, (8, 8, 16), corners)
+        assert torch.allclose(a[..., inner], b[..., inner], atol=1e-6) != corners
+    assert not preset("nano").align_corners and preset("tiny").align_corners  # the paper's presets stay the authors'
 
 
 def test_guides_do_not_mix_sections() -> None:

@@ -14,6 +14,9 @@ import pytest
 import torch
 import zarr
 from fgnet import ModelError
+from fgnet.precision import computes_bfloat16
+from fgnet.tensors import read_weights
+from fgnet.training.checkpoints import begin_from
 from fgnet.training.loop import Trainer, run
 from fgnet.training.sampling import LabelledVolume
 from fgnet.training.settings import LoopSettings, Phase
@@ -191,6 +194,31 @@ def test_a_configuration_trains_exports_and_predicts(tmp_path: Path) -> None:
     assert found.shape == (1, 3, 24, 24, 24)
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["iterations"] == 2
     assert TrainConfig.model_validate_json((tmp_path / "out" / "config.json").read_text()) == config
+
+
+def test_training_goes_on_from_exported_weights(tmp_path: Path) -> None:
+    write_volume(tmp_path)
+    first = train(TrainConfig.load(write_config(tmp_path)))
+    begun = ("cycles = [2]", "cycles = [2]\nlearning_rate = 1e-30")
+    config = write_config(tmp_path, ('preset = "nano"', 'preset = "nano"\nweights = "out/weights.safetensors"'), begun)
+    second = train(TrainConfig.load(config, [f"output.path={tmp_path / 'more'}"]))
+    before, after = (read_weights(path) for path in (first, second))
+    assert all(torch.allclose(before[k].float(), after[k].float(), atol=1e-3) for k in before)
+    with pytest.raises(InputError, match="no-such-weights"):
+        train(TrainConfig.load(config, [f"output.path={tmp_path / 'x'}", "model.weights=no-such-weights"]))
+    assert not (tmp_path / "x").exists()
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, SETTINGS, [phantom()])
+    with pytest.raises(ModelError, match="missing: coarse"):
+        begin_from(trainer.network, "nano-fib25")
+
+
+def test_bfloat16_is_used_where_there_are_instructions_for_it() -> None:
+    for wanted in (False, True):
+        trainer = Trainer(SMALL, dataclasses.replace(SETTINGS, mixed=wanted), [phantom()])
+        assert trainer.mixed == (wanted and computes_bfloat16(trainer.device))
 
 
 def test_validation_scores_the_averaged_weights(tmp_path: Path) -> None:

@@ -38,13 +38,13 @@ def names() -> list[str]:
     return [*TOYS, *sorted(p.stem for p in SHIPPED.glob("*.safetensors"))]
 
 
-def locate(checkpoint: str) -> Path:
-    """The file of a shipped name or of a path; ModelError where there is none."""
+def locate(checkpoint: str, field: str = "model.checkpoint") -> Path:
+    """The file of a shipped name or of a path; ModelError, which names `field`, where there is none."""
     shipped = SHIPPED / f"{checkpoint}.safetensors"
     path = shipped if "/" not in checkpoint and shipped.exists() else Path(checkpoint)
     if not path.is_file():
         expected = f"a .safetensors file or one of {', '.join(names())}"
-        raise ModelError("model.checkpoint", checkpoint, expected, "correct the path or the name")
+        raise ModelError(field, checkpoint, expected, "correct the path or the name")
     return path
 
 

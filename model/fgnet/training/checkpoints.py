@@ -75,7 +75,7 @@ def begin_from(network: FGNet, checkpoint: str) -> None:
 
     checkpoint: a path or a shipped name. ModelError lists the keys that are missing, extra or of another shape.
     """
-    given = {k: v.float() for k, v in read_weights(locate(checkpoint)).items()}
+    given = {k: v.float() for k, v in read_weights(locate(checkpoint, "model.weights")).items()}
     ours = network.state_dict()
     expected = {k: v for k, v in ours.items() if not k.startswith(AUXILIARY)}
     compare_keys(given, expected, checkpoint, "model.weights")
