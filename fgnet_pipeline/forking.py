@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tomllib
 from collections.abc import Iterable, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
+from pathlib import Path
 
 PRELOADED = ["fgnet_pipeline.schedule", "fgnet_pipeline.cli", "fgnet_pipeline.preload"]
 PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
@@ -28,7 +30,23 @@ def fork_server(names: Iterable[str], packages: Sequence[str] = ()) -> BaseConte
     return context
 
 
-def start_early() -> None:
-    """Start the server, without what only prediction needs, and come back at once."""
-    fork_server([])
-    forkserver.ensure_running()
+def start_early(file: Path, overrides: Iterable[str]) -> None:
+    """Start the server, without what only prediction needs, and come back at once; nothing where none will be needed.
+
+    Whether it will be is looked up in the unchecked file: what checks it takes a fifth of a second to import. A wrong
+    guess costs a process that ends with this one, or a start that is later.
+    """
+    if _will_fork(file, overrides):
+        fork_server([])
+        forkserver.ensure_running()
+
+
+def _will_fork(file: Path, overrides: Iterable[str]) -> bool:
+    try:
+        tables = tomllib.loads(file.read_text())
+        settings = {f"{name}.{key}": str(value) for name, table in tables.items() for key, value in table.items()}
+    except (OSError, ValueError, AttributeError):
+        return False  # the check will say what is wrong
+    settings |= dict(override.partition("=")[::2] for override in overrides)
+    local = settings.get("schedule.backend", "local") == "local" and "://" not in settings.get("output.path", "")
+    return local and settings.get("schedule.workers") != "0"

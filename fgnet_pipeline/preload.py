@@ -1,10 +1,12 @@
 """Imported by the process that workers are forked from: everything a worker needs, imported and compiled once.
 
 The one module that does work at import: it runs every compiled kernel on a few voxels, so that no worker has to load
-or compile them again.
+or compile them again. What is loaded is left out of garbage collection, which would copy it in every worker.
 """
 
 from __future__ import annotations
+
+import gc
 
 import numpy as np
 import pyarrow.parquet
@@ -41,3 +43,4 @@ def warm_up() -> None:
 
 forgo_pandas()
 warm_up()
+gc.freeze()

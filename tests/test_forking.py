@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pipeline_tools import cells, script, standard_config, write_volume
 
+from fgnet_pipeline.forking import _will_fork
+
 WRITES_A_TABLE = """
 import sys
 from pathlib import Path
@@ -32,3 +34,13 @@ def test_a_server_started_early_serves_the_workers(tmp_path: Path) -> None:
     script("run_predict.py", config)
     script("run_agglomerate.py", config, "--workers", 2)
     assert "0 of" in script("run_agglomerate.py", config, "--workers", 2).stderr
+
+
+def test_a_server_is_started_early_only_where_workers_will_be_forked(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[schedule]\nworkers = 3\n[output]\npath = "x.zarr"\n')
+    assert _will_fork(file, []) and _will_fork(file, ["schedule.workers=1"])
+    for override in ("schedule.workers=0", "schedule.backend=slurm", "output.path=s3://bucket/x.zarr"):
+        assert not _will_fork(file, [override])
+    file.write_text("[schedule\n")
+    assert not _will_fork(file, []) and not _will_fork(tmp_path / "none.toml", [])

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from .options import ConfigFile, DryRun, Overrides, Redo, Workers, configured, say
+from .options import ConfigFile, DryRun, Overrides, Redo, Workers, configured, extra, say
 
 
 def run_command(
@@ -31,13 +31,11 @@ def agglomerate_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
     """Affinities -> segmentation (the same as run_agglomerate.py); torch is not needed."""
-    from ..config import is_url
     from ..forking import start_early
 
+    if not dry_run:
+        start_early(config, extra(set_, workers))
     resolved = configured(config, set_, workers)
-    local = resolved.schedule.backend == "local" and not is_url(resolved.output.path)
-    if resolved.schedule.workers > 0 and local and not dry_run:
-        start_early()
     from ..run import AGGLOMERATE
 
     _execute(AGGLOMERATE, resolved, redo, dry_run)

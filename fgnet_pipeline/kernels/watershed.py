@@ -113,6 +113,7 @@ def _mean_of_six(affinities: Any, out: Any) -> None:
 def _distance(height: Any, limit: int, mask: Any) -> NDArray[np.float32]:
     """Squared distance (voxels) to the nearest voxel that is not inside; one large value if all are inside."""
     inside = height < limit if mask is None else (height < limit) & mask
+    inside = inside.view(np.uint8)  # edt takes a third longer over bool
     return edt.edtsq(inside[0] if len(inside) == 1 else inside, parallel=1).reshape(inside.shape)
 
 
@@ -131,10 +132,13 @@ def _maxima(distance: Any, radius: int) -> Any:
     for z in range(depth):
         for y in range(height):
             row = distance[z, y]
-            above = distance[z, max(y - 1, 0)]
+            above, below = distance[z, max(y - 1, 0)], distance[z, min(y + 1, height - 1)]
+            before, behind = distance[max(z - 1, 0), y], distance[min(z + 1, depth - 1), y]
             for x in range(width):
                 here = row[x]
-                if here == 0 or row[max(x - 1, 0)] > here or row[min(x + 1, width - 1)] > here or above[x] > here:
+                if here == 0 or row[max(x - 1, 0)] > here or row[min(x + 1, width - 1)] > here:
+                    continue
+                if above[x] > here or below[x] > here or before[x] > here or behind[x] > here:
                     continue
                 if not _is_largest(distance, z, y, x, radius):
                     continue
@@ -147,9 +151,13 @@ def _maxima(distance: Any, radius: int) -> Any:
 
 @njit(cache=True)
 def _is_largest(distance: Any, z: int, y: int, x: int, radius: int) -> bool:
+    """True unless the box of this radius holds a larger distance; near sections first, where most of those lie."""
     depth, height, width = distance.shape
     here = distance[z, y, x]
-    for near in range(max(z - radius, 0), min(z + radius + 1, depth)):
+    for k in range(2 * radius + 1):
+        near = z + (k + 1) // 2 if k % 2 else z - k // 2
+        if near < 0 or near >= depth:
+            continue
         for row in range(max(y - radius, 0), min(y + radius + 1, height)):
             for column in range(max(x - radius, 0), min(x + radius + 1, width)):
                 if distance[near, row, column] > here:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,19 @@ READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
 
 
 def use_threads(threads: int) -> None:
-    """Let Zarr decode and encode with this many threads in this process."""
-    zarr.config.set({"threading.max_workers": threads, "async.concurrency": max(2, threads)})
+    """Let Zarr decode and encode with this many threads in this process, and decode what it can with zarrs.
+
+    zarrs reads blocks from a local disk in half the time that Zarr's own codecs take. What it does not know (another
+    codec, an object store, our way of writing) goes through Zarr's own without a word.
+    """
+    warnings.filterwarnings("ignore", "Array is unsupported by ZarrsCodecPipeline", UserWarning)
+    zarr.config.set(
+        {
+            "codec_pipeline.path": "zarrs.ZarrsCodecPipeline",
+            "threading.max_workers": threads,
+            "async.concurrency": max(2, threads),
+        }
+    )
 
 
 def open_array(path: str, field: str) -> zarr.Array[Any]:
