@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fgnet.config import Padding
 from fgnet.geometry import Triple
+from fgnet.precision import onednn_computes
 
 
 def same(kernel: Triple) -> Triple:
@@ -30,7 +31,7 @@ class Conv3d(nn.Conv3d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         plain = x.device.type == "cpu" and x.dtype == self.weight.dtype and self.padding_mode == "zeros"
-        if not plain or torch.is_grad_enabled() or not torch.backends.mkldnn.is_available():
+        if not plain or torch.is_grad_enabled() or not onednn_computes(x.dtype):
             return super().forward(x)
         assert not isinstance(self.padding, str)  # shapes alone are given here
         return torch.mkldnn_convolution(
