@@ -18,8 +18,9 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 #: How long (s) a worker may take to flush its records.
 PATIENCE = 3.0
@@ -81,7 +82,6 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
             # Again and again: daisy puts a handler of its own in place when its server starts.
             signal.signal(signal.SIGINT, lambda *_: interrupted.set())
             if interrupted.is_set():
-                _silence_native_code()
                 workers.end()
                 raise KeyboardInterrupt
     finally:
@@ -89,18 +89,57 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
     return future.result()
 
 
-def _silence_native_code() -> None:
-    """Let nothing but Python write to the terminal any more: daisy would warn of every worker that ends."""
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        stream = getattr(sys, name)
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-            if stream.fileno() == number:
-                setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1))
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+@contextmanager
+def native_output_to(log: Path) -> Iterator[None]:
+    """Let native code write to ``log``: daisy warns of every worker that ends, with a traceback, whatever it is told.
+
+    What Python prints still goes to the terminal. After an interrupt all this stays as it is, since daisy's server is
+    then left to itself. Where ``log`` cannot be written (a full disk), nothing is kept.
+    """
+    kept = {1: os.dup(1), 2: os.dup(2)}
+    streams = [(name, stream) for name, number in (("stdout", 1), ("stderr", 2)) if (stream := _moved(name, number))]
+    target = _opened(log)
+    for number in kept:
+        os.dup2(target, number)
+    os.close(target)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        _put_back(kept, streams)
+        raise
+    _put_back(kept, streams)
+
+
+def _moved(name: str, number: int) -> TextIO | None:
+    """Give Python's stream ``name`` a descriptor of its own; the former stream, or None where it had one already."""
+    stream: TextIO = getattr(sys, name)
+    try:
+        stream.flush()
+        if stream.fileno() != number:
+            return None
+    except (OSError, ValueError):
+        return None
+    setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1))
+    return stream
+
+
+def _opened(log: Path) -> int:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def _put_back(kept: dict[int, int], streams: list[tuple[str, TextIO]]) -> None:
+    for number, copy in kept.items():
+        os.dup2(copy, number)
+        os.close(copy)
+    for name, stream in streams:
+        getattr(sys, name).close()
+        setattr(sys, name, stream)
 
 
 def _send(workers: Iterable[BaseProcess], number: signal.Signals) -> None:

@@ -35,7 +35,7 @@ from .elements import Elements
 from .errors import InputError, PipelineError, StoppedError
 from .forking import fork_server
 from .geometry import Box, Vector, vector
-from .interrupt import Workers, ending_at_once, obey_driver, serve_interruptibly
+from .interrupt import Workers, ending_at_once, native_output_to, obey_driver, serve_interruptibly
 from .job import Job
 from .plan import Task
 from .resume import blocks_where, left, ready
@@ -222,7 +222,8 @@ def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> st
         def serve() -> Any:
             return _daisy._run_distributed_server(pipeline, None, watcher, host="127.0.0.1", block_tracking=False)
 
-        states, _ = serve_interruptibly(serve, alive)
+        with native_output_to(work.job.output.logs / "daisy.log"):
+            states, _ = serve_interruptibly(serve, alive)
     return _worker_errors(states)
 
 
