@@ -25,7 +25,7 @@ from fgnet_pipeline.submission import SubmittedJob
 BLOCKS = 4 * 3 * 3
 #: Every block of fragments reads the whole volume, so that there is time to interfere.
 SLOW = "fragments.context=[48,48,48]"
-PATIENCE = 600.0
+PATIENCE = 300.0
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ from fgnet_pipeline.run import planned_chain
 from fgnet_pipeline.slurm import build, grown, minutes
 from fgnet_pipeline.submission import Share, read_submission
 
+PATIENCE = 240.0
+
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -124,7 +126,9 @@ def test_nasty_values_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> No
         command=("printf", "%s\\n", NASTY),
     )
     array = build(asked, "nasty", 1, folder, ["last word"], "comment")
-    done = subprocess.run(array.command("--wait"), input=array.script, text=True, check=True, capture_output=True)
+    done = subprocess.run(
+        array.command("--wait"), input=array.script, text=True, check=True, capture_output=True, timeout=PATIENCE
+    )
     job = done.stdout.strip()
     assert (folder / f"nasty-{job}_0.log").read_text().splitlines() == [NASTY, NASTY, "last word"]
 
