@@ -91,14 +91,16 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
 
 @contextmanager
 def native_output_to(log: Path) -> Iterator[None]:
-    """Let native code write to ``log``: daisy warns of every worker that ends, with a traceback, whatever it is told.
+    """Append what native code writes to ``log``: daisy warns of every worker that ends, and cannot be told not to.
 
     What Python prints still goes to the terminal. After an interrupt all this stays as it is, since daisy's server is
-    then left to itself. Where ``log`` cannot be written (a full disk), nothing is kept.
+    then left to itself.
     """
     kept = {1: os.dup(1), 2: os.dup(2)}
     streams = [(name, stream) for name, number in (("stdout", 1), ("stderr", 2)) if (stream := _moved(name, number))]
-    target = _opened(log)
+    source, target = os.pipe()
+    copier = threading.Thread(target=_copy, args=(source, log), daemon=True)
+    copier.start()
     for number in kept:
         os.dup2(target, number)
     os.close(target)
@@ -110,6 +112,17 @@ def native_output_to(log: Path) -> Iterator[None]:
         _put_back(kept, streams)
         raise
     _put_back(kept, streams)
+    copier.join(PATIENCE)
+
+
+def _copy(source: int, log: Path) -> None:
+    """Through a pipe and not into the file itself: daisy panics where its standard error is a full disk."""
+    with os.fdopen(source, "rb") as lines:
+        for line in lines:
+            with contextlib.suppress(OSError):
+                log.parent.mkdir(parents=True, exist_ok=True)
+                with log.open("ab") as file:
+                    file.write(line)
 
 
 def _moved(name: str, number: int) -> TextIO | None:
@@ -123,14 +136,6 @@ def _moved(name: str, number: int) -> TextIO | None:
         return None
     setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1))
     return stream
-
-
-def _opened(log: Path) -> int:
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _put_back(kept: dict[int, int], streams: list[tuple[str, TextIO]]) -> None:
