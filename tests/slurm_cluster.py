@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -82,7 +81,6 @@ class Cluster:
         for name in ("state", "spool"):
             (folder / name).mkdir()
         self._former = os.environ.get("SLURM_CONF")
-        self._stopping = threading.Event()
 
     def start(self) -> None:
         os.environ["SLURM_CONF"] = str(self.folder / "slurm.conf")
@@ -106,20 +104,19 @@ class Cluster:
             self._daemons["slurmd"].send_signal(signal.SIGHUP)  # registers at once, not at the next ping
 
     def kill_controller(self) -> None:
-        """SIGKILL, as a machine that loses power; see :meth:`_administer` for what may come of it."""
+        """SIGKILL, as a machine that loses power, once what happened so far is saved, which takes seconds.
+
+        A controller that dies before forgets jobs, gives their ids away again and drains nodes that still run them:
+        what an administrator has to clear up, and not this project.
+        """
+        saved = self.folder / "state" / "job_state"
+        for _ in range(2):  # one save may have begun before
+            before = saved.stat().st_mtime_ns if saved.exists() else 0
+            job = self.command("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true").strip()
+            _wait(lambda before=before: saved.exists() and saved.stat().st_mtime_ns > before, "the state to be saved")
+            self.command("scancel", job)
         self._daemons["slurmctld"].kill()
         self._daemons["slurmctld"].wait()
-        threading.Thread(target=self._administer, daemon=True).start()
-
-    def _administer(self) -> None:
-        """Do as an administrator: let a node work again that a controller drained because it forgot what runs there.
-
-        A controller writes its state seconds after a change. One that is killed before sends the same job once more,
-        and drains the node that has it already, for good.
-        """
-        while not self._stopping.wait(1):
-            if "Duplicate jobid" in self.command("sinfo", "-R", "-h", "-o", "%E"):
-                self.command("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
 
     def command(self, *arguments: str) -> str:
         """Standard output of a Slurm command, whatever its exit code."""
@@ -135,7 +132,6 @@ class Cluster:
 
     def stop(self) -> None:
         """Cancel what is left and end the daemons."""
-        self._stopping.set()
         if "slurmctld" in self._daemons and self._daemons["slurmctld"].poll() is None:
             self.command("scancel", "--full", f"--user={getpass.getuser()}")
             _wait(lambda: not self.command("squeue", "-h"), "jobs to end", patience=20, fatal=False)

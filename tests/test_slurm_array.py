@@ -131,6 +131,7 @@ def test_held_requeued_and_without_a_controller(cluster: Cluster, local: Path, e
     cluster.command("scontrol", "hold", edges)
     stopped_worker(out, 0)
     before = set(share_of(out, 0))
+    other = stopped_worker(out, 1)
     cluster.command("scontrol", "requeue", f"{fragments}_0")
     cluster.wait_for_state(edges, "PENDING")
     held = [reason for state in job_states(jobs) for reason in state.reasons]
@@ -140,9 +141,12 @@ def test_held_requeued_and_without_a_controller(cluster: Cluster, local: Path, e
     with pytest.raises(InputError, match="still queued or running"):
         run(from_affinities(tmp_path, local, "schedule.backend=local"))
     cluster.kill_controller()
+    os.kill(other, signal.SIGCONT)
     wait_for(lambda: len(set(share_of(out, 1))) == BLOCKS // 2, "the other element, which needs no controller")
     cluster.start_controller()
     cluster.command("scontrol", "release", edges)
+    cluster.wait_for_state(f"{fragments}_0", "PENDING")
+    cluster.command("scontrol", "update", f"JobId={fragments}_0", "StartTime=now")  # and not after two minutes
     wait_for_end(jobs)
     # A controller that dies may forget the requeue; what is left then can be done by any backend.
     run(from_affinities(tmp_path, local, "schedule.backend=local", "schedule.workers=0"))

@@ -133,11 +133,17 @@ def test_a_killed_driver_and_a_controller_that_is_away(
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     again = subprocess.Popen([sys.executable, "-m", "fgnet_pipeline", "run", str(tmp_path / "config.toml")])
-    wait_for(lambda: submitted_jobs(out / "progress", 2), "jobs of the second driver", again)
-    cluster.kill_controller()
-    time.sleep(2)  # some looks at a queue that does not answer
-    cluster.start_controller()
-    assert again.wait(PATIENCE) == 0
+    try:
+        wait_for(lambda: submitted_jobs(out / "progress", 2), "jobs of the second driver", again)
+        again.send_signal(signal.SIGSTOP)  # or it would submit more while the controller's state is saved
+        cluster.kill_controller()
+        again.send_signal(signal.SIGCONT)
+        time.sleep(2)  # some looks at a queue that does not answer
+        cluster.start_controller()
+        assert again.wait(PATIENCE) == 0
+    finally:
+        again.kill()
+        again.wait()
     found = [tuple(record["block"]) for record in records(out, "fragments")]
     assert set(found) == {tuple(record["block"]) for record in records(local / "serial" / "out.zarr", "fragments")}
     assert_same(local, out)
