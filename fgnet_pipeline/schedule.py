@@ -274,7 +274,8 @@ def _one_task_on_cluster(work: Work, name: str, observer: Observer | None) -> st
         )
         states.update(found)
 
-    _in_thread(serve, elements.stop)
+    with native_output_to(work.job.output.logs / "daisy.log"):
+        _in_thread(serve, elements.stop)
     return failure[0] if failure else None
 
 
