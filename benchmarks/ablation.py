@@ -7,7 +7,8 @@ A cell is one variant and one seed: `nano` with that guidance is trained on the 
 threshold is chosen on sections that were trained on (--choose), and the held-out ones are scored at it. All cells have
 the same iterations, patches and draws (the seed alone decides them); what they cost in processor time is written down.
 Two more variants begin with the section encoder of other weights (--encoder): `frozen` leaves it as it is, `fine_tuned`
-trains it with the rest.
+trains it with the rest. `unet` and `unet_small` are a plain 3D U-Net in FGNet's place, to be given the iterations that
+take it as long.
 
 A finished cell is a line of OUT/cells.jsonl; a line with the same settings is not computed again, an interrupted cell
 goes on from its last state. --minutes ends the benchmark in time.
@@ -21,6 +22,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,21 @@ import torch
 import zarr
 from fgnet import Geometry, normalise
 from fgnet.config import GUIDANCE, NetworkConfig, preset
+from fgnet.network import FGNet
 from fgnet.predictor import NetworkPredictor
 from fgnet.tensors import read_weights
 from fgnet.training.loop import Step, Trainer, run
 from fgnet.training.sampling import LabelledVolume
 from fgnet.training.settings import AugmentSettings, LoopSettings, Phase, WarpSettings
 from fgnet.weights import locate
+from plain_unet import PlainPredictor, PlainUNet
 
 from fgnet_pipeline.training_validation import Score, plateau, predict_alone, score_affinities
 
 ENCODERS = ("frozen", "fine_tuned")
-VARIANTS = (*GUIDANCE, *ENCODERS)
+#: Widths of the plain U-Net: about 1 and .1 MFLOP a voxel.
+UNETS = {"unet": 48, "unet_small": 16}
+VARIANTS = (*GUIDANCE, *ENCODERS, *UNETS)
 #: Thin tiles: forty sections are one tile deep.
 GEOMETRY = Geometry((48, 96, 96), (40, 72, 72), (4, 12, 12), (10.0, 10.0, 10.0), architecture="nano")
 
@@ -96,7 +102,9 @@ def score_sections(
 ) -> list[Score]:
     """The curve over thresholds of sections predicted by themselves, within the first `edge` rows and columns."""
     raw, labels = (a[:, :edge, :edge] for a in read(data, begin, end))
-    predictor = NetworkPredictor(trainer.averaged_network(), GEOMETRY, mode, "cpu", 1)
+    network: Any = trainer.averaged_network()
+    is_plain = isinstance(network, PlainUNet)
+    predictor = PlainPredictor(network, GEOMETRY) if is_plain else NetworkPredictor(network, GEOMETRY, mode, "cpu", 1)
     return score_affinities(predict_alone(raw, GEOMETRY, predictor), labels, min_seed_distance=6)
 
 
@@ -104,7 +112,8 @@ def cell(options: argparse.Namespace, variant: str, seed: int, end_time: float) 
     """Train and score one cell."""
     raw, labels = (torch.from_numpy(a) for a in read(options.data, *options.train))
     volumes = [LabelledVolume(raw, labels)]
-    trainer = Trainer(architecture(variant), settings_of(options, variant, seed), volumes)
+    build: Any = partial(PlainUNet, width=UNETS[variant]) if variant in UNETS else FGNet
+    trainer = Trainer(architecture(variant), settings_of(options, variant, seed), volumes, build=build)
     if variant in ENCODERS:
         load_encoder(trainer, options.encoder)
     losses: list[float] = []

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import json
 import resource
 import subprocess
@@ -30,38 +29,11 @@ from fgnet.describing import default_geometry, flop_per_output_voxel, shape_only
 from fgnet.network import FGNet, channels_last
 from fgnet.predictor import NetworkPredictor
 from fgnet.weights import MODES, in_mode
-from torch import Tensor, nn
+from plain_unet import PlainUNet
 from torch.utils.flop_counter import FlopCounterMode
 
 RAPL = Path("/sys/class/powercap")
 UNET_TILE = (16, 128, 128)
-
-
-class UNet(nn.Module):
-    """A plain affinity U-Net: three levels, two 3x3x3 convolutions each, (B, 1, z, y, x) -> (B, 3, z, y, x)."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        widths = (width, 2 * width, 4 * width)
-        self.down = nn.ModuleList(self.pair(a, b) for a, b in zip((1, *widths), widths, strict=False))
-        self.up = nn.ModuleList(self.pair(b + a, a) for a, b in itertools.pairwise(widths))
-        self.head = nn.Conv3d(width, 3, 1)
-
-    @staticmethod
-    def pair(inputs: int, outputs: int) -> nn.Sequential:
-        convs = (nn.Conv3d(a, outputs, 3, padding=1) for a in (inputs, outputs))
-        return nn.Sequential(*(part for conv in convs for part in (conv, nn.ReLU(inplace=True))))
-
-    def forward(self, x: Tensor) -> Tensor:
-        skips = []
-        for level, pair in enumerate(self.down):
-            x = pair(x if level == 0 else nn.functional.max_pool3d(x, 2))
-            skips.append(x)
-        for level in (1, 0):
-            x = torch.cat([skips[level], nn.functional.interpolate(x, scale_factor=2.0)], dim=1)
-            x = self.up[level](x)
-        result: Tensor = self.head(x).sigmoid()
-        return result
 
 
 def joules() -> float | None:
@@ -93,12 +65,16 @@ def steps(name: str, mode: str, device: str) -> tuple[Callable[[int], object], f
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     if name == "unet":
-        network = UNet().eval().to(device, memory_format=torch.channels_last_3d)
+        network = PlainUNet(preset("nano")).eval().to(device, memory_format=torch.channels_last_3d)
         x = torch.from_numpy(rng.normal(size=(1, 1, *UNET_TILE)).astype(np.float32)).to(device)
         x = x.contiguous(memory_format=torch.channels_last_3d)
         with FlopCounterMode(display=False) as counter, torch.device("meta"):
-            UNet()(torch.zeros(1, 1, *UNET_TILE))
-        return lambda _: network(x).cpu(), float(x.numel()), counter.get_total_flops() / x.numel() / 1e6
+            PlainUNet(preset("nano"))(torch.zeros(1, 1, *UNET_TILE))
+        return (
+            lambda _: network(x).refined.sigmoid().cpu(),
+            float(x.numel()),
+            counter.get_total_flops() / x.numel() / 1e6,
+        )
     config = dataclasses.replace(preset(name), auxiliary=())
     geometry = in_mode(default_geometry(config), mode)
     predictor = NetworkPredictor(channels_last(FGNet(config)).to(device), geometry, mode, device, 1)

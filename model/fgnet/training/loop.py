@@ -76,7 +76,10 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 class Trainer:
-    """A network in training, with its optimiser and the running average of its weights."""
+    """A network in training, with its optimiser and the running average of its weights.
+
+    `build` makes it from its configuration: what stands in FGNet's place gives `Logits`, too.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Trainer:
         volumes: Sequence[LabelledVolume],
         device: str = "cpu",
         crew: Crew | None = None,
+        build: Callable[[NetworkConfig], FGNet] = FGNet,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
@@ -92,7 +96,8 @@ class Trainer:
         if settings.mixed and not self.mixed:
             logger.info("training in float32: this %s does not compute in bfloat16", self.device.type)
         self.crew = crew or Crew()
-        self.network = channels_last(FGNet(config)).to(self.device).train()
+        self.build = build
+        self.network = channels_last(build(config)).to(self.device).train()
         if settings.freeze_encoder:
             self.network.encoder.requires_grad_(False)
         self.parallel: nn.Module = self.network
@@ -110,7 +115,7 @@ class Trainer:
 
     def averaged_network(self) -> FGNet:
         """A copy of the network with the averaged weights, for evaluation."""
-        network = FGNet(self.network.config)
+        network = self.build(self.network.config)
         network.load_state_dict(self.average)
         return channels_last(network).to(self.device).eval()
 
