@@ -16,12 +16,14 @@ from . import slurm
 from .chain import Chain
 from .config import Config
 from .errors import BlocksFailedError, DamageError, InputError, StoreError
+from .forking import start_beside
 from .job import Job, open_job
 from .plan import Plan
 from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, lost, prepare
 from .stages.build import STAGES, clear_block, plan_job
 from .store.arrays import use_threads
 from .store.disk import disk_errors, full_sentence, is_full, says_full
+from .store.remote import packages_of
 from .submission import SubmittedJob
 from .worker import WorkerSpec
 
@@ -276,6 +278,8 @@ def _require_inputs(job: Job, names: list[str]) -> None:
 def _check_model(job: Job, names: list[str]) -> None:
     """Load the model once before anything is written, where there is something to predict."""
     if "predict" in names and left(job, "predict").todo.any():
+        if job.config.schedule.backend == "local" and job.config.schedule.workers > 0:
+            start_beside(["predict"], packages_of(job.config.model_dump(mode="json")))
         from .stages.predict import check_model
 
         check_model(job.config)
