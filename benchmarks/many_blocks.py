@@ -3,8 +3,9 @@
     python benchmarks/many_blocks.py --blocks 100000 --workers 8
 
 Tasks predict, fragments and edges, each with a third of the blocks (rounded up to a cube) and their dependencies, in
-worker processes, with done records; only what a stage computes is left out. Then ten blocks of every task (--withdraw) are withdrawn
-and ``run`` is called again, in a new process: its time is that of the whole process, imports included.
+worker processes, with done records; only what a stage computes is left out. Then ten blocks of every task (of
+--withdraw) are withdrawn and ``run`` is called again, in a new process: its time is that of the whole process, imports
+included.
 """
 
 from __future__ import annotations
@@ -87,6 +88,11 @@ def timed(arguments: argparse.Namespace, folder: Path) -> tuple[float, dict[str,
     return time.perf_counter() - begin, json.loads(done.stdout)
 
 
+def left(watch: Watch) -> int:
+    """Blocks of the three tasks that are not done."""
+    return sum(stage.left for stage in watch.look().stages if stage.stage in STAGES)
+
+
 def measure(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -102,11 +108,13 @@ def measure(arguments: argparse.Namespace) -> None:
               f"driver {first['driver_mib']:.0f} MiB, {first['cpu']:.0f} s of CPU; "
               f"largest worker {peak / 2**20:.0f} MiB")  # fmt: skip
         print(f"status of {done} records: {looked:.2f} s")
+        progress, withdrawn = watch.job.output.progress, 10 * len(arguments.withdraw)
         for task in arguments.withdraw:
-            watch.job.output.progress.withdraw(task, [(i, i, i) for i in range(10)], 1)
+            progress.withdraw(task, [(i, i, i) for i in range(10)], (progress.driver() or 0) + 1)
+        assert left(watch) == withdrawn
         whole, again = timed(arguments, folder)
-        assert watch.look().left == sum(s.left for s in watch.look().stages if s.stage not in STAGES)
-        print(f"all but {10 * len(arguments.withdraw)} done: {whole:.1f} s in all, {again['seconds']:.1f} s without imports; "
+        assert left(watch) == 0
+        print(f"all but {withdrawn} done: {whole:.1f} s in all, {again['seconds']:.1f} s without imports; "
               f"driver {again['driver_mib']:.0f} MiB, {again['cpu']:.1f} s of CPU")  # fmt: skip
 
 
