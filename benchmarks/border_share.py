@@ -51,7 +51,10 @@ def height(affinities: Volume) -> Volume:
 
 
 def smoothed(labels: Volume) -> Volume:
-    """Every voxel renamed to the commonest label in the 3 x 3 x 3 around it (ties: its own, then the first found)."""
+    """Every voxel renamed to the commonest label in the 3 x 3 x 3 around it.
+
+    Ties: its own, then the first found. Opposite faces of the array are neighbours here.
+    """
     best, most = labels.copy(), np.zeros(labels.shape, np.int8)
     steps = [(z, y, x) for z in (0, -1, 1) for y in (0, -1, 1) for x in (0, -1, 1)]
     moved = np.stack([np.roll(labels, step, (0, 1, 2)) for step in steps])

@@ -21,20 +21,15 @@ PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.pr
 def fork_server(names: Iterable[str], packages: Sequence[str] = ()) -> BaseContext:
     """The context whose processes are forked with everything loaded that the tasks ``names`` need, and ``packages``.
 
-    Loading opens no connection and starts no thread: each process makes its own event loop at its first request.
-    What is loaded is settled when the server starts, which is with the first process, :func:`start_beside` or
-    :func:`start_early`.
+    Starts the server and comes back at once: it imports while the driver does. The first call, :func:`start_early`
+    included, settles what is loaded. Loading opens no connection and starts no thread: each process makes its own event
+    loop at its first request.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])] + [*packages])
-    return context
-
-
-def start_beside(names: Iterable[str], packages: Sequence[str] = ()) -> None:
-    """Start the server of :func:`fork_server` and come back at once: it imports while the driver does."""
-    fork_server(names, packages)
     forkserver.ensure_running()
+    return context
 
 
 def start_early(file: Path, overrides: Iterable[str]) -> None:
@@ -44,7 +39,7 @@ def start_early(file: Path, overrides: Iterable[str]) -> None:
     guess costs a process that ends with this one, or a start that is later.
     """
     if _will_fork(file, overrides):
-        start_beside([])
+        fork_server([])
 
 
 def _will_fork(file: Path, overrides: Iterable[str]) -> bool:

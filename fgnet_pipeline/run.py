@@ -16,7 +16,7 @@ from . import slurm
 from .chain import Chain
 from .config import Config
 from .errors import BlocksFailedError, DamageError, InputError, StoreError
-from .forking import start_beside
+from .forking import fork_server
 from .job import Job, open_job
 from .plan import Plan
 from .resume import DriverLock, Left, blocks_where, check_fresh, failed_blocks, finish, left, lost, prepare
@@ -76,7 +76,8 @@ def run(
         BlocksFailedError: some blocks failed; all others are done.
     """
     started = time.time()
-    job, names = _checked(config, stages, redo)
+    forks = config.schedule.backend == "local" and config.schedule.workers > 0
+    job, names = _checked(config, stages, redo, forks=forks)
     if config.schedule.backend == "array":
         _wait_for_submission(job, names, _submit(job, names, redo, report), report)
     else:
@@ -88,11 +89,13 @@ def run(
     return job
 
 
-def _checked(config: Config, stages: tuple[str, ...], redo: str | None, cluster: bool = True) -> tuple[Job, list[str]]:
+def _checked(
+    config: Config, stages: tuple[str, ...], redo: str | None, cluster: bool = True, forks: bool = False
+) -> tuple[Job, list[str]]:
     """The planned job and the names of its tasks, after every check that needs nothing written.
 
     Args:
-        cluster: whether to ask Slurm too.
+        cluster: whether to ask Slurm too. forks: whether workers will be forked here.
     """
     job = open_planned(config, stages)
     names = tasks_of(job.plan, stages)
@@ -100,7 +103,7 @@ def _checked(config: Config, stages: tuple[str, ...], redo: str | None, cluster:
         raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
     check_fresh(job, names, redo)
     _require_inputs(job, names)
-    _check_model(job, names)
+    _check_model(job, names, forks)
     if cluster and config.schedule.backend != "local":
         _check_host(config)
         chains.check(would_be_chain(job, names, redo))
@@ -275,11 +278,11 @@ def _require_inputs(job: Job, names: list[str]) -> None:
             )
 
 
-def _check_model(job: Job, names: list[str]) -> None:
-    """Load the model once before anything is written, where there is something to predict."""
+def _check_model(job: Job, names: list[str], forks: bool) -> None:
+    """Load the model once before anything is written, where there is something to predict; workers' server beside."""
     if "predict" in names and left(job, "predict").todo.any():
-        if job.config.schedule.backend == "local" and job.config.schedule.workers > 0:
-            start_beside(["predict"], packages_of(job.config.model_dump(mode="json")))
+        if forks:
+            fork_server(["predict"], packages_of(job.config.model_dump(mode="json")))
         from .stages.predict import check_model
 
         check_model(job.config)

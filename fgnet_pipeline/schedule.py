@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Protocol
@@ -197,8 +197,7 @@ def _run_serially(work: Work, observer: Observer | None) -> str | None:
 
 
 def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> str | None:
-    fork = fork_server(work.todo, packages_of(work.spec.config))
-    forkserver.ensure_running()  # here, so that it does not write where daisy does
+    fork = fork_server(work.todo, packages_of(work.spec.config))  # here, so that it does not write where daisy does
     alive = Workers()
     with _places() as places:
         lock = threading.Lock()
