@@ -11,6 +11,7 @@ import dataclasses
 import importlib.util
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,6 +43,7 @@ NORMALISATION_SAMPLES = 2_000_000
 #: Of a volume with large sections at least so many are looked at.
 FEWEST_SECTIONS = 8
 ISOTROPY = 1.5
+MOST_LOADERS = 16
 
 
 class TrainingVolume(Strict):
@@ -112,10 +114,28 @@ class TrainOutput(Strict):
 
 
 class Machine(Strict):
-    """device: cpu, cuda or auto; threads: of torch."""
+    """device: cpu, cuda or auto; threads: of torch.
+
+    loaders: processes that draw patches ahead of the training. Where it is left out: none on a CPU; beside a GPU its
+    share of the processors, at most `MOST_LOADERS`.
+    """
 
     device: str = "auto"
     threads: Annotated[int, Field(gt=0)] = 2
+    loaders: Annotated[int | None, Field(ge=0)] = None
+
+    def torch_device(self) -> str:
+        """``auto`` resolved."""
+        import torch
+
+        return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+    def loading_processes(self) -> int:
+        """``loaders``, or the default of the device."""
+        if self.loaders is not None:
+            return self.loaders
+        share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return 0 if self.torch_device() == "cpu" else min(MOST_LOADERS, max(1, share))
 
 
 class TrainConfig(Strict):
@@ -167,6 +187,9 @@ class TrainConfig(Strict):
         if not self.optimise.cycles or list(self.optimise.cycles) != sorted(set(self.optimise.cycles)):
             expected = "rising iteration numbers, the last one the end"
             raise InputError("optimise.cycles", list(self.optimise.cycles), expected, "sort them")
+        if not 1 <= self.optimise.ends <= len(self.optimise.cycles):
+            expected = f"1 to the number of cycles, {len(self.optimise.cycles)}"
+            raise InputError("optimise.ends", self.optimise.ends, expected, "lower it, or add cycles")
         self.exported_geometry()
 
     def network(self) -> NetworkConfig:
@@ -285,11 +308,10 @@ def make_trainer(config: TrainConfig) -> Trainer:
     from fgnet.training.loop import Trainer
 
     torch.set_num_threads(config.machine.threads)
-    device = config.machine.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    crew, device = join(device)
-    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew)
+    crew, device = join(config.machine.torch_device())
+    torch.backends.cudnn.benchmark = True  # shapes change with the phase alone
+    loaders = config.machine.loading_processes()
+    trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew, loaders=loaders)
     if config.model.weights is not None:
         begin_from(trainer.network, config.model.weights)
         trainer.reset_average()
@@ -403,10 +425,10 @@ def record_scores(
 
 
 def exported_weights(trainer: Trainer, config: TrainConfig) -> dict[str, Any]:
-    """The averaged weights, sharpened as configured."""
+    """The averaged weights (at the end, the mean of those of the last cycles), sharpened as configured."""
     from fgnet.training.checkpoints import sharpened
 
-    return sharpened(trainer.average, config.export.sharpness, config.export.shift)
+    return sharpened(trainer.result(), config.export.sharpness, config.export.shift)
 
 
 def _summary(trainer: Trainer) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fgnet.training.loop import Trainer, make_batch
+from fgnet.training.batches import make_batch
+from fgnet.training.loop import Trainer
 from fgnet.training.losses import total_loss
 
 from tests.test_model_predictor import SMALL
@@ -51,7 +52,8 @@ def test_two_processes_share_gradients_and_one_writes(tmp_path: Path) -> None:
     alone = Trainer(SMALL, SETTINGS, [phantom()])
     shares = []
     for rank in (0, 1):
-        raw, main, extra = make_batch([phantom()], SETTINGS, SMALL, 0, 0, rank)
-        loss = total_loss(alone.network(raw), *main, extra, SETTINGS.auxiliary_weight)
+        batch = make_batch([phantom()], SETTINGS, 0, 0, rank)
+        main, extra = batch.targets(SMALL)
+        loss = total_loss(alone.network(batch.raw), *main, extra, SETTINGS.auxiliary_weight)
         shares.append(float(loss.detach()))
     assert shares[0] != shares[1] and losses[0] == pytest.approx(sum(shares) / 2, rel=1e-4)

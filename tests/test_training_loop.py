@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import multiprocessing
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,7 +19,8 @@ import zarr
 from fgnet import ModelError
 from fgnet.precision import computes_bfloat16
 from fgnet.tensors import read_weights
-from fgnet.training.checkpoints import begin_from
+from fgnet.training.batches import make_batch
+from fgnet.training.checkpoints import begin_from, load_state, save_state
 from fgnet.training.loop import Trainer, run
 from fgnet.training.sampling import LabelledVolume
 from fgnet.training.settings import LoopSettings, Phase
@@ -120,8 +124,47 @@ def test_the_learning_rate_warms_up_falls_and_starts_anew() -> None:
 def test_accumulated_gradients_are_those_of_the_parts() -> None:
     torch.set_num_threads(1)
     trainer = Trainer(SMALL, dataclasses.replace(SETTINGS, accumulate=2), [phantom()])
-    parts = [float(trainer.loss(i).detach()) for i in (0, 1)]
+    batches = [make_batch([phantom()], SETTINGS, 0, part) for part in (0, 1)]
+    parts = [float(trainer.loss(batch).detach()) for batch in batches]
     assert trainer.step().loss == pytest.approx(np.mean(parts), rel=1e-5) and parts[0] != parts[1]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_that_draw_ahead_change_nothing(accumulate: int) -> None:
+    torch.set_num_threads(1)
+    settings = dataclasses.replace(SETTINGS, accumulate=accumulate)
+    here, beside = (Trainer(SMALL, settings, [phantom()], loaders=loaders) for loaders in (0, 2))
+    beside.restore(here.state())
+    for _ in range(SETTINGS.iterations):
+        assert here.step().loss == beside.step().loss
+
+
+def test_a_drawing_process_that_is_killed_ends_the_training_with_a_clear_error() -> None:
+    torch.set_num_threads(1)
+    trainer = Trainer(SMALL, dataclasses.replace(SETTINGS, cycles=(10_000,)), [phantom()], loaders=1)
+    trainer.step()
+    (process,) = (p for p in multiprocessing.active_children() if "DataLoader" in repr(p) or p.daemon)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    with pytest.raises(ModelError, match=r"machine\.loaders"):
+        for _ in range(100):
+            trainer.step()
+
+
+def test_the_result_is_the_mean_of_the_ends_of_the_last_cycles(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    settings = dataclasses.replace(SETTINGS, cycles=(2, 4, 6), ends=2)
+    trainer = Trainer(SMALL, settings, [phantom()])
+    ends = {}
+    for i in range(5):
+        trainer.step()
+        ends[i + 1] = {k: v.clone() for k, v in trainer.average.items()}
+        assert trainer.result() is trainer.average
+    resumed = Trainer(SMALL, settings, [phantom()])
+    save_state(tmp_path / "last.pt", trainer.state())
+    resumed.restore(load_state(tmp_path / "last.pt"))
+    resumed.step()
+    for name, value in resumed.result().items():
+        assert torch.allclose(value, (ends[4][name] + resumed.average[name]) / 2), name
 
 
 def test_a_frozen_encoder_stays_as_it_is() -> None:
@@ -339,6 +382,8 @@ def test_the_preview_is_a_picture(tmp_path: Path) -> None:
         ("tile = [32, 32, 32]", "tile = [33, 32, 32]", "geometry.tile"),
         ("stride = [24, 24, 24]", "stride = [30, 24, 24]", "stride"),
         ("cycles = [2]", "cycles = [4, 2]", "optimise.cycles"),
+        ("cycles = [2]", "cycles = [2]\nends = 2", "optimise.ends"),
+        ("threads = 1", "threads = 1\nloaders = -1", "machine.loaders"),
         ("begin = 0", "begin = 1", "optimise.phases"),
         ('path = "out"', "", "output.path"),
         ("every = 1", "every = 0", "output.every"),

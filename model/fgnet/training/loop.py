@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fgnet.config import NetworkConfig
 from fgnet.errors import ModelError
 from fgnet.network import FGNet, channels_last
 from fgnet.precision import computes_bfloat16
-from fgnet.training.chance import Chance
+from fgnet.training.batches import Batch, stream
 from fgnet.training.checkpoints import load_state, save_state
 from fgnet.training.distributed import Crew
 from fgnet.training.losses import total_loss
-from fgnet.training.sampling import LabelledVolume, draw
+from fgnet.training.sampling import LabelledVolume
 from fgnet.training.settings import LoopSettings
-from fgnet.training.targets import affinities, erode
 
 logger = logging.getLogger(__name__)
 LAST = "last.pt"
@@ -41,31 +41,6 @@ class Step:
     seconds: float
 
 
-def make_batch(
-    volumes: Sequence[LabelledVolume],
-    settings: LoopSettings,
-    network: NetworkConfig,
-    iteration: int,
-    part: int = 0,
-    rank: int = 0,
-) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
-    """The batch of an iteration, a function of the arguments alone.
-
-    Returns raw (B, 1, z, y, x), (target, weight) and the same pair for the auxiliary offsets, see `affinities`.
-    """
-    phase = settings.phase(iteration)
-    patches = [
-        draw(volumes, phase.patch, settings.augment, Chance(settings.seed, iteration, part, i))
-        for i in range(rank * phase.batch, (rank + 1) * phase.batch)
-    ]
-    labels = torch.stack([p.labels for p in patches])
-    objects = torch.stack([erode(p.labels[None], (0, 1, 2) if p.isotropic else (1, 2))[0] for p in patches])
-    raw = torch.stack([p.raw for p in patches])[:, None].contiguous(memory_format=torch.channels_last_3d)
-    main = affinities(labels, objects, network.neighbourhood)
-    extra = affinities(labels, labels, network.auxiliary) if network.auxiliary else None
-    return raw, main, extra
-
-
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights with decay; biases and norms (one-dimensional parameters) without."""
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -78,7 +53,8 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 class Trainer:
     """A network in training, with its optimiser and the running average of its weights.
 
-    `build` makes it from its configuration: what stands in FGNet's place gives `Logits`, too.
+    `build` makes it from its configuration: what stands in FGNet's place gives `Logits`, too. loaders: processes that
+    draw patches ahead, see `stream`.
     """
 
     def __init__(
@@ -89,6 +65,7 @@ class Trainer:
         device: str = "cpu",
         crew: Crew | None = None,
         build: Callable[[NetworkConfig], FGNet] = FGNet,
+        loaders: int = 0,
     ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
@@ -96,7 +73,8 @@ class Trainer:
         if settings.mixed and not self.mixed:
             logger.info("training in float32: this %s does not compute in bfloat16", self.device.type)
         self.crew = crew or Crew()
-        self.build = build
+        self.build, self.loaders = build, loaders
+        self._batches: Iterator[Batch] | None = None
         self.network = channels_last(build(config)).to(self.device).train()
         if settings.freeze_encoder:
             self.network.encoder.requires_grad_(False)
@@ -106,6 +84,7 @@ class Trainer:
         groups = parameter_groups(self.network, settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999))
         self.reset_average()
+        self.ends: dict[int, dict[str, Tensor]] = {}
         self.iteration = 0
         self.seconds = 0.0
 
@@ -113,22 +92,34 @@ class Trainer:
         """Begin the running average at the present weights."""
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
+    def result(self) -> dict[str, Tensor]:
+        """The running average; at the end of the last cycle the mean of the averages at the ends of `ends` cycles."""
+        wanted = self.settings.cycles[-self.settings.ends :]
+        if self.settings.ends == 1 or self.iteration < wanted[-1]:
+            return self.average
+        ends = [self.ends[iteration] for iteration in wanted]
+        return {name: torch.stack([end[name] for end in ends]).mean(0) for name in self.average}
+
     def averaged_network(self) -> FGNet:
-        """A copy of the network with the averaged weights, for evaluation."""
+        """A copy of the network with the weights of `result`, for evaluation."""
         network = self.build(self.network.config)
-        network.load_state_dict(self.average)
+        network.load_state_dict(self.result())
         return channels_last(network).to(self.device).eval()
 
-    def loss(self, part: int = 0) -> Tensor:
-        """The loss of this iteration's batch, with its graph."""
-        config, rank = self.network.config, self.crew.rank
-        raw, main, extra = make_batch(self.volumes, self.settings, config, self.iteration, part, rank)
-        move = self.device
-        with torch.autocast(move.type, torch.bfloat16, enabled=self.mixed):
-            logits = self.parallel(raw.to(move))
-        target, weight = (t.to(move) for t in main)
-        others = None if extra is None else (extra[0].to(move), extra[1].to(move))
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of a batch, with its graph. The affinities are derived from the labels on the device."""
+        batch = batch.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            logits = self.parallel(batch.raw)
+        (target, weight), others = batch.targets(self.network.config)
         return total_loss(logits, target, weight, others, self.settings.auxiliary_weight)
+
+    def batch(self) -> Batch:
+        """The next batch of this training."""
+        if self._batches is None:
+            pinned = self.device.type == "cuda"
+            self._batches = stream(self.volumes, self.settings, self.iteration, self.crew.rank, self.loaders, pinned)
+        return next(self._batches)
 
     def step(self) -> Step:
         """One iteration. ModelError where the loss is not finite: nothing is updated then."""
@@ -138,8 +129,8 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         value = 0.0
-        for part in range(self.settings.accumulate):
-            loss = self.loss(part) / self.settings.accumulate
+        for _ in range(self.settings.accumulate):
+            loss = self.loss(self.batch()) / self.settings.accumulate
             value += self.crew.mean(float(loss.detach()))
             if not math.isfinite(value):
                 remedy = "lower optimise.learning_rate and run again: it resumes from the last checkpoint"
@@ -149,6 +140,8 @@ class Trainer:
         self.optimizer.step()
         self._average()
         self.iteration += 1
+        if self.settings.ends > 1 and self.iteration in self.settings.cycles[-self.settings.ends :]:
+            self.ends[self.iteration] = {k: v.clone() for k, v in self.average.items()}
         seconds = time.perf_counter() - start
         self.seconds += seconds
         return Step(self.iteration - 1, value, rate, seconds)
@@ -156,8 +149,8 @@ class Trainer:
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.settings.average, (1 + self.iteration) / (10 + self.iteration))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
+        now = self.network.state_dict()
+        get_ema_multi_avg_fn(decay)([self.average[name] for name in now], list(now.values()), 0)
 
     def state(self) -> dict[str, Any]:
         """All that a resumed training needs, for `save_state`."""
@@ -166,6 +159,7 @@ class Trainer:
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "average": self.average,
+            "ends": self.ends,
             "optimizer": self.optimizer.state_dict(),
             "architecture": self.network.config.to_json(),
             "seed": self.settings.seed,
@@ -182,8 +176,11 @@ class Trainer:
                 raise ModelError(field_name, ours, f"the one of the state to resume, {theirs}", remedy)
         self.network.load_state_dict(state["network"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
+        for iteration, end in state.get("ends", {}).items():
+            self.ends[iteration] = {k: v.to(self.device) for k, v in end.items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self._batches = None
 
 
 def resume(trainer: Trainer, folder: Path) -> None:

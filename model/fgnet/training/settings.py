@@ -73,8 +73,9 @@ class Phase:
 class LoopSettings:
     """How long and how.
 
-    cycles: iterations at which the learning rate starts anew; the last one is the end of training. mixed: bfloat16
-    where torch finds it safe and the device has instructions for it, float32 elsewhere.
+    cycles: iterations at which the learning rate starts anew; the last one is the end of training. ends: the result is
+    the mean of the averages at the ends of so many last cycles. mixed: bfloat16 where torch finds it safe and the
+    device has instructions for it, float32 elsewhere.
     """
 
     cycles: tuple[int, ...]
@@ -86,6 +87,7 @@ class LoopSettings:
     weight_decay: float = 1e-4
     clip: float = 1.0
     average: float = 0.998
+    ends: int = 1
     auxiliary_weight: float = 0.5
     accumulate: int = 1
     mixed: bool = True

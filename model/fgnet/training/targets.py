@@ -44,7 +44,7 @@ def affinities(labels: Tensor, objects: Tensor, offsets: Sequence[Triple]) -> tu
     inside and both are labelled in `labels`, else 0.
     """
     shape = (labels.shape[0], len(offsets), *labels.shape[1:])
-    target, weight = torch.zeros(shape), torch.zeros(shape)
+    target, weight = (torch.zeros(shape, device=labels.device) for _ in range(2))
     for channel, offset in enumerate(offsets):
         here, there = _overlap(labels.shape[-3:], offset)
         a, b = objects[here], objects[there]
