@@ -25,6 +25,8 @@ from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from tests.test_model_predictor import GEOMETRY, SMALL
 
 Array = NDArray[np.float32]
+#: The processor, and a GPU where torch sees one.
+DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
 #: Tiles that overlap by half in z and by margins in plane.
 OVERLAPPING = Geometry((32, 32, 32), (8, 24, 24), (4, 4, 4), (10.0, 10.0, 10.0), architecture="test")
 
@@ -37,6 +39,10 @@ def network() -> FGNet:
 
 def volume(*shape: int) -> Array:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def on(device: str, network: FGNet, geometry: Geometry, mode: str) -> NetworkPredictor:
+    return NetworkPredictor(copy.deepcopy(network).to(device), geometry, mode, device, 1)
 
 
 def predict(raw: Array, box: Box, geometry: Geometry, predictor: NetworkPredictor) -> Array:
@@ -61,31 +67,36 @@ def plain_sliding_window(raw: Array, box: Box, geometry: Geometry, network: FGNe
     return tiling.predict(raw[reads.slices()], reads.begin, bounds, box, forward, 3)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("stride", [(8, 24, 24), (16, 16, 16), (24, 24, 24)])
-def test_exact_equals_the_plain_sliding_window_of_its_stride(network: FGNet, stride: tuple[int, int, int]) -> None:
+def test_exact_equals_the_plain_sliding_window_of_its_stride(
+    network: FGNet, stride: tuple[int, int, int], device: str
+) -> None:
     geometry = dataclasses.replace(OVERLAPPING, stride=stride)
     raw, box = volume(40, 40, 48), Box((4, 4, 8), (36, 40, 40))
-    found = predict(raw, box, geometry, NetworkPredictor(network, geometry, "exact", "cpu", 1))
+    found = predict(raw, box, geometry, on(device, network, geometry, "exact"))
     expected = plain_sliding_window(raw, box, geometry, network)
     assert np.abs(found - expected).max() < 1 / 255
     difference = to_uint8(found).astype(int) - to_uint8(expected)
     assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 0.01
 
 
-def test_a_block_encodes_every_section_of_an_xy_tile_exactly_once(network: FGNet) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_block_encodes_every_section_of_an_xy_tile_exactly_once(network: FGNet, device: str) -> None:
     """Inside a volume, whatever the overlap in z, and although no more than one tile's guides are kept."""
     sections: list[int] = []
     watched = copy.deepcopy(network)
     watched.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
     raw, box = volume(96, 72, 96), Box((32, 24, 24), (64, 48, 72))
-    predictor = NetworkPredictor(watched, OVERLAPPING, "exact", "cpu", 1)
+    predictor = NetworkPredictor(watched.to(device), OVERLAPPING, "exact", device, 1)
     predictor.cache.limit = 0
     predict(raw, box, OVERLAPPING, predictor)
     tiling = Tiling(OVERLAPPING.tile, OVERLAPPING.stride, OVERLAPPING.margin)
     tiles = [t.grow((4, 4, 4), (4, 4, 4)) for t in tiling.tiles(box, whole(vector(raw.shape)))]
     needed = {(z, t.begin[1:]) for t in tiles for z in range(t.begin[0], t.end[0])}
     assert len(tiles) * 32 > 2 * len(needed)
-    assert sections == [CPU_BATCH] * (len(needed) // CPU_BATCH) and len(needed) % CPU_BATCH == 0
+    batch = CPU_BATCH if device == "cpu" else BATCH
+    assert sections == [batch] * (len(needed) // batch) and len(needed) % batch == 0
 
 
 def test_sections_mirrored_at_the_face_of_a_volume_are_encoded_once(network: FGNet) -> None:
@@ -97,17 +108,18 @@ def test_sections_mirrored_at_the_face_of_a_volume_are_encoded_once(network: FGN
     assert sections == [CPU_BATCH] * (48 // CPU_BATCH)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("mode", MODES)
-def test_blocks_hold_the_same_bytes_as_the_whole(network: FGNet, mode: str) -> None:
+def test_blocks_hold_the_same_bytes_as_the_whole(network: FGNet, mode: str, device: str) -> None:
     """One predictor after another's blocks in any order, or a new one for every block: nobody can tell."""
     geometry = in_mode(OVERLAPPING, mode)
     raw, box = volume(40, 32, 40), whole((40, 32, 40))
-    expected = predict(raw, box, geometry, NetworkPredictor(network, geometry, mode, "cpu", 1))
+    expected = predict(raw, box, geometry, on(device, network, geometry, mode))
     grid, found = Grid((16, 32, 24)), np.zeros_like(expected)
-    kept = NetworkPredictor(network, geometry, mode, "cpu", 1)
+    kept = on(device, network, geometry, mode)
     for number, index in enumerate(reversed(list(indices(grid.covering(box))))):
         part = grid.box(index).intersect(box)
-        predictor = kept if number % 2 else NetworkPredictor(network, geometry, mode, "cpu", 1)
+        predictor = kept if number % 2 else on(device, network, geometry, mode)
         found[(slice(None), *part.slices())] = predict(raw, part, geometry, predictor)
     assert np.array_equal(found, expected)
 
@@ -121,14 +133,15 @@ def test_fast_encodes_whole_batches_and_leaves_the_network_alone(network: FGNet)
     assert all(p.dtype == torch.float32 for p in network.parameters())
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("kind", GUIDANCE)
-def test_fast_comes_close_with_every_guidance(kind: str) -> None:
+def test_fast_comes_close_with_every_guidance(kind: str, device: str) -> None:
     torch.manual_seed(0)
     network = channels_last(FGNet(dataclasses.replace(SMALL, guidance=kind)))
     tile = volume(1, 32, 32, 32)
-    exact, fast = (NetworkPredictor(network, GEOMETRY, mode, "cpu", 1)(tile) for mode in ("exact", "fast"))
+    exact, fast = (on(device, network, GEOMETRY, mode)(tile) for mode in ("exact", "fast"))
     assert fast.dtype == np.float32 and np.abs(fast - exact).max() < 0.05
-    if computes_bfloat16(torch.device("cpu")):
+    if computes_bfloat16(torch.device(device)):
         assert not np.array_equal(fast, exact)
 
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.backends import cudnn
 
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry, Triple
@@ -66,7 +67,8 @@ class NetworkPredictor:
 
     mode `reference` evaluates both branches and encodes every section of every tile; `exact` the refined branch alone,
     with the guides of sections seen before from a bounded cache: the same output for the same tile but for rounding.
-    `fast` is `exact` in bfloat16 (weights, guides, features) where the device computes in it.
+    `fast` is `exact` in bfloat16 (weights, guides, features) where the device computes in it. On a GPU, `reference` and
+    `exact` are float32 throughout: cuDNN's TF32, torch's default for convolutions, is left to `fast`.
     """
 
     def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
@@ -85,6 +87,10 @@ class NetworkPredictor:
 
     @torch.inference_mode()
     def _one(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=self.mode == "fast"):
+            return self._forward(tile)
+
+    def _forward(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         x = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
         if self.mode == "reference":
