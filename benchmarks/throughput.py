@@ -5,7 +5,7 @@
 
 Weights are random: nothing depends on them. Every row is a process of its own. It predicts one tile, so that kernels
 are chosen and, where guides are kept, the sections shared with the next tile are known; then the next tile along z is
-measured, as it comes far from the borders of a large volume. Output voxels of a tile are the product of its
+measured (on a GPU the next twenty), as it comes far from the borders of a large volume. Output voxels of a tile are the product of its
 strides. Time is processor time on a CPU (threads: 1) and wall-clock time on a GPU; energy is read from RAPL or NVML.
 """
 
@@ -34,6 +34,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 RAPL = Path("/sys/class/powercap")
 UNET_TILE = (16, 128, 128)
+#: Tiles that are measured: one takes seconds on a CPU; on a GPU the counter of energy moves a few times a second.
+TILES = {"cpu": 1, "cuda": 20}
 
 
 def joules() -> float | None:
@@ -79,7 +81,7 @@ def steps(name: str, mode: str, device: str) -> tuple[Callable[[int], object], f
     geometry = in_mode(default_geometry(config), mode)
     predictor = NetworkPredictor(channels_last(FGNet(config)).to(device), geometry, mode, device, 1)
     depth, stride = geometry.tile[0], geometry.stride[0]
-    sections = rng.normal(size=(depth + stride, *geometry.tile[1:])).astype(np.float32)
+    sections = rng.normal(size=(depth + TILES[device] * stride, *geometry.tile[1:])).astype(np.float32)
     flop = flop_per_output_voxel(shape_only(config), geometry, mode)
     voxels = float(np.prod(geometry.stride))
     return lambda i: predictor(sections[None, i * stride : i * stride + depth]), voxels, flop / 1e6
@@ -92,14 +94,16 @@ def measure(name: str, mode: str, device: str) -> dict[str, Any]:
         step, voxels, mflop = steps(name, mode, device)
         step(0)
         energy, begin = joules(), clock(device)
-        step(1)
-        seconds, after = clock(device) - begin, joules()
+        for tile in range(1, TILES[device] + 1):
+            step(tile)
+        seconds, after = (clock(device) - begin) / TILES[device], joules()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     row = {"model": name, "mode": mode, "device": device, "mflop_per_output_voxel": mflop, "seconds": seconds}
     row |= {"voxels_per_second": voxels / seconds, "peak_megabytes": memory}
     if device != "cpu":
         row["peak_gpu_megabytes"] = torch.cuda.max_memory_allocated() / 2**20
-    spent = None if energy is None or after is None or after < energy else (after - energy) / voxels * 1e6
+    told = energy is not None and after is not None and after >= energy
+    spent = (after - energy) / voxels / TILES[device] * 1e6 if told else None
     return row | {"microjoules_per_voxel": spent}
 
 
@@ -116,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=(*PRESETS, "unet"), choices=(*PRESETS, "unet"))
     parser.add_argument("--modes", nargs="+", default=MODES, choices=MODES)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", choices=tuple(TILES))
     parser.add_argument("--out", type=Path, help="a JSON line a finished row; what it holds is not measured again")
     parser.add_argument("--one", action="store_true", help="measure in this process")
     options = parser.parse_args()

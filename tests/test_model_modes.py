@@ -12,11 +12,12 @@ import torch.nn.functional as F
 from fgnet import Geometry
 from fgnet.blocks import Conv3d, same
 from fgnet.config import GUIDANCE, NetworkConfig, preset
+from fgnet.describing import default_geometry
 from fgnet.encoder import SectionEncoder
 from fgnet.geometry import Triple
 from fgnet.network import FGNet, channels_last
 from fgnet.precision import computes_bfloat16
-from fgnet.predictor import BATCH, CPU_BATCH, NetworkPredictor
+from fgnet.predictor import BATCH, CPU_BATCH, NetworkPredictor, sections_a_call
 from fgnet.weights import MODES, in_mode
 from numpy.typing import NDArray
 
@@ -95,7 +96,7 @@ def test_a_block_encodes_every_section_of_an_xy_tile_exactly_once(network: FGNet
     tiles = [t.grow((4, 4, 4), (4, 4, 4)) for t in tiling.tiles(box, whole(vector(raw.shape)))]
     needed = {(z, t.begin[1:]) for t in tiles for z in range(t.begin[0], t.end[0])}
     assert len(tiles) * 32 > 2 * len(needed)
-    batch = CPU_BATCH if device == "cpu" else BATCH
+    batch = sections_a_call(OVERLAPPING, torch.device(device), "exact")
     assert sections == [batch] * (len(needed) // batch) and len(needed) % batch == 0
 
 
@@ -122,6 +123,16 @@ def test_blocks_hold_the_same_bytes_as_the_whole(network: FGNet, mode: str, devi
         predictor = kept if number % 2 else on(device, network, geometry, mode)
         found[(slice(None), *part.slices())] = predict(raw, part, geometry, predictor)
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["nano", "tiny", "large"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_calls_of_the_encoder_divide_the_tiles_of_every_preset(name: str, mode: str, device: str) -> None:
+    geometry = in_mode(default_geometry(preset(name)), mode)
+    count = sections_a_call(geometry, torch.device(device), mode)
+    assert geometry.tile[0] % count == geometry.stride[0] % count == 0
+    assert count >= (8 if device == "cuda" else CPU_BATCH)
 
 
 def test_fast_encodes_whole_batches_and_leaves_the_network_alone(network: FGNet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -21,9 +22,10 @@ from fgnet.precision import computes_bfloat16
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
 
-#: Sections a call of the encoder in float32 on a CPU, and in bfloat16 or on a GPU, where a call costs more. Both divide
-#: the depth and the stride in z of every preset's tile, so that batches are filled up at the faces of a volume alone.
-CPU_BATCH, BATCH = 4, 8
+#: Sections a call of the encoder in float32 and in bfloat16 on a CPU, and at most so many on a GPU, where launching the
+#: kernels of a call costs more than its arithmetic. The first two divide the depth and the stride in z of every
+#: preset's tile, so that batches are filled up at the faces of a volume alone.
+CPU_BATCH, BATCH, GPU_BATCH = 4, 8, 32
 
 
 class Predictor(Protocol):
@@ -44,6 +46,14 @@ def check_tiles(tiles: NDArray[np.float32], geometry: Geometry) -> None:
     """ModelError unless `tiles` are (B, *tile)."""
     if tiles.ndim != 4 or tuple(tiles.shape[1:]) != geometry.tile:
         raise ModelError("tiles", tiles.shape, f"(B, *{geometry.tile})", "cut tiles as the geometry says")
+
+
+def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
+    """How many sections the encoder takes at once: on a GPU the most that divide the tile's depth and stride in z."""
+    if device.type == "cpu":
+        return BATCH if mode == "fast" else CPU_BATCH
+    common = math.gcd(geometry.tile[0], geometry.stride[0])
+    return max(n for n in range(1, GPU_BATCH + 1) if common % n == 0)
 
 
 class ToyPredictor:
@@ -78,8 +88,7 @@ class NetworkPredictor:
         if mode == "fast" and computes_bfloat16(self.device):
             self.network = copy.deepcopy(network).bfloat16()
         self.dtype = next(self.network.parameters()).dtype
-        large = mode == "fast" or self.device.type == "cuda"
-        self.cache = GuideCache(self.network, batch=BATCH if large else CPU_BATCH)
+        self.cache = GuideCache(self.network, batch=sections_a_call(geometry, self.device, mode))
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
