@@ -5,8 +5,9 @@
 
 Weights are random: nothing depends on them. Every row is a process of its own. It predicts one tile, so that kernels
 are chosen and, where guides are kept, the sections shared with the next tile are known; then the next tile along z is
-measured (on a GPU the next twenty), as it comes far from the borders of a large volume. Output voxels of a tile are the product of its
-strides. Time is processor time on a CPU (threads: 1) and wall-clock time on a GPU; energy is read from RAPL or NVML.
+measured (on a GPU the next twenty), as it comes far from the borders of a large volume. Output voxels of a tile are
+the product of its strides. Time is processor time on a CPU (threads: 1) and wall-clock time on a GPU; energy is read
+from RAPL or NVML.
 """
 
 from __future__ import annotations
