@@ -279,12 +279,18 @@ def _require_inputs(job: Job, names: list[str]) -> None:
 
 
 def _check_model(job: Job, names: list[str], forks: bool) -> None:
-    """Load the model once before anything is written, where there is something to predict; workers' server beside."""
-    if "predict" in names and left(job, "predict").todo.any():
-        if forks:
-            fork_server(["predict"], packages_of(job.config.model_dump(mode="json")))
-        from .stages.predict import check_model
+    """Load the model once before anything is written, where there is something to predict; workers' server beside.
 
+    Not where blocks were predicted by these very bytes: a resume need not wait for torch, which the workers import.
+    """
+    if "predict" not in names or not left(job, "predict").todo.any():
+        return
+    if forks:
+        fork_server(["predict"], packages_of(job.config.model_dump(mode="json")))
+    from .stages.predict import check_device, check_model
+
+    check_device(job.config)
+    if not left(job, "predict").done.any():
         check_model(job.config)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,18 @@ def test_exactly_the_blocks_that_are_left_are_computed(sparse: Path, finished: P
     for name, blocks in LOST.items():
         again = [tuple(r["block"]) for r in records(sparse / "out.zarr", name) if r["run"] > 2]
         assert sorted(again) == sorted(blocks), name
+
+
+def test_a_resume_does_not_wait_for_torch_in_the_driver(sparse: Path, finished: Path) -> None:
+    """The model was checked when its first blocks were predicted; the workers import torch beside the driver."""
+    code = (
+        "import sys; from pathlib import Path; from fgnet_pipeline.config import load_config; "
+        "from fgnet_pipeline.run import run; "
+        "run(load_config(Path(sys.argv[1]), ['schedule.workers=1'])); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(sparse / "config.toml")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert_same_output(finished / "out.zarr", sparse / "out.zarr")
 
 
 def test_blocks_behind_a_failed_block_are_not_computed_from_nothing(sparse: Path, finished: Path) -> None:

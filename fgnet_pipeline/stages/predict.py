@@ -160,13 +160,18 @@ def choose_device(wanted: str, worker: int) -> str:
     return f"cuda:{worker % count}"
 
 
+def check_device(config: Config) -> None:
+    """See that the configured device exists; torch is needed where one is named. InputError where there is none."""
+    if config.model.device != "auto":
+        choose_device(config.model.device, 0)
+
+
 def check_model(config: Config) -> None:
-    """Load the configured model on the CPU and see that the configured device exists.
+    """Load the configured model on the CPU.
 
     Raises:
-        InputError: keys or shapes of the checkpoint that differ from the network's, or no such device.
+        InputError: keys or shapes of the checkpoint that differ from the network's.
     """
-    choose_device(config.model.device, 0)
     try:
         fgnet.load_predictor(config.model.checkpoint, mode=config.model.mode, threads=config.schedule.threads)
     except fgnet.ModelError as error:
