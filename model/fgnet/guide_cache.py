@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fgnet.network import FGNet
@@ -31,10 +33,13 @@ class GuideCache:
         self.held = 0
         self.entries: OrderedDict[bytes, list[Tensor]] = OrderedDict()
 
-    def guides(self, x: Tensor) -> list[Tensor]:
-        """(1, 1, z, y, x) -> three guides (1, C, z, y/s, x/s), as `FGNet.guides` gives them."""
+    def guides(self, x: Tensor, tile: NDArray[np.float32]) -> list[Tensor]:
+        """(1, 1, z, y, x) -> three guides (1, C, z, y/s, x/s), as `FGNet.guides` gives them.
+
+        tile: what `x` holds, in the host's memory, where its sections are told apart.
+        """
         sections = x[0, 0]
-        keys = [_digest(s) for s in sections.cpu().contiguous()]
+        keys = [_digest(section) for section in tile]
         missing = {k: s for k, s in zip(keys, sections, strict=True) if k not in self.entries}
         for batch in self._batches(list(missing)):
             self._encode(batch, torch.stack([missing[k] for k in batch]))
@@ -61,5 +66,5 @@ class GuideCache:
             self.held -= sum(g.numel() * g.element_size() for g in dropped)
 
 
-def _digest(section: Tensor) -> bytes:
-    return hashlib.blake2b(section.view(torch.uint8).numpy().tobytes(), digest_size=16).digest()
+def _digest(section: NDArray[np.float32]) -> bytes:
+    return hashlib.blake2b(section.tobytes(), digest_size=16).digest()

@@ -105,7 +105,7 @@ class NetworkPredictor:
         if self.mode == "reference":
             refined = self._both_branches(x).refined
         else:
-            refined = self.network.refine(x, self.cache.guides(x))
+            refined = self.network.refine(x, self.cache.guides(x, tile))
         probabilities: NDArray[np.float32] = refined.float().sigmoid().contiguous().cpu().numpy()
         return crop_margin(probabilities, self.geometry.margin)
 
