@@ -4,12 +4,14 @@
 #   TORCH        what pip installs for PyTorch. On a machine without a GPU the CPU build is taken where pip finds one.
 #   TORCH_FLAGS  more options for that call of pip, e.g. --index-url with PyTorch's own index of CPU builds
 #   WORKERS      worker processes of the demo
+#   SIDE_BY_SIDE processes that run tests: many tests wait for Slurm or for processes that are killed
 
 PYTHON ?= python3
 TORCH_VERSION := 2.13.0
 TORCH ?= torch==$(TORCH_VERSION)
 TORCH_FLAGS ?=
 WORKERS ?= 2
+SIDE_BY_SIDE ?= 2
 BIN := .venv/bin
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # Threads are a setting of the pipeline; libraries must not start more of their own.
@@ -46,7 +48,7 @@ check: install
 # numba trusts a cached kernel until its own file changes, even where a function that it calls has changed.
 test: check
 	rm -f fgnet_pipeline/kernels/__pycache__/*.nb[ci]
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

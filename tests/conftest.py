@@ -27,6 +27,13 @@ def skip_or_fail(name: str, reason: str) -> None:
     pytest.skip(reason, allow_module_level=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, those of a file stay together, as they share what its fixtures made; Slurm's, too."""
+    for item in items:
+        shared = "cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("slurm" if shared else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """Path of fib25.zarr (arrays raw, labels): ``$FGNET_DATA`` or ``../shared/data`` beside the checkout."""
