@@ -28,7 +28,7 @@ def skip_or_fail(name: str, reason: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of a file stay together, as they share what its fixtures made; Slurm's, too."""
+    """Where tests run side by side, those of a file stay together, as they share fixtures; so do those of Slurm."""
     for item in items:
         shared = "cluster" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("slurm" if shared else item.path.stem))

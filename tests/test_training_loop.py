@@ -8,7 +8,9 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import fgnet
@@ -169,6 +171,33 @@ def test_a_drawing_process_that_is_killed_ends_the_training_with_a_clear_error()
             trainer.step()
 
 
+KILLED = """
+import multiprocessing, os, signal
+from fgnet.training.loop import Trainer
+from tests.test_model_predictor import SMALL
+from tests.test_training_loop import SETTINGS, phantom
+if __name__ == "__main__":
+    trainer = Trainer(SMALL, SETTINGS, [phantom()], loaders=2)
+    trainer.step()
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_drawing_processes_end_with_a_training_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'model'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "killed.py")]
+    # Not `run`: it would wait for the pipe, which the drawing processes hold.
+    with open(tmp_path / "told", "w") as told:
+        assert subprocess.call(command, stdout=told, env=environment) == -signal.SIGKILL
+    processes = [int(number) for number in (tmp_path / "told").read_text().split()]
+    assert len(processes) == 2
+    while any(Path(f"/proc/{number}").exists() for number in processes):  # pytest's own limit ends this
+        time.sleep(0.05)
+
+
 def test_the_result_is_the_mean_of_the_ends_of_the_last_cycles(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     settings = dataclasses.replace(SETTINGS, cycles=(2, 4, 6), ends=2)
@@ -184,6 +213,9 @@ def test_the_result_is_the_mean_of_the_ends_of_the_last_cycles(tmp_path: Path) -
     resumed.step()
     for name, value in resumed.result().items():
         assert torch.allclose(value, (ends[4][name] + resumed.average[name]) / 2), name
+    state = resumed.state() | {"ends": {}}
+    with pytest.raises(ModelError, match=r"optimise\.ends.*\[4, 6\]"):
+        Trainer(SMALL, settings, [phantom()]).restore(state)
 
 
 def test_a_frozen_encoder_stays_as_it_is() -> None:

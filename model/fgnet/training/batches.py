@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -74,6 +77,19 @@ class _Batches(Dataset[Batch]):
         return make_batch(self.volumes, self.settings, iteration, part, self.rank)
 
 
+def _end_with_the_training(number: int) -> None:
+    """In a drawing process: end when the training was killed. torch watches the fork server instead, which lives on."""
+    del number
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def stream(
     volumes: Sequence[LabelledVolume], settings: LoopSettings, first: int, rank: int, loaders: int, pinned: bool
 ) -> Iterator[Batch]:
@@ -94,6 +110,7 @@ def stream(
         prefetch_factor=AHEAD if loaders else None,
         pin_memory=pinned,
         multiprocessing_context="forkserver" if loaders else None,
+        worker_init_fn=_end_with_the_training,
     )
     try:
         yield from drawn

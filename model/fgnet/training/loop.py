@@ -166,7 +166,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; ModelError where it belongs to another network or seed."""
+        """Go on from `state`; ModelError where it belongs to another network or seed, or lacks an end of a cycle."""
         for field_name, ours in (("architecture", self.network.config.to_json()), ("seed", self.settings.seed)):
             theirs = state[field_name]
             if field_name == "architecture":  # an older state may lack fields that have a default
@@ -174,6 +174,7 @@ class Trainer:
             if theirs != ours:
                 remedy = "take another output path, or delete the old state"
                 raise ModelError(field_name, ours, f"the one of the state to resume, {theirs}", remedy)
+        self._require_ends(state)
         self.network.load_state_dict(state["network"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         for iteration, end in state.get("ends", {}).items():
@@ -181,6 +182,12 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self._batches = None
+
+    def _require_ends(self, state: dict[str, Any]) -> None:
+        past = [end for end in self.settings.cycles[-self.settings.ends :] if end <= state["iteration"]]
+        if self.settings.ends > 1 and (missing := sorted(set(past) - set(state.get("ends", {})))):
+            expected = f"ends that the state to resume kept; it has none of iterations {missing}"
+            raise ModelError("optimise.ends", self.settings.ends, expected, "lower it, or take another output path")
 
 
 def resume(trainer: Trainer, folder: Path) -> None:
