@@ -94,10 +94,9 @@ class Trainer:
 
     def result(self) -> dict[str, Tensor]:
         """The running average; at the end of the last cycle the mean of the averages at the ends of `ends` cycles."""
-        wanted = self.settings.cycles[-self.settings.ends :]
-        if self.settings.ends == 1 or self.iteration < wanted[-1]:
+        if not self.settings.kept_ends or self.iteration < self.settings.iterations:
             return self.average
-        ends = [self.ends[iteration] for iteration in wanted]
+        ends = [self.ends[iteration] for iteration in self.settings.kept_ends]
         return {name: torch.stack([end[name] for end in ends]).mean(0) for name in self.average}
 
     def averaged_network(self) -> FGNet:
@@ -140,7 +139,7 @@ class Trainer:
         self.optimizer.step()
         self._average()
         self.iteration += 1
-        if self.settings.ends > 1 and self.iteration in self.settings.cycles[-self.settings.ends :]:
+        if self.iteration in self.settings.kept_ends:
             self.ends[self.iteration] = {k: v.clone() for k, v in self.average.items()}
         seconds = time.perf_counter() - start
         self.seconds += seconds
@@ -184,8 +183,8 @@ class Trainer:
         self._batches = None
 
     def _require_ends(self, state: dict[str, Any]) -> None:
-        past = [end for end in self.settings.cycles[-self.settings.ends :] if end <= state["iteration"]]
-        if self.settings.ends > 1 and (missing := sorted(set(past) - set(state.get("ends", {})))):
+        past = {end for end in self.settings.kept_ends if end <= state["iteration"]}
+        if missing := sorted(past - set(state.get("ends", {}))):
             expected = f"ends that the state to resume kept; it has none of iterations {missing}"
             raise ModelError("optimise.ends", self.settings.ends, expected, "lower it, or take another output path")
 

@@ -99,6 +99,11 @@ class LoopSettings:
     def iterations(self) -> int:
         return self.cycles[-1]
 
+    @property
+    def kept_ends(self) -> tuple[int, ...]:
+        """The ends of cycles that the result is the mean of; none where it is the running average."""
+        return self.cycles[-self.ends :] if self.ends > 1 else ()
+
     def phase(self, iteration: int) -> Phase:
         return [p for p in self.phases if p.begin <= iteration][-1]
 
