@@ -96,7 +96,8 @@ def test_a_cancelled_worker_is_replaced_and_one_that_never_starts_holds_up_nothi
     first = jobs_of(out)[0]
     # Both stand still until the replacement is held, or they would have finished the stage before.
     for count in (1, 2):
-        wait_for(lambda count=count: len(workers_of(out)) == count, "a worker's records", driver)
+        # On a busy machine both may have begun between two looks.
+        wait_for(lambda count=count: len(workers_of(out)) >= count, "a worker's records", driver)
         signal_all(workers_of(out), signal.SIGSTOP)
     cluster.command("scontrol", "update", "NodeName=" + cluster.host, "State=DRAIN", "Reason=test")
     cluster.command("scancel", f"{first}_0")
