@@ -1,6 +1,6 @@
 """``python -m fgnet_pipeline`` is ``fgnet``, for nodes on whose PATH it is not."""
 
-from .cli import main
+from .entry import main
 
 if __name__ == "__main__":
     main()

@@ -23,9 +23,9 @@ from .commands import (
     verifying,
     watching,
 )
+from .entry import INTERRUPT_SENTENCE, INTERRUPTED
 from .errors import InputError, PipelineError
 
-INTERRUPTED = 130
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": running.run_command,
@@ -80,7 +80,7 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
 
 
 def _interrupted() -> NoReturn:
-    typer.echo("interrupted: run the same command again to go on", err=True)
+    typer.echo(INTERRUPT_SENTENCE, err=True)
     sys.exit(INTERRUPTED)
 
 

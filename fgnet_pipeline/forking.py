@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import tomllib
-from collections.abc import Iterable, Sequence
-from multiprocessing import forkserver
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -26,10 +28,30 @@ def fork_server(names: Iterable[str], packages: Sequence[str] = ()) -> BaseConte
     loop at its first request.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return server_with(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])] + [*packages])
+
+
+def server_with(modules: list[str]) -> BaseContext:
+    """The context whose processes are forked with ``modules`` loaded, and deaf to Ctrl-C."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])] + [*packages])
-    forkserver.ensure_running()
+    context.set_forkserver_preload(modules)
+    with _interrupts_blocked():
+        forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that is started meanwhile never hears of Ctrl-C, nor do those forked from it; this one does, later.
+
+    A terminal sends it to all of them, and until they are told what to do each would print a traceback.
+    """
+    resource_tracker.ensure_running()  # which would unblock them
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def start_early(file: Path, overrides: Iterable[str]) -> None:

@@ -19,10 +19,9 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import TextIO, TypeVar
 
-#: How long (s) a worker may take to flush its records.
+#: How long (s) a worker may take to flush its records, and daisy's server to end once its workers have.
 PATIENCE = 3.0
 #: How often (s) the driver looks whether it was interrupted.
 POLL = 0.2
@@ -62,7 +61,7 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
     """Run ``serve`` beside this thread, which alone is told of signals: an interrupt ends ``workers``.
 
     Raises:
-        KeyboardInterrupt: an interrupt came; ``serve`` is left to itself.
+        KeyboardInterrupt: an interrupt came; ``serve`` is left to itself where it does not end soon.
     """
     if threading.current_thread() is not threading.main_thread():
         return serve()
@@ -83,6 +82,7 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
             signal.signal(signal.SIGINT, lambda *_: interrupted.set())
             if interrupted.is_set():
                 workers.end()
+                wait([future], PATIENCE)  # it ends by itself then; a thread that outlives Python aborts the process
                 raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGINT, former)
@@ -155,26 +155,41 @@ def _send(workers: Iterable[BaseProcess], number: signal.Signals) -> None:
 
 
 class Terminated(BaseException):
-    """Raised in a worker's main thread when it is asked to end."""
+    """Raised in a worker's main thread when it is asked to end while it has something to flush."""
 
 
 def obey_driver() -> None:
-    """In a worker: leave interrupts to the driver, and end when it asks."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
+    """In a worker: leave interrupts to the driver, and end when it asks: at once, as there is nothing to flush yet."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, _be_gone)
 
 
-@contextmanager
-def ending_at_once(flush: Callable[[], None]) -> Iterator[None]:
-    """Where the driver asks this worker to end: flush, and be gone without waiting for other threads."""
+def flushed(body: Callable[[], None], flush: Callable[[], None]) -> None:
+    """Run ``body``; where the driver asks this worker to end meanwhile, ``flush`` and be gone. Afterwards it may end by
+    itself, as it is about to.
+
+    A function and no context manager: between the ``__enter__`` of one and the block of the ``with``, the exception of
+    a signal would have nothing around it that catches it.
+    """
     try:
-        yield
+        signal.signal(signal.SIGTERM, _raise_once)
+        body()
+        signal.signal(signal.SIGTERM, _go_on)
     except Terminated:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with contextlib.suppress(Exception):
             flush()
-        os._exit(128 + signal.SIGTERM)
+        _be_gone()
+
+
+def _raise_once(*_: object) -> None:
+    signal.signal(signal.SIGTERM, _go_on)  # the driver may ask twice
+    raise Terminated
+
+
+def _go_on(*_: object) -> None:
+    """Not SIG_IGN: Python prints a warning where that replaces a handler whose signal has just come."""
+
+
+def _be_gone(*_: object) -> None:
+    """Without waiting for other threads, or for what Python does at its end."""
+    os._exit(128 + signal.SIGTERM)

@@ -29,13 +29,14 @@ class Bars:
     def update(self, counts: dict[str, Counts]) -> None:
         """Called by the scheduler."""
         for name, count in counts.items():
+            if not self._bars:
+                self._progress.start()
             if name not in self._bars:
                 self._bars[name] = self._progress.add_task(name, total=count.total, note="")
             note = f"{count.failed} failed" if count.failed else ""
             self._progress.update(self._bars[name], completed=count.done, note=note)
 
     def __enter__(self) -> Bars:
-        self._progress.start()
         return self
 
     def __exit__(

@@ -35,11 +35,11 @@ from .elements import Elements
 from .errors import InputError, PipelineError, StoppedError
 from .forking import fork_server
 from .geometry import Box, Vector, vector
-from .interrupt import Workers, ending_at_once, native_output_to, obey_driver, serve_interruptibly
+from .interrupt import Workers, flushed, native_output_to, obey_driver, serve_interruptibly
 from .job import Job
 from .plan import Task
 from .resume import blocks_where, left, ready
-from .share import lanes, log_of_this_job, stop_on_signal
+from .share import log_of_this_job, serve_in_lanes, stop_on_signal
 from .slots import Slots
 from .slurm import Array, SlurmError, build, cancel, grown
 from .store.files import write_private
@@ -338,8 +338,7 @@ def serve_driver(submission: Path, name: str, connect: Path) -> int:
             gone.append(error)
 
     with stop_on_signal() as stop, BlockRunner(job, name, spec.run, index, log) as runner:
-        with lanes(serve, LANES.get(name, 1)):
-            serve()
+        serve_in_lanes(serve, LANES.get(name, 1))
         computed = runner.computed
     if gone:
         raise PipelineError(f"{name}: the driver has gone ({gone[0]}); {computed} blocks are recorded") from gone[0]
@@ -406,18 +405,13 @@ def work_on_blocks(
     """Body of a worker process: take blocks from the daisy server until there are none left."""
     _end_with_parent()
     obey_driver()
-    with ending_at_once(lambda: None):  # asked to end before there is anything to flush
-        os.environ[daisy.Context.ENV_VARIABLE] = context
-        job = spec.open_job()
-        with logging_to(job.output.logs, name) as log:
-            slots = Slots(places, count).hold if places is not None else None
-            options: dict[str, Any] = {"slot": slots} if slots is not None else {}
-            with (
-                BlockRunner(job, name, spec.run, number, log, **options) as runner,
-                ending_at_once(runner.records.close),
-                lanes(lambda: _serve(runner, listed=listed), LANES.get(name, 1)),
-            ):
-                _serve(runner, listed=listed)
+    os.environ[daisy.Context.ENV_VARIABLE] = context
+    job = spec.open_job()
+    with logging_to(job.output.logs, name) as log:
+        slots = Slots(places, count).hold if places is not None else None
+        options: dict[str, Any] = {"slot": slots} if slots is not None else {}
+        with BlockRunner(job, name, spec.run, number, log, **options) as runner:
+            flushed(lambda: serve_in_lanes(lambda: _serve(runner, listed=listed), LANES.get(name, 1)), runner.close)
 
 
 def _end_with_parent() -> None:

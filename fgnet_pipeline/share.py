@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from .errors import BlocksFailedError, InputError, PipelineError, StoppedError
 from .geometry import Vector
+from .interrupt import Terminated
 from .submission import Submission, read_submission
 from .worker import LANES, BlockRunner
 
@@ -109,22 +111,21 @@ def _one_pass(runner: BlockRunner, blocks: list[Vector], stop: threading.Event) 
                     return
                 failed.append(block)
 
-    with lanes(serve, LANES.get(runner.name, 1)):
-        serve()
+    serve_in_lanes(serve, LANES.get(runner.name, 1))
     return failed
 
 
-@contextmanager
-def lanes(serve: Callable[[], None], count: int) -> Iterator[None]:
-    """``count`` - 1 more threads that run ``serve`` beside the caller."""
+def serve_in_lanes(serve: Callable[[], None], count: int) -> None:
+    """Run ``serve`` here and in ``count`` - 1 more threads, until all have come back."""
     threads = [threading.Thread(target=serve) for _ in range(count - 1)]
     for thread in threads:
         thread.start()
     try:
-        yield
+        serve()
     finally:
-        for thread in threads:
-            thread.join()
+        if not isinstance(sys.exception(), Terminated):  # which leaves no time for blocks that others compute
+            for thread in threads:
+                thread.join()
 
 
 @contextmanager

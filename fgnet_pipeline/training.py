@@ -25,6 +25,7 @@ from pydantic import Field, ValidationError
 
 from .config import Strict, apply_override, input_error, read_toml
 from .errors import InputError
+from .forking import server_with
 from .geometry import Box
 from .store.mask import Mask
 from .store.volume import Volume, open_volume
@@ -311,6 +312,8 @@ def make_trainer(config: TrainConfig) -> Trainer:
     crew, device = join(config.machine.torch_device())
     torch.backends.cudnn.benchmark = True  # shapes change with the phase alone
     loaders = config.machine.loading_processes()
+    if loaders:
+        server_with(["fgnet.training.batches"])
     trainer = Trainer(config.network(), config.optimise, load_volumes(config), device, crew, loaders=loaders)
     if config.model.weights is not None:
         begin_from(trainer.network, config.model.weights)

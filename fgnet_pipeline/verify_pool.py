@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from .errors import PipelineError
+from .forking import server_with
+from .interrupt import POLL
 from .job import Job
+from .share import stop_on_signal
 from .stages.checking import Expected, Finding, check_block
 from .worker import WorkerSpec
 
@@ -35,25 +39,36 @@ def _in_turn(
     if workers <= 1 or len(batches) <= 1:
         yield from ((len(batch), check_blocks(job, batch)) for batch in batches)
         return
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    pool = ProcessPoolExecutor(workers, context, _open, (spec,))
-    waiting: deque[tuple[int, Future[list[Finding]]]] = deque()
-    try:
-        for batch in batches:
-            waiting.append((len(batch), pool.submit(_check, batch)))
-            if len(waiting) >= AHEAD * workers:
+    # An interrupt waits until the pool has done what it is at: one that starts its processes would lose sight of them,
+    # and wait for ever.
+    with stop_on_signal(signal.SIGINT) as stop:
+        pool = ProcessPoolExecutor(workers, server_with([__name__]), _open, (spec,))
+        waiting: deque[tuple[int, Future[list[Finding]]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append((len(batch), pool.submit(_check, batch)))
+                if len(waiting) >= AHEAD * workers:
+                    size, future = waiting.popleft()
+                    yield size, _result(future, stop)
+            while waiting:
                 size, future = waiting.popleft()
-                yield size, future.result()
-        while waiting:
-            size, future = waiting.popleft()
-            yield size, future.result()
-    except BrokenProcessPool as error:
-        raise PipelineError(
-            "a process that read blocks back was killed (out of memory?): use fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+                yield size, _result(future, stop)
+        except BrokenProcessPool as error:
+            raise PipelineError(
+                "a process that read blocks back was killed (out of memory?): use fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[list[Finding]], stop: threading.Event) -> list[Finding]:
+    while not (wait([future], POLL).done or stop.is_set()):
+        pass
+    if stop.is_set():
+        for process in multiprocessing.active_children():
+            process.kill()  # it only reads
+        raise KeyboardInterrupt
+    return future.result()
 
 
 def check_blocks(job: Job, batch: list[Expected]) -> list[Finding]:
@@ -62,8 +77,7 @@ def check_blocks(job: Job, batch: list[Expected]) -> list[Finding]:
 
 
 def _open(spec: WorkerSpec) -> None:
-    """Open the job once a process; an interrupt is for the process that asked."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Open the job once a process."""
     _job[:] = [spec.open_job()]
 
 

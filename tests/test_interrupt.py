@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from pipeline_tools import assert_same_output, cells, records, standard_config, write_volume
 
 from fgnet_pipeline.config import load_config
+from fgnet_pipeline.interrupt import Terminated
 from fgnet_pipeline.run import run
+from fgnet_pipeline.share import serve_in_lanes
 
 PATIENCE = 240.0
 
 
-def test_interrupt(tmp_path: Path) -> None:
+def importing(driver: int, out: Path) -> bool:
+    return "pydantic_core" in Path(f"/proc/{driver}/maps").read_text()
+
+
+def importing_for_workers(driver: int, out: Path) -> bool:
+    return any(b"forkserver" in Path(f"/proc/{member}/cmdline").read_bytes() for member in members_of(driver))
+
+
+def starting_workers(driver: int, out: Path) -> bool:
+    return len(list((out / "logs").glob("predict-*.log"))) > 0
+
+
+def predicting(driver: int, out: Path) -> bool:
+    return bool(records(out, "predict"))
+
+
+@pytest.mark.parametrize("moment", [importing, importing_for_workers, starting_workers, predicting])
+def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
     config, out = standard_config(tmp_path, raw, block_shape=[16, 16, 16]), tmp_path / "out.zarr"
     places = set(Path("/tmp").glob("fgnet-*"))
@@ -26,21 +49,25 @@ def test_interrupt(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     give_up = time.monotonic() + PATIENCE
-    while not records(out, "predict") and process.poll() is None:
+    while not moment(process.pid, out) and process.poll() is None:
         assert time.monotonic() < give_up
         time.sleep(0.02)
     assert process.poll() is None
-    before = records(out, "predict")
+    before = records(out, "predict") if moment is predicting else []
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert stdout == ""
-    assert stderr.splitlines()[1:] == ["interrupted: run the same command again to go on"], stderr
-    assert stderr.startswith("blocks to do: ")
+    lines = stderr.splitlines()
+    assert lines.pop() == "interrupted: run the same command again to go on", stderr
+    assert lines == lines[:1] and all(line.startswith("blocks to do: ") for line in lines), stderr
+    assert len(lines) == 1 or moment in (importing, importing_for_workers)
     while set(members_of(process.pid)) - {process.pid}:  # the fork server ends by itself, once its driver is gone
         assert time.monotonic() < give_up
         time.sleep(0.02)
     assert set(Path("/tmp").glob("fgnet-*")) <= places
+    if moment in (importing, importing_for_workers):  # there is nothing to go on with
+        return
     run(load_config(config, ["schedule.workers=0"]))
     after = [tuple(r["block"]) for r in records(out, "predict")]
     assert all(after.count(tuple(r["block"])) == 1 for r in before)
@@ -59,6 +86,87 @@ def members_of(session: int) -> list[int]:
         if int(fields[3]) == session and fields[0] != "Z":
             found.append(int(status.parent.name))
     return found
+
+
+@pytest.mark.parametrize("others", [2, 3, 4])
+def test_interrupted_verify(tmp_path: Path, others: int) -> None:
+    """Once a fork server is there, and its first processes: a pool that is interrupted as it starts waits for ever."""
+    raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
+    config = standard_config(tmp_path, raw, block_shape=[16, 16, 16])
+    run(load_config(config, ["schedule.workers=0"]), ("predict",))
+    give_up = time.monotonic() + PATIENCE
+    code = 0
+    while code in (0, -signal.SIGINT):  # on a busy machine it may be done, or in its last moments, when it is looked at
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fgnet_pipeline", "verify", str(config), "--workers", "2"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        while len(members_of(process.pid)) <= others and process.poll() is None:
+            assert time.monotonic() < give_up
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=PATIENCE)
+        code = process.returncode
+    assert code == 130, stderr
+    assert stderr.splitlines() == ["interrupted: run the same command again to go on"]
+
+
+def test_a_lane_that_is_asked_to_end_waits_for_no_other() -> None:
+    over, others = threading.Event(), []
+
+    def serve() -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise Terminated
+        others.append(over.wait(PATIENCE))
+
+    with pytest.raises(Terminated):
+        serve_in_lanes(serve, 2)
+    assert others == []
+    over.set()
+
+
+def test_a_worker_flushes_whenever_it_is_asked_to_end() -> None:
+    """Asked twice at once, before every line that Python executes: it ends without a word, and nothing is lost."""
+    body = """
+import os, signal, sys
+from fgnet_pipeline.interrupt import flushed, obey_driver
+
+def child(last):
+    begun, stored = [], []
+    def trace(frame, event, argument):
+        nonlocal last
+        last -= 1
+        if last == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return trace
+    exit_now = os._exit
+    def leave(code):
+        sys.settrace(None)
+        exit_now(code if not begun or stored else 99)
+    os._exit = leave
+    sys.settrace(trace)
+    obey_driver()
+    flushed(lambda: begun.append(1), lambda: stored.append(1))
+    sys.settrace(None)
+    exit_now(0 if last > 0 else 1)
+
+for last in range(1, 1000):
+    pid = os.fork()
+    if pid == 0:
+        child(last)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    print(code)
+    if code == 0:
+        break
+"""
+    found = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, timeout=PATIENCE, check=True)
+    codes = [int(code) for code in found.stdout.split()]
+    assert found.stderr == ""
+    assert codes.pop() == 0
+    asked, ended, done = -signal.SIGTERM, 128 + signal.SIGTERM, 1
+    assert codes == sorted(codes, key=[asked, ended, done].index)
+    assert {asked, ended, done} <= set(codes)
 
 
 def test_native_output_goes_to_the_log(tmp_path: Path) -> None:
