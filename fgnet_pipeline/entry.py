@@ -29,7 +29,8 @@ def run_agglomerate() -> None:
 
 
 def _start(name: str) -> None:
-    signal.signal(signal.SIGINT, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a script's `&` has it ignored
+        signal.signal(signal.SIGINT, _interrupt)
     from . import cli
 
     getattr(cli, name)()
