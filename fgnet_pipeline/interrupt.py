@@ -60,6 +60,8 @@ class Workers:
 def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result:
     """Run ``serve`` beside this thread, which alone is told of signals: an interrupt ends ``workers``.
 
+    Where interrupts are ignored, as in what a script runs in the background, they still are.
+
     Raises:
         KeyboardInterrupt: an interrupt came; ``serve`` is left to itself where it does not end soon.
     """
@@ -79,7 +81,7 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
         threading.Thread(target=body, daemon=True).start()
         while not wait([future], POLL).done:
             # Again and again: daisy puts a handler of its own in place when its server starts.
-            signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+            signal.signal(signal.SIGINT, former if former is signal.SIG_IGN else lambda *_: interrupted.set())
             if interrupted.is_set():
                 workers.end()
                 wait([future], PATIENCE)  # it ends by itself then; a thread that outlives Python aborts the process

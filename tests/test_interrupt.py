@@ -23,6 +23,23 @@ from fgnet_pipeline.share import serve_in_lanes
 PATIENCE = 240.0
 
 
+def test_a_run_in_the_background_of_a_script_goes_on(tmp_path: Path) -> None:
+    raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
+    config, out = standard_config(tmp_path, raw, block_shape=[16, 16, 16]), tmp_path / "out.zarr"
+    script = 'trap "" INT; exec "$@"'  # what a shell does to the commands before an `&`
+    process = subprocess.Popen(
+        ["sh", "-c", script, "sh", sys.executable, "-m", "fgnet_pipeline", "run", str(config), "--workers", "2"],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    for moment in (importing, predicting):
+        while not moment(process.pid, out) and process.poll() is None:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, stderr
+    assert "finished in" in stderr
+
+
 def importing(driver: int, out: Path) -> bool:
     return "pydantic_core" in Path(f"/proc/{driver}/maps").read_text()
 
