@@ -6,7 +6,9 @@ and everything else goes to standard error.
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -80,6 +82,9 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
 
 
 def _interrupted() -> NoReturn:
+    # Python and asyncio would name all of Zarr's reads that are under way.
+    logging.getLogger("asyncio").disabled = True
+    warnings.simplefilter("ignore")
     typer.echo(INTERRUPT_SENTENCE, err=True)
     sys.exit(INTERRUPTED)
 

@@ -1,7 +1,7 @@
 """Where the commands start, and what Ctrl-C does to them.
 
-It raises ``KeyboardInterrupt``, as Python has it, but not where packages are being imported, which takes a second or
-two: these may catch it, or end the process with a signal and a page of text.
+It raises ``KeyboardInterrupt``, as Python has it, but not while packages are being imported, which takes a second or
+two: these may catch it, or end the process with a signal and a page of text. It is raised as soon as they are there.
 """
 
 import os
@@ -11,6 +11,8 @@ from types import FrameType
 INTERRUPTED = 130
 INTERRUPT_SENTENCE = "interrupted: run the same command again to go on"
 IMPORTING = "<frozen importlib._bootstrap>"
+#: How often (s) it is looked whether they are.
+POLL = 0.05
 
 
 def main() -> None:
@@ -29,17 +31,27 @@ def run_agglomerate() -> None:
 
 
 def _start(name: str) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a script's `&` has it ignored
-        signal.signal(signal.SIGINT, _interrupt)
+    heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a script's `&` has it ignored
+    if heeds:
+        signal.signal(signal.SIGINT, _end)
     from . import cli
 
+    if heeds:
+        signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGINT, _interrupt)
     getattr(cli, name)()
+
+
+def _end(*_: object) -> None:
+    """While nothing is under way."""
+    os.write(2, f"{INTERRUPT_SENTENCE}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename == IMPORTING:
-            os.write(2, f"{INTERRUPT_SENTENCE}\n".encode())
-            os._exit(INTERRUPTED)
+            signal.setitimer(signal.ITIMER_REAL, POLL)
+            return
         frame = frame.f_back
     raise KeyboardInterrupt

@@ -35,11 +35,11 @@ from .elements import Elements
 from .errors import InputError, PipelineError, StoppedError
 from .forking import fork_server
 from .geometry import Box, Vector, vector
-from .interrupt import Workers, flushed, native_output_to, obey_driver, serve_interruptibly
+from .interrupt import Workers, flushed, native_output_to, obey_driver, serve_interruptibly, stop_on_signal
 from .job import Job
 from .plan import Task
 from .resume import blocks_where, left, ready
-from .share import log_of_this_job, serve_in_lanes, stop_on_signal
+from .share import log_of_this_job, serve_in_lanes
 from .slots import Slots
 from .slurm import Array, SlurmError, build, cancel, grown
 from .store.files import write_private

@@ -7,16 +7,14 @@ elements never have a block in common; elements of an older submission see that 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import BlocksFailedError, InputError, PipelineError, StoppedError
 from .geometry import Vector
-from .interrupt import Terminated
+from .interrupt import Terminated, stop_on_signal
 from .submission import Submission, read_submission
 from .worker import LANES, BlockRunner
 
@@ -126,23 +124,6 @@ def serve_in_lanes(serve: Callable[[], None], count: int) -> None:
         if not isinstance(sys.exception(), Terminated):  # which leaves no time for blocks that others compute
             for thread in threads:
                 thread.join()
-
-
-@contextmanager
-def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
-    """An event that ``signals`` (SIGTERM where none is given) set: a worker then finishes its block and takes no other.
-
-    Python calls its handlers in the main thread alone; in another, nothing is changed.
-    """
-    stop, former = threading.Event(), {}
-    if threading.current_thread() is threading.main_thread():
-        for number in signals or (signal.SIGTERM,):
-            former[number] = signal.signal(number, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def log_of_this_job(folder: Path) -> str:

@@ -12,9 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 from .errors import PipelineError
 from .forking import server_with
-from .interrupt import POLL
+from .interrupt import POLL, stop_on_signal
 from .job import Job
-from .share import stop_on_signal
 from .stages.checking import Expected, Finding, check_block
 from .worker import WorkerSpec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from pipeline_tools import assert_same_output, cells, records, standard_config, write_volume
 
 from fgnet_pipeline.config import load_config
-from fgnet_pipeline.interrupt import Terminated
+from fgnet_pipeline.interrupt import Terminated, interrupts_later
 from fgnet_pipeline.run import run
 from fgnet_pipeline.share import serve_in_lanes
 
@@ -126,6 +129,68 @@ def test_interrupted_verify(tmp_path: Path, others: int) -> None:
         code = process.returncode
     assert code == 130, stderr
     assert stderr.splitlines() == ["interrupted: run the same command again to go on"]
+
+
+def test_an_interrupted_import_leaves_nothing(tmp_path: Path) -> None:
+    """While Zarr writes in threads of its own, which would go on after the folder is removed."""
+    raw = tmp_path / "raw.tif"
+    tifffile.imwrite(raw, np.random.default_rng(1).integers(0, 255, (128, 512, 512), dtype=np.uint8))
+    output = tmp_path / "imports" / "out.zarr"
+    code = 0
+    while code in (0, -signal.SIGINT):  # done, or in its last moments
+        shutil.rmtree(output, ignore_errors=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fgnet_pipeline", "import", output, "--raw", raw, "--voxel-size", "8,8,8"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        while not any(output.parent.glob(".*/*/raw/c/*")) and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=PATIENCE)
+        code = process.returncode
+    assert code == 130, stderr
+    assert stderr.splitlines() == ["interrupted: run the same command again to go on"]
+    assert list(output.parent.iterdir()) == []
+
+
+def test_an_interrupt_is_heard_once_a_block_is_written() -> None:
+    heard: list[str] = []
+    for error in (None, OSError("disk")):
+        with pytest.raises(KeyboardInterrupt), interrupts_later():
+            signal.raise_signal(signal.SIGINT)
+            heard.append("written")
+            if error is not None:
+                raise error
+    assert heard == ["written", "written"]
+
+
+def test_an_interrupt_among_imports_is_heard_after_them(tmp_path: Path) -> None:
+    """Packages may catch what is raised while they are imported, or end the process."""
+    (tmp_path / "careless.py").write_text("""
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.2)
+except BaseException:
+    os.abort()
+""")
+    body = """
+import time
+from fgnet_pipeline import cli, entry
+def main():
+    import careless
+    print("imported", flush=True)
+    try:
+        time.sleep(100)
+    finally:
+        print("cleaned", flush=True)
+cli.main = lambda: cli.guarded(main)
+entry.main()
+"""
+    command = [sys.executable, "-c", body]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path)
+    assert (found.returncode, found.stdout.split()) == (130, ["imported", "cleaned"]), found.stderr
+    assert found.stderr == "interrupted: run the same command again to go on\n"
 
 
 def test_a_lane_that_is_asked_to_end_waits_for_no_other() -> None:

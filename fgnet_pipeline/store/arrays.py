@@ -17,6 +17,7 @@ from zarr.storage import LocalStore
 from ..config import is_url
 from ..errors import InputError, StoreError
 from ..geometry import Box, Grid, Vector, indices, whole
+from ..interrupt import interrupts_later
 from .blank import Blank
 from .remote import open_store
 
@@ -99,7 +100,8 @@ class OutputArray:
             full = np.zeros(self.channels + target.shape, self.array.dtype)
             full[(..., *written.slices(target.begin))] = data
             data = full
-        self._written[(..., *target.slices())] = data
+        with interrupts_later():
+            self._written[(..., *target.slices())] = data
 
     @property
     def folder(self) -> Path:

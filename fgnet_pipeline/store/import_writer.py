@@ -15,6 +15,7 @@ import zarr
 
 from ..errors import InputError
 from ..geometry import Box, Grid, Vector, indices, vector, whole
+from ..interrupt import interrupts_later
 from .arrays import create_array
 from .files import flush_to_disk
 from .volume import Frame
@@ -42,26 +43,33 @@ class ImportWriter:
         except OSError as error:
             raise InputError("OUTPUT", str(self._path), "a folder that can be written", str(error)) from error
         self._made = self._folder / self._path.name
-        self._group = zarr.create_group(self._made, zarr_format=3, attributes=self._attributes)
+        try:
+            with interrupts_later():
+                self._group = zarr.create_group(self._made, zarr_format=3, attributes=self._attributes)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         return self
 
     def array(self, name: str, shape: Vector, dtype: str, frame: Frame, by_section: bool) -> ImportedArray:
         """A new array of the group; ``by_section``: it is written in whole sections."""
         shard, chunk = shard_and_chunk(shape, by_section)
         attributes = {**frame.attributes(), "types": ["space"] * 3}
-        made = create_array(
-            self._group,
-            name,
-            shape=shape,
-            dtype=dtype,
-            shard_shape=shard,
-            chunk_shape=chunk,
-            attributes=attributes,
-        )
+        with interrupts_later():
+            made = create_array(
+                self._group,
+                name,
+                shape=shape,
+                dtype=dtype,
+                shard_shape=shard,
+                chunk_shape=chunk,
+                attributes=attributes,
+            )
         return ImportedArray(made.array, (shard[0], shape[1], shape[2]) if by_section else shard)
 
     def set_attributes(self, attributes: dict[str, Any]) -> None:
-        self._group.attrs.update(attributes)
+        with interrupts_later():
+            self._group.attrs.update(attributes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -89,7 +97,8 @@ class ImportedArray:
             yield self._grid.box(index).intersect(region)
 
     def write(self, box: Box, data: npt.NDArray[Any]) -> None:
-        self._array[box.slices()] = data
+        with interrupts_later():
+            self._array[box.slices()] = data
 
 
 def shard_and_chunk(shape: Vector, by_section: bool) -> tuple[Vector, Vector]:

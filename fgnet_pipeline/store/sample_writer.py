@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from ..interrupt import interrupts_later
+
 _CHUNK = 64
 
 
@@ -37,9 +39,10 @@ def write_sample(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         made = Path(folder) / path.name
-        group = zarr.create_group(made, zarr_format=3, attributes=dict(attributes))
-        _write_array(group, "raw", raw, voxel_size)
-        _write_array(group, "labels", labels, voxel_size)
+        with interrupts_later():
+            group = zarr.create_group(made, zarr_format=3, attributes=dict(attributes))
+            _write_array(group, "raw", raw, voxel_size)
+            _write_array(group, "labels", labels, voxel_size)
         _rename(made, path)
 
 
