@@ -27,6 +27,7 @@ def skip_or_fail(name: str, reason: str) -> None:
     pytest.skip(reason, allow_module_level=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where tests run side by side, those of a file stay together, as they share fixtures; so do those of Slurm."""
     for item in items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,12 @@ def test_help_and_agglomeration_need_no_torch(name: str, tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "--workers" in done.stdout and "--set" in done.stdout and "--dry-run" in done.stdout
+
+
+def test_tests_of_a_file_stay_in_one_process(request: pytest.FixtureRequest) -> None:
+    """Where tests run side by side: conftest.py marks them, and pytest and xdist have to agree on what a mark does."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@test_install")
 
 
 def test_agglomeration_runs_without_torch(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,14 @@ from fgnet_pipeline.run import run
 from fgnet_pipeline.share import serve_in_lanes
 
 PATIENCE = 240.0
+
+
+@pytest.fixture(autouse=True)
+def heeded() -> Iterator[None]:
+    """Interrupts, where these tests run in the background of a script, which ignores them."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 def test_a_run_in_the_background_of_a_script_goes_on(tmp_path: Path) -> None:
@@ -63,10 +71,12 @@ def predicting(driver: int, out: Path) -> bool:
 def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
     config, out = standard_config(tmp_path, raw, block_shape=[16, 16, 16]), tmp_path / "out.zarr"
-    places = set(Path("/tmp").glob("fgnet-*"))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "fgnet_pipeline", "run", str(config), "--workers", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
     )  # fmt: skip
     give_up = time.monotonic() + PATIENCE
     while not moment(process.pid, out) and process.poll() is None:
@@ -85,7 +95,7 @@ def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     while set(members_of(process.pid)) - {process.pid}:  # the fork server ends by itself, once its driver is gone
         assert time.monotonic() < give_up
         time.sleep(0.02)
-    assert set(Path("/tmp").glob("fgnet-*")) <= places
+    assert list(temporary.iterdir()) == []
     if moment in (importing, importing_for_workers):  # there is nothing to go on with
         return
     run(load_config(config, ["schedule.workers=0"]))
