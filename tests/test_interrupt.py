@@ -86,7 +86,8 @@ def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     before = records(out, "predict") if moment is predicting else []
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
+    # The latter is what Python makes of it where it came through `eval`; a shell shows 130, too.
+    assert process.returncode in (130, -signal.SIGINT)
     assert stdout == ""
     lines = stderr.splitlines()
     assert lines.pop() == "interrupted: run the same command again to go on", stderr
