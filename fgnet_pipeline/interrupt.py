@@ -24,7 +24,7 @@ from typing import TextIO, TypeVar
 #: How long (s) a worker may take to flush its records, and daisy's server to end once its workers have.
 PATIENCE = 3.0
 #: How often (s) the driver looks whether it was interrupted.
-POLL = 0.2
+POLL = 0.05
 Result = TypeVar("Result")
 
 

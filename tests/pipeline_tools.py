@@ -82,9 +82,10 @@ def read(folder: Path | str, name: str) -> npt.NDArray[Any]:
 
 
 def files_of(folder: Path, name: str) -> dict[str, bytes]:
-    """Every file of an array or of the tables, by relative path."""
+    """Every file of an array or of the tables, by relative path, but for unfinished ones of writers that were ended."""
     root = Path(folder) / name
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and p.suffix != ".partial"]
+    return {str(p.relative_to(root)): p.read_bytes() for p in files}
 
 
 OUTPUTS = ("affinities", "fragments", "segmentation", "tables")
