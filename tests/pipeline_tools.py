@@ -82,10 +82,9 @@ def read(folder: Path | str, name: str) -> npt.NDArray[Any]:
 
 
 def files_of(folder: Path, name: str) -> dict[str, bytes]:
-    """Every file of an array or of the tables, by relative path, but for unfinished ones of writers that were ended."""
+    """Every file of an array or of the tables, by relative path."""
     root = Path(folder) / name
-    files = [p for p in sorted(root.rglob("*")) if p.is_file() and p.suffix != ".partial"]
-    return {str(p.relative_to(root)): p.read_bytes() for p in files}
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 OUTPUTS = ("affinities", "fragments", "segmentation", "tables")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -75,8 +76,7 @@ def predicting(driver: int, out: Path) -> bool:
 def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
     config, out = standard_config(tmp_path, raw, block_shape=[16, 16, 16]), tmp_path / "out.zarr"
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp())  # below `tmp_path`, the names of sockets would be too long
     process = subprocess.Popen(
         [sys.executable, "-m", "fgnet_pipeline", "run", str(config), "--workers", "2"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -100,13 +100,15 @@ def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     while set(members_of(process.pid)) - {process.pid}:  # the fork server ends by itself, once its driver is gone
         assert time.monotonic() < give_up
         time.sleep(0.02)
-    assert list(temporary.iterdir()) == []
+    temporary.rmdir()  # fails where something is left
     if moment in (importing, importing_for_workers):  # there is nothing to go on with
         return
     run(load_config(config, ["schedule.workers=0"]))
     after = [tuple(r["block"]) for r in records(out, "predict")]
     assert all(after.count(tuple(r["block"])) == 1 for r in before)
     run(load_config(config, ["schedule.workers=0", f"output.path={tmp_path / 'whole.zarr'}"]))
+    for stray in out.rglob("*.partial"):  # of a lane that was writing, see docs/reliability.md
+        stray.unlink()
     assert_same_output(tmp_path / "whole.zarr", out)
 
 

@@ -51,25 +51,25 @@ class ImportWriter:
             raise
         return self
 
+    @interrupts_later()
     def array(self, name: str, shape: Vector, dtype: str, frame: Frame, by_section: bool) -> ImportedArray:
         """A new array of the group; ``by_section``: it is written in whole sections."""
         shard, chunk = shard_and_chunk(shape, by_section)
         attributes = {**frame.attributes(), "types": ["space"] * 3}
-        with interrupts_later():
-            made = create_array(
-                self._group,
-                name,
-                shape=shape,
-                dtype=dtype,
-                shard_shape=shard,
-                chunk_shape=chunk,
-                attributes=attributes,
-            )
+        made = create_array(
+            self._group,
+            name,
+            shape=shape,
+            dtype=dtype,
+            shard_shape=shard,
+            chunk_shape=chunk,
+            attributes=attributes,
+        )
         return ImportedArray(made.array, (shard[0], shape[1], shape[2]) if by_section else shard)
 
+    @interrupts_later()
     def set_attributes(self, attributes: dict[str, Any]) -> None:
-        with interrupts_later():
-            self._group.attrs.update(attributes)
+        self._group.attrs.update(attributes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -96,9 +96,9 @@ class ImportedArray:
         for index in indices(self._grid.covering(region)):
             yield self._grid.box(index).intersect(region)
 
+    @interrupts_later()
     def write(self, box: Box, data: npt.NDArray[Any]) -> None:
-        with interrupts_later():
-            self._array[box.slices()] = data
+        self._array[box.slices()] = data
 
 
 def shard_and_chunk(shape: Vector, by_section: bool) -> tuple[Vector, Vector]:
