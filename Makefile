@@ -47,7 +47,7 @@ check: install
 
 # numba trusts a cached kernel until its own file changes, even where a function that it calls has changed.
 test: check
-	rm -f fgnet_pipeline/kernels/__pycache__/*.nb[ci]
+	find fgnet_pipeline/kernels -name '*.nb[ci]' -delete
 	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup
 
 clean:

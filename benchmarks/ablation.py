@@ -40,7 +40,7 @@ from fgnet.training.settings import AugmentSettings, LoopSettings, Phase, WarpSe
 from fgnet.weights import locate
 from plain_unet import PlainPredictor, PlainUNet
 
-from fgnet_pipeline.training_validation import Score, plateau, predict_alone, score_affinities
+from fgnet_pipeline.training.validation import Score, plateau, predict_alone, score_affinities
 
 ENCODERS = ("frozen", "fine_tuned")
 #: Widths of the plain U-Net: about 1 and .1 MFLOP a voxel.

@@ -134,7 +134,7 @@ def contestants(options: argparse.Namespace) -> dict[str, tuple[list[str], str]]
 
 
 def score(segmentation: Path, labels: str) -> dict[str, float]:
-    from fgnet_pipeline.compare import compare
+    from fgnet_pipeline.evaluation.comparison import compare
 
     scores = compare(str(segmentation), labels)
     return {name: round(getattr(scores, name), 3) for name in ("voi_split", "voi_merge", "voi_sum")}

@@ -5,8 +5,9 @@
 
 The graph: fragments on a lattice, `--per-block` along each axis of a block, each joined to a random half of its 26
 neighbours (7 edges a fragment), in cells of about 200 fragments: high means inside a cell, low between. Blocks are made
-one by one, and their tables and records written as the fragments and edges stages would; then `fgnet_pipeline.run`
-does the agglomerate and lut stages over its octree, with the real tables, keys and records.
+one by one, and their tables and records written as the fragments and edges stages would; then
+`fgnet_pipeline.execution.run` does the agglomerate and lut stages over its octree, with the real tables, keys and
+records.
 
 seconds: wall time of the run, the driver's planning included; cpu: of this process, which does all with --workers 0.
 node_seconds: sum over all nodes, from their records. peak_gb: largest resident memory of a process that did a node;
@@ -31,14 +32,14 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from fgnet_pipeline.config import Config, validate
-from fgnet_pipeline.geometry import BLOCK_BITS, NUMBER_BITS, Vector, first_id
-from fgnet_pipeline.hashing import combine
-from fgnet_pipeline.job import Job
-from fgnet_pipeline.kernels.agglomeration import agglomerate
-from fgnet_pipeline.resume import prepare
-from fgnet_pipeline.run import AGGLOMERATE, open_planned, run, tasks_of
-from fgnet_pipeline.store.records import Record, RecordWriter
+from fgnet_pipeline.core.config import Config, validate
+from fgnet_pipeline.core.geometry import BLOCK_BITS, NUMBER_BITS, Vector, first_id
+from fgnet_pipeline.core.hashing import combine
+from fgnet_pipeline.execution.resume import prepare
+from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run, tasks_of
+from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.store.records.progress import Record, RecordWriter
 
 BLOCK = 64
 """Voxels along a block; only the grid matters, no voxel is written."""

@@ -21,10 +21,10 @@ from typing import Any
 
 from fgnet.weights import MODES
 
-from fgnet_pipeline.compare import compare
-from fgnet_pipeline.config import load_config
-from fgnet_pipeline.run import run
-from fgnet_pipeline.sweep import sweep
+from fgnet_pipeline.core.config import load_config
+from fgnet_pipeline.evaluation.comparison import compare
+from fgnet_pipeline.evaluation.sweep import sweep
+from fgnet_pipeline.execution.run import run
 
 LIMIT = 0.01
 SCORES = ("voi_sum", "adapted_rand_error")

@@ -28,10 +28,10 @@ import numpy as np
 import zarr
 from scipy import ndimage
 
-from fgnet_pipeline.config import load_config
-from fgnet_pipeline.errors import PipelineError
-from fgnet_pipeline.run import run
-from fgnet_pipeline.verify import verify
+from fgnet_pipeline.core.config import load_config
+from fgnet_pipeline.core.errors import PipelineError
+from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.verification.verify import verify
 
 COMMAND = [sys.executable, "-m", "fgnet_pipeline"]
 SHAPE, BLOCK = (48, 48, 64), 16

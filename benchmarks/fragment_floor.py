@@ -11,8 +11,8 @@ import argparse
 
 import numpy as np
 
-from fgnet_pipeline.compare import VolumeReader, line_up
-from fgnet_pipeline.evaluate import scores_of
+from fgnet_pipeline.evaluation.comparison import VolumeReader, line_up
+from fgnet_pipeline.evaluation.evaluate import scores_of
 from fgnet_pipeline.kernels.contingency import Contingency, relabel
 from fgnet_pipeline.store.volume import open_volume
 

@@ -26,7 +26,7 @@ import zarr
 from fgnet import normalise
 from fgnet.weights import MODES
 
-from fgnet_pipeline.geometry import vector, whole
+from fgnet_pipeline.core.geometry import vector, whole
 from fgnet_pipeline.kernels.tiling import Tiling
 
 

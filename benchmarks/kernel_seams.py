@@ -15,12 +15,12 @@ import numpy as np
 from kernel_watershed import Affinities, given_affinities
 from numpy.typing import NDArray
 
-from fgnet_pipeline.kernels.agglomeration import agglomerate
-from fgnet_pipeline.kernels.components import relabel_components
+from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.contingency import conditional_entropies, contingency
-from fgnet_pipeline.kernels.merge_tree import lut
-from fgnet_pipeline.kernels.rag import block_edges
-from fgnet_pipeline.kernels.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.components import relabel_components
+from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.region_graph import block_edges
 
 Ids = NDArray[np.uint64]
 

@@ -18,9 +18,9 @@ import zarr
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fgnet_pipeline.kernels.components import fragment_table, relabel_components
-from fgnet_pipeline.kernels.rag import block_edges
-from fgnet_pipeline.kernels.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
+from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.region_graph import block_edges
 
 Affinities = NDArray[np.uint8]
 

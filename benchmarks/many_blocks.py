@@ -22,16 +22,16 @@ from typing import Any
 
 import zarr
 
-from fgnet_pipeline.store.without_pandas import forgo_pandas
+from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 
 forgo_pandas()  # as the command does
 
-from fgnet_pipeline import worker  # noqa: E402
-from fgnet_pipeline.config import Config, validate  # noqa: E402
-from fgnet_pipeline.geometry import Vector  # noqa: E402
-from fgnet_pipeline.run import run  # noqa: E402
-from fgnet_pipeline.stages.outcome import Outcome  # noqa: E402
-from fgnet_pipeline.status import Watch  # noqa: E402
+from fgnet_pipeline.core.config import Config, validate  # noqa: E402
+from fgnet_pipeline.core.geometry import Vector  # noqa: E402
+from fgnet_pipeline.execution import block_runner as worker  # noqa: E402
+from fgnet_pipeline.execution.run import run  # noqa: E402
+from fgnet_pipeline.execution.status import Watch  # noqa: E402
+from fgnet_pipeline.stages.stage import Outcome  # noqa: E402
 
 STAGES = ("predict", "fragments", "edges")
 BLOCK = 16

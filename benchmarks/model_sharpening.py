@@ -4,7 +4,7 @@
 
 The averaged weights predict each crop once; sharpness * (logit - shift) is then applied to the stored uint8 affinities,
 which is what `[export]` of a training configuration does to the weights, but for rounding and blending. One line a
-combination: the plateau of the crops' curves (see `fgnet_pipeline.training_validation.plateau`), and each crop there.
+combination: the plateau of the crops' curves (see `fgnet_pipeline.training.validation.plateau`), and each crop there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from model_thresholds import CROPS, affinities_of, load, read
 from numpy.typing import NDArray
 
-from fgnet_pipeline.training_validation import THRESHOLDS, Score, plateau, score_affinities
+from fgnet_pipeline.training.validation import THRESHOLDS, Score, plateau, score_affinities
 
 SETS = ("held", "demo", "trained", "gala")
 ALMOST = 0.002

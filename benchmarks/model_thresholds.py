@@ -24,7 +24,7 @@ from fgnet.predictor import NetworkPredictor, Predictor, load_predictor
 from fgnet.training.checkpoints import load_state, sharpened
 from numpy.typing import NDArray
 
-from fgnet_pipeline.training_validation import THRESHOLDS, plateau, predict_alone, score_affinities
+from fgnet_pipeline.training.validation import THRESHOLDS, plateau, predict_alone, score_affinities
 
 Triple = tuple[int, int, int]
 

@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import zarr
 
-from fgnet_pipeline.config import validate
-from fgnet_pipeline.geometry import Vector
-from fgnet_pipeline.job import Job
-from fgnet_pipeline.resume import prepare
-from fgnet_pipeline.run import ALL, open_planned
-from fgnet_pipeline.slots import Slots
-from fgnet_pipeline.stages.build import attach_known_keys
-from fgnet_pipeline.stages.outcome import Outcome
-from fgnet_pipeline.worker import BlockRunner
+from fgnet_pipeline.core.config import validate
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.execution.block_runner import BlockRunner
+from fgnet_pipeline.execution.processes.machine_slots import Slots
+from fgnet_pipeline.execution.resume import prepare
+from fgnet_pipeline.execution.run import ALL, open_planned
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import attach_known_keys
+from fgnet_pipeline.stages.stage import Outcome
 
 
 class NoOp:

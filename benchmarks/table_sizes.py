@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import zarr
 
-from fgnet_pipeline.store.files import read_json
-from fgnet_pipeline.store.records import Progress
+from fgnet_pipeline.store.atomic_files import read_json
+from fgnet_pipeline.store.records.progress import Progress
 
 
 def sizes(output: Path) -> dict[str, dict[str, float]]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from fgnet_pipeline.config import validate
-from fgnet_pipeline.phantom import Phantom, generate
-from fgnet_pipeline.run import run
-from fgnet_pipeline.stages.build import STAGES
+from fgnet_pipeline.core.config import validate
+from fgnet_pipeline.datasets.phantom import Phantom, generate
+from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.registry import STAGES
 
 SIDE = 128
 

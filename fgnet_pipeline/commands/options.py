@@ -27,8 +27,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 
 def configured(config: Path, overrides: list[str] | None, workers: int | None) -> Any:
-    """The validated configuration (`fgnet_pipeline.config.Config`)."""
-    from ..config import load_config
+    """The validated configuration (`fgnet_pipeline.core.config.Config`)."""
+    from fgnet_pipeline.core.config import load_config
 
     return load_config(config, extra(overrides, workers))
 

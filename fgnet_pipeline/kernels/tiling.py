@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Box, Vector, vector
+from fgnet_pipeline.core.geometry import Box, Vector, vector
 
 #: Standard deviation of the blending weights on a radial grid over [-1, 1] (the value of the authors' code).
 SIGMA = 0.2

@@ -3,7 +3,7 @@
 1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps those with an end inside it and at
    least ``agglomerate.min_contact`` faces (docs/decisions/guards.md).
 2. Fragments with an edge that leaves the node are frozen; everything else merges exactly as it would globally
-   (:mod:`fgnet_pipeline.kernels.agglomeration` says why).
+   (:mod:`fgnet_pipeline.kernels.agglomeration.agglomerate` says why).
 3. What is left, edges between frozen clusters and edges that leave, goes to the parent. Both sides of a leaving edge
    hold it whole and under the same names, because a frozen fragment is never merged; the parent keeps one of the two.
 4. At the root nothing leaves, so nothing is frozen and everything merges. The merges of all nodes, sorted, are the
@@ -21,17 +21,24 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DamageError
-from ..geometry import Vector
-from ..job import Job
-from ..kernels.agglomeration import agglomerate
-from ..kernels.quantiles import LEVELS
-from ..kernels.rag import sum_parallel_edges
-from ..plan import NO_CONTEXT, Task
-from ..store.tables import Columns
-from .octree import octree_of
-from .outcome import Outcome, outcome_of_tables
-from .reading import EDGE_COLUMNS, Edges, edge_columns, read_edges, read_fragment_ids, read_residual
+from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
+from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
+from fgnet_pipeline.stages.checked_tables import (
+    EDGE_COLUMNS,
+    Edges,
+    edge_columns,
+    read_edges,
+    read_fragment_ids,
+    read_residual,
+)
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
+from fgnet_pipeline.store.tables import Columns
 
 FORMAT = 1
 

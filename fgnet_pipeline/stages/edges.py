@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Grid, Vector
-from ..job import Job
-from ..kernels.quantiles import LEVELS
-from ..kernels.rag import block_edges
-from ..plan import NO_CONTEXT, Task
-from ..store.sampling import identity, sample
-from .outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.core.geometry import Grid, Vector
+from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
+from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
+from fgnet_pipeline.store.input_identity import identity, sample
 
 FORMAT = 1
 Loaded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DamageError
-from ..geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, Vector, first_id
-from ..job import Job
-from ..kernels.components import fragment_table, relabel_components
-from ..kernels.watershed import segment_fragments
-from ..plan import NO_CONTEXT, Task
-from ..store.arrays import storage_shapes
-from ..store.sampling import identity, sample
-from .outcome import Outcome, outcome_of_array
+from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.core.geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, Vector, first_id
+from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
+from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.stage import Outcome, outcome_of_array
+from fgnet_pipeline.store.arrays import storage_shapes
+from fgnet_pipeline.store.input_identity import identity, sample
 
 FORMAT = 2
 #: Voxels read around a block; per-section watershed looks at no other section.

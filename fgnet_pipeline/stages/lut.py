@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Vector, vector
-from ..job import Job
-from ..kernels.merge_tree import Merges, lut
-from ..plan import NO_CONTEXT, Task
-from . import agglomerate
-from .octree import octree_of
-from .outcome import Outcome, outcome_of_tables
-from .reading import node_tables, read_entering, read_leaving, read_lut, read_merges
+from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
+from fgnet_pipeline.stages import agglomerate
+from fgnet_pipeline.stages.checked_tables import node_tables, read_entering, read_leaving, read_lut, read_merges
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
 
 FORMAT = 1
 Ids = npt.NDArray[np.uint64]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..geometry import Box, Grid, Vector, block_of_ids, vector
-from ..job import Job
+from fgnet_pipeline.core.geometry import Box, Grid, Vector, block_of_ids, vector
+from fgnet_pipeline.stages.job import Job
 
 Ids = npt.NDArray[np.uint64]
 

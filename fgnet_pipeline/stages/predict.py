@@ -10,16 +10,16 @@ import fgnet.normalise
 import numpy as np
 import numpy.typing as npt
 
-from ..config import Config
-from ..errors import InputError
-from ..geometry import Box, Grid, Vector, vector
-from ..job import Job
-from ..kernels.tiling import Tiling, to_uint8
-from ..plan import Task, differences
-from ..store.arrays import storage_shapes
-from ..store.sampling import identity, sample
-from ..store.volume import Frame
-from .outcome import Outcome, outcome_of_array
+from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
+from fgnet_pipeline.core.plan import Task, differences
+from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.stage import Outcome, outcome_of_array
+from fgnet_pipeline.store.arrays import storage_shapes
+from fgnet_pipeline.store.input_identity import identity, sample
+from fgnet_pipeline.store.volume import Frame
 
 FORMAT = 1
 #: A voxel size fits a model within this fraction an axis.

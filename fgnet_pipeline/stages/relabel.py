@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DamageError
-from ..geometry import Grid, Vector
-from ..job import Job
-from ..kernels.relabel import id_range, relabel
-from ..plan import NO_CONTEXT, Task
-from ..store.arrays import storage_shapes
-from .lut import task_name
-from .octree import octree_of
-from .outcome import Outcome, outcome_of_array
-from .reading import read_lut_range
+from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.core.geometry import Grid, Vector
+from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.kernels.relabel import id_range, relabel
+from fgnet_pipeline.stages.checked_tables import read_lut_range
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.lut import task_name
+from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.stage import Outcome, outcome_of_array
+from fgnet_pipeline.store.arrays import storage_shapes
 
 FORMAT = 1
 Ids = npt.NDArray[np.uint64]

@@ -14,12 +14,12 @@ import zarr.codecs
 import zarr.errors
 from zarr.storage import LocalStore
 
-from ..config import is_url
-from ..errors import InputError, StoreError
-from ..geometry import Box, Grid, Vector, indices, whole
-from ..interrupt import interrupts_later
-from .blank import Blank
-from .remote import open_store
+from fgnet_pipeline.core.config import is_url
+from fgnet_pipeline.core.errors import InputError, StoreError
+from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, whole
+from fgnet_pipeline.core.signals import interrupts_later
+from fgnet_pipeline.store.object_store import open_store
+from fgnet_pipeline.store.whole_shard_store import Blank
 
 #: What Zarr raises on a path that holds no array: nothing there, a group, bytes that are no metadata.
 _OPEN_ERRORS = (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)

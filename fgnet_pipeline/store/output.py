@@ -17,14 +17,14 @@ import zarr
 import zarr.errors
 from zarr.core.sync import collect_aiterator
 
-from ..config import is_url
-from ..errors import DamageError, InputError, StoreError
-from ..geometry import Vector
-from .arrays import OutputArray, create_array
-from .files import read_json, write_json
-from .records import Progress
-from .remote import RemoteStore, open_store
-from .tables import Tables
+from fgnet_pipeline.core.config import is_url
+from fgnet_pipeline.core.errors import DamageError, InputError, StoreError
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.store.arrays import OutputArray, create_array
+from fgnet_pipeline.store.atomic_files import read_json, write_json
+from fgnet_pipeline.store.object_store import RemoteStore, open_store
+from fgnet_pipeline.store.records.progress import Progress
+from fgnet_pipeline.store.tables import Tables
 
 FORMAT_VERSION = 1
 ARRAYS = ("affinities", "fragments", "segmentation")

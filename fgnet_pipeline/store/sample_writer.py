@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from ..interrupt import interrupts_later
+from fgnet_pipeline.core.signals import interrupts_later
 
 _CHUNK = 64
 

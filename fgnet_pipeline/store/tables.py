@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import DamageError
-from ..geometry import Vector
-from .files import write_atomic
+from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.store.atomic_files import write_atomic
 
 FORMAT_VERSION = 1
 #: Rows a group: a reader of an id range decodes the groups that overlap it, no more.

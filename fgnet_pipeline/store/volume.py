@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from ..config import is_url
-from ..errors import InputError
-from ..geometry import Box, Vector, vector, whole
-from .arrays import open_array
-from .remote import open_store
+from fgnet_pipeline.core.config import is_url
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
+from fgnet_pipeline.store.arrays import open_array
+from fgnet_pipeline.store.object_store import open_store
 
 _NM = {
     "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0,

@@ -1,0 +1,69 @@
+"""Computing: run, predict, agglomerate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo, Workers, configured, extra, say
+
+
+def run_command(
+    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+) -> None:
+    """Raw -> affinities -> segmentation: everything that is not done yet."""
+    from fgnet_pipeline.execution.run import ALL
+
+    _execute(ALL, configured(config, set_, workers), redo, dry_run)
+
+
+def predict_command(
+    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+) -> None:
+    """Raw -> affinities (the same as run_predict.py)."""
+    from fgnet_pipeline.execution.run import PREDICT
+
+    _execute(PREDICT, configured(config, set_, workers), redo, dry_run)
+
+
+def agglomerate_command(
+    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+) -> None:
+    """Affinities -> segmentation (the same as run_agglomerate.py); torch is not needed."""
+    from fgnet_pipeline.execution.processes.fork_server import start_early
+
+    if not dry_run:
+        start_early(config, extra(set_, workers))
+    resolved = configured(config, set_, workers)
+    from fgnet_pipeline.execution.run import AGGLOMERATE
+
+    _execute(AGGLOMERATE, resolved, redo, dry_run)
+
+
+def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool) -> None:
+    from fgnet_pipeline.commands.progress_bars import Bars
+    from fgnet_pipeline.execution import run as runner
+    from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
+
+    forgo_pandas()
+    if dry_run:
+        _print_plan(config, stages, redo)
+        return
+    with Bars() as bars:
+        runner.run(config, stages, redo, bars, say)
+
+
+def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
+    from fgnet_pipeline.execution import run as runner
+    from fgnet_pipeline.execution.resume import check_fresh, left
+
+    job = runner.open_planned(config, stages)
+    names = runner.tasks_of(job.plan, stages)
+    check_fresh(job, names, redo)
+    for name in names:
+        state, task = left(job, name), job.plan.tasks[name]
+        again = redo is not None and runner.ALL.index(task.stage) >= runner.ALL.index(redo)
+        todo = int((state.active if again else state.todo).sum())
+        shape = "x".join(map(str, task.grid.block_shape))
+        typer.echo(f"{name:14s} {todo} of {int(state.active.sum())} blocks of {shape} voxels to compute")

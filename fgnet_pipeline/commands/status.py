@@ -1,0 +1,143 @@
+"""Looking at a job: status, inspect."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
+from fgnet_pipeline.core.errors import InputError
+
+if TYPE_CHECKING:
+    from fgnet_pipeline.execution.status import Status, Watch
+
+
+#: How many failed blocks are printed; JSON holds all.
+FAILURES_PRINTED = 10
+
+
+def status_command(
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Look again until everything is done or nobody works on it any more.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Blocks done, failed and left of every stage, voxels per second, and the time left."""
+    from fgnet_pipeline.execution.status import Watch
+
+    watch = Watch(configured(config, set_, workers))
+    if not follow:
+        found = watch.look()
+    elif as_json or not sys.stdout.isatty():
+        found = _follow(watch, interval, lambda status: None if as_json else typer.echo(_progress_line(status)))
+    else:
+        found = _redraw(watch, interval)
+        return
+    typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(_lines_of(found)))
+
+
+def _follow(watch: Watch, interval: float, show: Callable[[Status], None]) -> Status:
+    """Look until nothing can change any more; returns the last look, which is not shown."""
+    for status in watch.looks(interval):
+        if status.ended:
+            break
+        show(status)
+    return status
+
+
+def _redraw(watch: Watch, interval: float) -> Status:
+    """The same on a terminal: one table that is drawn over."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(auto_refresh=False) as live:
+        for status in watch.looks(interval):
+            live.update(Text("\n".join(_lines_of(status)), no_wrap=True), refresh=True)
+    return status
+
+
+def _progress_line(status: Status) -> str:
+    """One line for a log: what every unfinished stage has done."""
+    parts = [
+        f"{s.stage} {s.done}/{s.blocks}" + (f" ({s.failed} failed)" if s.failed else "")
+        for s in status.stages
+        if s.left
+    ]
+    return ", ".join(parts)
+
+
+def _lines_of(status: Status) -> list[str]:
+    lines = [
+        f"{'stage':12s} {'blocks':>8s} {'done':>8s} {'failed':>7s} {'left':>8s} {'Mvoxel/s':>9s} {'time left':>10s} "
+        f"{'s/block':>8s} {'peak MiB':>9s} {'hosts':>6s}"
+    ]
+    for s in status.stages:
+        rate = "-" if s.voxels_per_second is None else f"{s.voxels_per_second / 1e6:.3g}"
+        eta = "-" if s.seconds_left is None else f"{s.seconds_left:.0f} s"
+        seconds = "-" if s.seconds_per_block is None else f"{s.seconds_per_block:.3g}"
+        memory = "-" if s.peak_memory is None else f"{s.peak_memory / 2**20:.0f}"
+        lines.append(
+            f"{s.stage:12s} {s.blocks:8d} {s.done:8d} {s.failed:7d} {s.left:8d} {rate:>9s} {eta:>10s} "
+            f"{seconds:>8s} {memory:>9s} {len(s.hosts):6d}"
+        )
+    for job in status.jobs:
+        states = ", ".join(f"{count} {state.lower()}" for state, count in sorted(job.states.items()))
+        lines.append(f"job {job.job:8s} {job.task}{' (second)' if job.second else ''}: {states}"
+                     + "".join(f"; {reason}" for reason in job.reasons))  # fmt: skip
+    for f in status.failures[:FAILURES_PRINTED]:
+        lines.append(f"failed: {f.stage} block {f.block}: {f.error}" + (f" (log: {f.log})" if f.log else ""))
+    if len(status.failures) > FAILURES_PRINTED:
+        lines.append(f"failed: {len(status.failures) - FAILURES_PRINTED} more, --json lists them all")
+    return [*lines, _driver_line(status)]
+
+
+def _driver_line(status: Status) -> str:
+    if status.driver is None:
+        return "no run has begun"
+    where = f"run {status.driver['run']}, process {status.driver.get('pid')} on {status.driver.get('host')}"
+    return f"{where}, {'is running' if status.running else 'has ended'}"
+
+
+def inspect_command(
+    config: ConfigFile,
+    segment: Annotated[str, typer.Argument(help="Id of a segment.")],
+    set_: Overrides = None,
+    workers: Workers = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many rows of each list are printed.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Why a segment is what it is: fragments, strongest and weakest merges, neighbours."""
+    from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
+
+    found = inspect_segment(configured(config, set_, workers), _id(segment), limit)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+        return
+    typer.echo(f"segment {found.segment} at threshold {found.threshold:g}: {found.voxels} voxels, "
+               f"{len(found.fragments)} fragments, {found.merges} merges, "
+               f"voxels {list(found.begin)} to {list(found.end)}")  # fmt: skip
+    typer.echo("largest fragments (id, voxels, a voxel inside)")
+    for f in found.fragments[:limit]:
+        typer.echo(f"  {f.id:20d} {f.voxels:10d} {list(f.point)}")
+    for title, merges in (("strongest", found.strongest), ("weakest", found.weakest)):
+        typer.echo(f"{title} merges ({found.scored_by}, faces, voxels of both sides, where)")
+        for m in merges:
+            where = [round(v) for v in m.position or ()]
+            typer.echo(f"  {m.score:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}")
+    typer.echo(f"neighbours (segment, {found.scored_by}, faces, where)")
+    for n in found.neighbours[:limit]:
+        typer.echo(f"  {n.segment:20d} {n.score:8.4f} {n.count:8d} {[round(v) for v in n.position]}")
+
+
+def _id(text: str) -> int:
+    if not text.lstrip("-").isdecimal():
+        raise InputError("SEGMENT", text, "a whole number", "take an id from the segmentation")
+    return int(text)

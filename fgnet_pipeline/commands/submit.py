@@ -1,0 +1,84 @@
+"""On a cluster: submit, and the worker that its jobs run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Redo, configured, say
+
+#: The configuration may name another backend for fgnet run; this command always submits arrays.
+ARRAY = "schedule.backend=array"
+
+
+def submit_command(
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Elements of each array, at most.")] = None,
+    redo: Redo = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and scripts; write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Submit everything that is not done as a chain of Slurm job arrays, and return."""
+    from fgnet_pipeline.execution import run
+
+    resolved = configured(config, [*(set_ or []), ARRAY], workers)
+    if dry_run:
+        _print_chain(run.planned_chain(resolved, redo=redo), as_json)
+        return
+    job, jobs = run.submit(resolved, redo=redo, report=say)
+    if as_json:
+        run_number = job.output.progress.driver() if jobs else None
+        document = {"output": job.output.path, "run": run_number, "jobs": [asdict(one) for one in jobs]}
+        typer.echo(json.dumps(document))
+        return
+    for one in jobs:
+        note = "  if the one before does not finish" if one.second else ""
+        typer.echo(f"{one.task:14s} job {one.job}  {one.blocks} blocks, {one.elements} elements{note}")
+    say("watch: fgnet status CONFIG, or squeue --me" if jobs else "nothing is left to compute")
+
+
+def _print_chain(chain: Any, as_json: bool) -> None:
+    from fgnet_pipeline.execution.cluster.job_chain import shown
+    from fgnet_pipeline.execution.cluster.slurm import is_installed
+
+    if not is_installed():
+        say("no sbatch on this machine: Slurm was not asked whether it would take these")
+    arrays = shown(chain)
+    if as_json:
+        typer.echo(json.dumps({"submission": str(chain.path), "jobs": [asdict(array) for array in arrays]}))
+        return
+    for array in arrays:
+        typer.echo(f"{shlex.join(array.command)} <<'SCRIPT'\n{array.script}SCRIPT\n")
+    if not arrays:
+        say("nothing is left to compute")
+
+
+def worker_command(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="progress/submission-RUN.json")],
+    task: Annotated[str | None, typer.Option(help="The task whose blocks to compute.")] = None,
+    share: Annotated[int | None, typer.Option(help="Which share; default: the number of this array element.")] = None,
+    connect: Annotated[Path | None, typer.Option(help="Take blocks from the driver that this file names.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="See that every block is done.")] = False,
+) -> None:
+    """One element of a job array; the scripts of `fgnet submit` run it."""
+    from fgnet_pipeline.core.errors import InputError
+    from fgnet_pipeline.execution.cluster.array_element import run_share
+
+    if finish:
+        from fgnet_pipeline.execution.cluster.job_chain import finish_submission
+
+        say(finish_submission(submission))
+    elif task is None:
+        raise InputError("--task", None, "the name of a task", "give it, or --finish")
+    elif connect is not None:
+        from fgnet_pipeline.execution.daisy_tasks import serve_driver
+
+        say(f"{task}: computed {serve_driver(submission, task, connect)} blocks")
+    else:
+        say(f"{task}: computed {run_share(submission, task, share)} blocks")

@@ -1,0 +1,1 @@
+"""Configuration, plan, geometry, hashing and errors: imports nothing else of this package."""

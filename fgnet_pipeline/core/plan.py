@@ -1,0 +1,287 @@
+"""The plan: which tasks there are, which blocks each has, and the identity (key) of every block.
+
+A task is one blockwise step. It has a block grid anchored at voxel 0 of the volume, the context that it reads around a
+block, and the tasks whose output it reads. The *key* of a block is a hash of
+
+    the task's fingerprint, the block's clipped read and write regions, the mask inside it,
+    and the keys of all upstream blocks that its read region touches.
+
+So keys need no look at the data: a block is done iff a done record carries the key that the plan gives it now. A grown
+region, a new mask or another threshold changes exactly the keys of the blocks that see the change. Keys are computed
+for whole grids with box sums (:mod:`fgnet_pipeline.core.hashing`), and for one block alone from its own neighbourhood.
+Octree nodes would need the whole volume for that; their tables carry their keys, which a worker reads (``known``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core import hashing
+from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
+from fgnet_pipeline.core.hashing import Hashes
+
+NO_CONTEXT: Vector = (0, 0, 0)
+SUMMARIES_HELD = GROUPS_HELD = 256
+#: Blocks whose keys are computed together; fewer where the mask of each must be read.
+GROUP, GROUP_WITH_MASK = Grid((8, 8, 8)), Grid((2, 2, 2))
+
+
+class TissueMask(Protocol):
+    """What the plan asks of a mask (``store.mask.Mask``)."""
+
+    def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]: ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One blockwise step.
+
+    Args:
+        name: unique, e.g. ``"edges"`` or ``"agglomerate-1"``.
+        stage: the stage it belongs to; its scheduling options apply and ``--redo`` names it.
+        grid: blocks that it writes.
+        below, above: voxels read around a block.
+        reads: reads are clipped to this box.
+        upstream: names of the tasks whose output it reads.
+        fingerprint: JSON document of everything but region, mask and inputs that determines its output.
+        masked: whether the mask's content (not just its emptiness) changes what a block holds.
+        cheap: a mismatch of the fingerprint is never an error, the blocks are just redone.
+    """
+
+    name: str
+    stage: str
+    grid: Grid
+    below: Vector
+    above: Vector
+    reads: Box
+    upstream: tuple[str, ...]
+    fingerprint: Mapping[str, Any]
+    masked: bool = False
+    cheap: bool = False
+
+    def read_box(self, block: Vector) -> Box:
+        """The clipped read region of ``block`` in voxels."""
+        return self.grid.box(block).grow(self.below, self.above).intersect(self.reads)
+
+    @cached_property
+    def fingerprint_hash(self) -> int:
+        return hashing.of_document(dict(self.fingerprint))
+
+
+KeyLookup = Callable[[Vector], int]
+
+
+class Plan:
+    """All tasks over one region of interest.
+
+    Args:
+        roi: the region of interest in voxels.
+        tasks: in the order of the data flow.
+        mask: the tissue mask, or None where everything is tissue.
+        known: for a task, a function that gives the key of one finished block (for workers).
+    """
+
+    def __init__(
+        self,
+        roi: Box,
+        tasks: Iterable[Task],
+        mask: TissueMask | None = None,
+        known: Mapping[str, KeyLookup] | None = None,
+    ) -> None:
+        self.roi, self.mask, self.known = roi, mask, dict(known or {})
+        self.tasks = {task.name: task for task in tasks}
+        self._group = GROUP if mask is None else GROUP_WITH_MASK
+        self._whole: dict[str, Hashes] = {}
+        self._groups: dict[tuple[str, Vector], tuple[Hashes, Hashes]] = {}
+        self._summaries: dict[tuple[Grid, Box], tuple[npt.NDArray[np.bool_], Hashes]] = {}
+
+    def blocks(self, name: str) -> Box:
+        """The index box of all blocks of a task that touch the region of interest."""
+        return self.tasks[name].grid.covering(self.roi)
+
+    def write_box(self, name: str, block: Vector) -> Box:
+        """What ``block`` writes: its voxels inside the region of interest."""
+        return self.tasks[name].grid.box(block).intersect(self.roi)
+
+    def active(self, name: str, blocks: Box) -> npt.NDArray[np.bool_]:
+        """For each block of the index box ``blocks``: inside the region of interest and holding tissue."""
+        return self._summarise(name, blocks)[0]
+
+    def active_blocks(self, name: str, blocks: Box) -> list[Vector]:
+        """The active blocks of the index box ``blocks``, in C order."""
+        return [vector(position + blocks.begin) for position in np.argwhere(self.active(name, blocks))]
+
+    def _summarise(self, name: str, blocks: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
+        where = (self.tasks[name].grid, blocks)
+        found = self._summaries.get(where)
+        if found is None:
+            found = self._new_summary(name, blocks)
+            if len(self._summaries) >= SUMMARIES_HELD:
+                self._summaries.clear()
+            self._summaries[where] = found
+        return found
+
+    def _new_summary(self, name: str, blocks: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
+        tissue = np.zeros(blocks.shape, bool)
+        digest = np.zeros(blocks.shape, np.uint64)
+        inside = blocks.intersect(self.blocks(name))
+        if not inside:
+            return tissue, digest
+        where = inside.slices(blocks.begin)
+        if self.mask is None:
+            tissue[where] = True
+        else:
+            tissue[where], digest[where] = self.mask.summarise(self.tasks[name].grid, inside, self.roi)
+        return tissue, digest
+
+    def all_keys(self, name: str) -> Hashes:
+        """The keys of every block in ``blocks(name)``, kept for later calls; 0 for blocks that are not active."""
+        if name not in self._whole:
+            for upstream in self.tasks[name].upstream:
+                self.all_keys(upstream)
+            self._whole[name] = self._compute(name, self.blocks(name))[0]
+        return self._whole[name]
+
+    def keys(self, name: str, blocks: Box) -> Hashes:
+        """The keys of every block of the index box ``blocks``; 0 for those that are not active."""
+        if name in self._whole:
+            return _cut(self._whole[name], self.blocks(name), blocks)
+        found = np.zeros(blocks.shape, np.uint64)
+        if name in self.known:
+            for block in self.active_blocks(name, blocks):
+                found[tuple(np.subtract(block, blocks.begin))] = self.known[name](block)
+            return found
+        for group in indices(self._group.covering(blocks)):
+            whole = self._group.box(group)
+            part = whole.intersect(blocks)
+            found[part.slices(blocks.begin)] = self._of_group(name, group)[0][part.slices(whole.begin)]
+        return found
+
+    def identity(self, name: str, block: Vector) -> tuple[str, str]:
+        """(key, identity of the inputs) of one block, as its done record holds them."""
+        if any(upstream in self.known for upstream in self.tasks[name].upstream):
+            key, inputs = (values[0, 0, 0] for values in self._compute(name, single(block)))
+        else:
+            group = self._group.index_of(block)
+            at = tuple(np.subtract(block, self._group.box(group).begin))
+            key, inputs = (values[at] for values in self._of_group(name, group))
+        return format_key(int(key)), format_key(int(inputs))
+
+    def _of_group(self, name: str, group: Vector) -> tuple[Hashes, Hashes]:
+        """Keys and inputs of a group of blocks: computing 512 costs hardly more than computing one."""
+        found = self._groups.get((name, group))
+        if found is None:
+            found = self._compute(name, self._group.box(group))
+            if len(self._groups) >= GROUPS_HELD:
+                self._groups.clear()
+            self._groups[name, group] = found
+        return found
+
+    def _compute(self, name: str, blocks: Box) -> tuple[Hashes, Hashes]:
+        """(keys, hashed inputs) of the index box ``blocks``."""
+        task = self.tasks[name]
+        active, digest = self._summarise(name, blocks)
+        inputs = self._inputs(task, blocks)
+        with np.errstate(over="ignore"):
+            keys = hashing.combine(task.fingerprint_hash, *self._regions(task, blocks)) + inputs
+        if task.masked and self.mask is not None:
+            keys = hashing.combine(keys, digest)
+        keys = hashing.mix(keys)
+        return np.where(active, np.maximum(keys, np.uint64(1)), np.uint64(0)), inputs
+
+    def _regions(self, task: Task, blocks: Box) -> list[npt.NDArray[np.int64]]:
+        """Clipped read and write limits along each axis, shaped to broadcast over the grid."""
+        parts = []
+        for axis in range(3):
+            shape = [1, 1, 1]
+            shape[axis] = -1
+            parts += [limits.reshape(shape) for limits in self._limits(task, blocks, axis)]
+        return parts
+
+    def _limits(self, task: Task, blocks: Box, axis: int) -> tuple[npt.NDArray[np.int64], ...]:
+        begin = np.arange(blocks.begin[axis], blocks.end[axis], dtype=np.int64) * task.grid.block_shape[axis]
+        end = begin + task.grid.block_shape[axis]
+        return (
+            np.maximum(begin - task.below[axis], task.reads.begin[axis]),
+            np.minimum(end + task.above[axis], task.reads.end[axis]),
+            np.maximum(begin, self.roi.begin[axis]),
+            np.minimum(end, self.roi.end[axis]),
+        )
+
+    def _inputs(self, task: Task, blocks: Box) -> Hashes:
+        """For each block the sum of the hashed keys of the upstream blocks that its read region touches."""
+        # The first task reads a volume, whose identity its fingerprint holds.
+        total = np.full(blocks.shape, 0 if task.upstream else task.fingerprint_hash, np.uint64)
+        for name in task.upstream:
+            low, high = self._upstream_ranges(task, blocks, self.tasks[name].grid)
+            span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
+            with np.errstate(over="ignore"):
+                keys = self.keys(name, span)
+                hashed = np.where(keys != 0, hashing.combine(self.tasks[name].fingerprint_hash, keys), np.uint64(0))
+                total = total + hashing.box_sums(hashed, *_from(low, high, span.begin))
+        return total
+
+    def touching(self, name: str, upstream: str, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """For every block of ``name`` whether it reads a block of ``upstream`` at which ``flags`` is true.
+
+        ``flags`` has the shape of ``blocks(upstream)``, the result that of ``blocks(name)``.
+        """
+        low, high = self._upstream_ranges(self.tasks[name], self.blocks(name), self.tasks[upstream].grid)
+        span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
+        within = _cut(flags.astype(np.uint64), self.blocks(upstream), span)
+        return hashing.box_sums(within, *_from(low, high, span.begin)) != 0
+
+    def _upstream_ranges(
+        self, task: Task, blocks: Box, upstream: Grid
+    ) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
+        low, high = [], []
+        for axis in range(3):
+            begin, end, _, _ = self._limits(task, blocks, axis)
+            size = upstream.block_shape[axis]
+            first = begin // size
+            low.append(first)
+            high.append(np.maximum(-(-end // size), first))
+        return low, high
+
+
+def _from(
+    low: list[npt.NDArray[np.int64]], high: list[npt.NDArray[np.int64]], origin: Vector
+) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
+    shifted = [[v - o for v, o in zip(side, origin, strict=True)] for side in (low, high)]
+    return shifted[0], shifted[1]
+
+
+def single(block: Vector) -> Box:
+    """The index box of one block."""
+    return Box(block, vector(np.add(block, 1)))
+
+
+def _cut(values: Hashes, held: Box, wanted: Box) -> Hashes:
+    """``values`` of the index box ``held`` at the index box ``wanted``; 0 outside."""
+    result = np.zeros(wanted.shape, np.uint64)
+    inside = wanted.intersect(held)
+    if inside:
+        result[inside.slices(wanted.begin)] = values[inside.slices(held.begin)]
+    return result
+
+
+def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """``key: stored -> wanted`` for every entry that differs."""
+    wanted = json.loads(json.dumps(wanted))
+    return [
+        f"{key}: {stored.get(key)} -> {wanted.get(key)}"
+        for key in sorted(stored.keys() | wanted.keys())
+        if stored.get(key) != wanted.get(key)
+    ]
+
+
+def format_key(key: int) -> str:
+    """A key as records and tables hold it."""
+    return f"{key:016x}"

@@ -1,0 +1,223 @@
+"""From opened sources to a Zarr group of ``raw`` (uint8) and ``labels`` (uint64), zyx, a block at a time.
+
+Memory: one block of raw or labels, whatever the volume (16 whole sections where sections cannot be read in part).
+Labels take the grid of raw, at the voxel that their offset says; what lies outside them is 0, and takes no space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, vector, whole
+from fgnet_pipeline.datasets.presets import Preset, check_shape, preset_of
+from fgnet_pipeline.datasets.source import Size, Source
+from fgnet_pipeline.store.group_writer import ImportWriter
+from fgnet_pipeline.store.volume import Frame
+
+FORMAT = "fgnet-import-1"
+#: CREMI marks voxels without ground truth by the highest ids (bigcat: outside, invalid, transparent).
+RESERVED = np.uint64(2**64 - 3)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A conversion that was checked; nothing is written yet.
+
+    Attributes:
+        frame: of raw, and so of the labels.
+        labelled: the box of raw that the labels cover.
+        splits: name -> box of raw.
+        value_range: raw values that become 0 and 255; None takes uint8 as it is.
+    """
+
+    raw: Source
+    labels: Source | None
+    frame: Frame
+    labelled: Box | None = None
+    splits: dict[str, Box] = field(default_factory=dict)
+    value_range: tuple[float, float] | None = None
+    preset: str | None = None
+
+    @property
+    def voxels(self) -> int:
+        """How many have to be read."""
+        return whole(self.raw.shape).size + (self.labelled.size if self.labelled else 0)
+
+    def describe(self) -> dict[str, Any]:
+        """What will be written, for JSON and as attributes of the group."""
+        return {
+            "format": FORMAT,
+            "source": {"raw": self.raw.path, "labels": self.labels.path if self.labels else None},
+            "preset": self.preset,
+            "preset_source": preset_of(self.preset).source if self.preset else None,
+            "shape": list(self.raw.shape),
+            "voxel_size_nm": list(self.frame.voxel_size),
+            "offset_nm": list(self.frame.offset),
+            "labelled": self.labelled.to_list() if self.labelled else None,
+            "splits": {name: box.to_list() for name, box in self.splits.items()},
+        }
+
+
+def plan(
+    raw: Source,
+    labels: Source | None,
+    *,
+    voxel_size: Size | None = None,
+    offset: Size | None = None,
+    labels_offset: Size | None = None,
+    value_range: tuple[float, float] | None = None,
+    preset: str | None = None,
+) -> Conversion:
+    """Check that the sources fit each other and the preset; sizes given win over those that the sources state.
+
+    Raises:
+        InputError: an unknown voxel size, raw that is not uint8 without a range, labels that are no integers or lie
+            off the grid of raw or outside it, shapes that are not those of the preset.
+    """
+    known = preset_of(preset) if preset else None
+    frame = _frame(raw, voxel_size, offset, known)
+    _check_range(raw, value_range)
+    labelled = _placed(raw, labels, frame, labels_offset) if labels else None
+    splits = {}
+    if known and preset:
+        check_shape(preset, "--raw", raw.shape, known.raw)
+        if labels:
+            check_shape(preset, "--labels", labels.shape, known.labels)
+        splits = _splits(known, labelled or whole(raw.shape))
+    return Conversion(raw, labels, frame, labelled, splits, value_range, preset)
+
+
+def convert(job: Conversion, output: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Write the group; an interrupted or failed conversion leaves nothing behind.
+
+    Returns the description, with ``labelled_voxels`` where there are labels.
+
+    Raises:
+        InputError: something lies at ``output``, a source that cannot be decoded, labels that are all 0.
+    """
+    done = 0
+
+    def tell(box: Box) -> None:
+        nonlocal done
+        done += box.size
+        if progress is not None:
+            progress(done, job.voxels)
+
+    summary = job.describe()
+    with ImportWriter(output, summary) as writer:
+        _copy_raw(writer, job, tell)
+        if job.labels is not None:
+            count = _copy_labels(writer, job, tell)
+            summary["labelled_voxels"] = count
+            writer.set_attributes({"labelled_voxels": count})
+    return summary
+
+
+def _copy_raw(writer: ImportWriter, job: Conversion, tell: Callable[[Box], None]) -> None:
+    target = writer.array("raw", job.raw.shape, "uint8", job.frame, job.raw.by_section)
+    for box in target.blocks():
+        target.write(box, to_uint8(job.raw.read(box), job.value_range))
+        tell(box)
+
+
+def _copy_labels(writer: ImportWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
+    """The number of voxels with a label."""
+    assert job.labels is not None and job.labelled is not None
+    target = writer.array("labels", job.raw.shape, "uint64", job.frame, job.labels.by_section)
+    begin, count = job.labelled.begin, 0
+    for box in target.blocks(job.labelled):
+        here = Box(vector(np.subtract(box.begin, begin)), vector(np.subtract(box.end, begin)))
+        ids = to_ids(job.labels.read(here), job.labels.path)
+        count += int(np.count_nonzero(ids))
+        target.write(box, ids)
+        tell(box)
+    if not count:
+        raise InputError("--labels", job.labels.path, "a label other than 0", "check the file and its dataset")
+    return count
+
+
+def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[np.uint8]:
+    """Raw values as grey values 0 to 255; outside the range they are cut off."""
+    if value_range is None:
+        return values.astype(np.uint8, copy=False)
+    low, high = value_range
+    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def to_ids(values: NDArray[Any], path: str) -> NDArray[np.uint64]:
+    """Labels as uint64; CREMI's ids for voxels without ground truth, and -1 to -3, become 0.
+
+    Raises:
+        InputError: another negative id.
+    """
+    if values.dtype.kind == "i" and values.size and int(values.min()) < -3:
+        raise InputError("--labels", f"{path} with id {int(values.min())}", "ids of at least 0", "renumber them")
+    ids = values.astype(np.uint64)
+    ids[ids >= RESERVED] = 0
+    return ids
+
+
+def _frame(raw: Source, voxel_size: Size | None, offset: Size | None, preset: Preset | None) -> Frame:
+    stated = voxel_size or raw.voxel_size
+    if preset and stated and not np.allclose(stated, preset.voxel_size, rtol=0.05):
+        expected = f"about {list(preset.voxel_size)} nm, as the preset has"
+        raise InputError("--voxel-size", list(stated), expected, "correct it, or leave out --preset")
+    size = stated or (preset.voxel_size if preset else None)
+    if size is None:
+        raise InputError("--voxel-size", "not given", "nm as z,y,x: the source states none", "e.g. --voxel-size 40,4,4")
+    if not (np.isfinite(size).all() and min(size) > 0):
+        raise InputError("--voxel-size", list(size), "three numbers above 0", "correct it")
+    return Frame(size, offset or raw.offset or (0.0, 0.0, 0.0))
+
+
+def _check_range(raw: Source, value_range: tuple[float, float] | None) -> None:
+    if value_range is None and raw.dtype != np.uint8:
+        remedy = "e.g. --range 0,65535 (a percentile of the values gives more contrast)"
+        raise InputError("--range", "not given", f"the {raw.dtype} values that become black and white", remedy)
+    if value_range is not None and not value_range[0] < value_range[1]:
+        raise InputError("--range", list(value_range), "black below white", "swap them")
+    if raw.dtype.kind not in "uif":
+        raise InputError("--raw", f"{raw.path} of {raw.dtype}", "grey values", "name another dataset")
+
+
+def _placed(raw: Source, labels: Source, frame: Frame, given: Size | None) -> Box:
+    """The box of raw that the labels cover."""
+    if labels.dtype.kind not in "ui":
+        raise InputError("--labels", f"{labels.path} of {labels.dtype}", "integers, one id an object", "convert them")
+    if labels.voxel_size and not np.allclose(labels.voxel_size, frame.voxel_size, rtol=1e-3):
+        expected = f"the voxel size of raw, {list(frame.voxel_size)} nm"
+        raise InputError(
+            "--labels", f"{list(labels.voxel_size)} nm", expected, "resample them, or correct --voxel-size"
+        )
+    offset = given or labels.offset
+    if offset is None and labels.shape != raw.shape:
+        expected = f"an offset, since {list(labels.shape)} voxels do not cover the {list(raw.shape)} of raw"
+        raise InputError("--labels-offset", "not given", expected, "give it in nm, e.g. --labels-offset 1480,3644,3644")
+    shift = np.subtract(offset or frame.offset, frame.offset) / np.asarray(frame.voxel_size)
+    if not np.allclose(shift, np.rint(shift), atol=0.01):
+        expected = "a whole number of voxels away from raw"
+        raise InputError("--labels-offset", list(offset or ()), expected, "correct it")
+    begin = vector(np.rint(shift))
+    box = Box(begin, vector(np.add(begin, labels.shape)))
+    if not whole(raw.shape).contains(box):
+        expected = f"a box inside raw, {list(raw.shape)} voxels"
+        raise InputError("--labels", f"voxels {box.to_list()} of raw", expected, "correct offsets or crop the labels")
+    return box
+
+
+def _splits(preset: Preset, labelled: Box) -> dict[str, Box]:
+    boxes = {}
+    for name, (first, last) in preset.splits.items():
+        low = labelled.begin[0]
+        begin = (low + first, *labelled.begin[1:])
+        boxes[name] = Box(vector(begin), vector((min(low + last, labelled.end[0]), *labelled.end[1:])))
+    return boxes

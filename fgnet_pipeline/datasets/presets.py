@@ -1,0 +1,90 @@
+"""Published volumes: the shapes that their files have, their voxel size, and which sections train and which judge.
+
+Splits are those that FGNet's authors use (github.com/kwinderic/BrainEM), in labelled sections from the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.datasets.source import Size
+
+Shapes = tuple[Vector, ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One published volume.
+
+    Attributes:
+        raw, labels: shapes, zyx, that its files have.
+        voxel_size: nm, zyx.
+        splits: name -> [first, last) labelled section.
+        source: where the figures come from.
+    """
+
+    raw: Shapes
+    labels: Shapes
+    voxel_size: Size
+    splits: Mapping[str, tuple[int, int]]
+    source: str
+
+
+_CREMI = Preset(
+    raw=((125, 1250, 1250), (200, 3072, 3072)),
+    labels=((125, 1250, 1250),),
+    voxel_size=(40.0, 4.0, 4.0),
+    splits={"train": (0, 100), "test": (100, 125)},
+    source="cremi.org, cropped or padded volumes; 40x4x4 nm is the attribute `resolution` of its files",
+)
+_SNEMI = Preset(
+    raw=((100, 1024, 1024),),
+    labels=((100, 1024, 1024),),
+    voxel_size=(30.0, 6.0, 6.0),
+    splits={"train": (0, 80), "validate": (80, 100)},
+    source="SNEMI3D challenge, train-input.tif and train-labels.tif (the volume AC4), stated as 6x6x30 nm",
+)
+PRESETS: dict[str, Preset] = {
+    "cremi_a": _CREMI,
+    "cremi_b": _CREMI,
+    "cremi_c": _CREMI,
+    "snemi3d": _SNEMI,
+    "ac4": Preset(
+        raw=_SNEMI.raw,
+        labels=_SNEMI.labels,
+        voxel_size=(29.0, 6.0, 6.0),
+        splits=_SNEMI.splits,
+        source="Kasthuri et al. 2015, doi:10.1016/j.cell.2015.06.054: sections of 29 nm, 6 nm in plane",
+    ),
+    "ac3": Preset(
+        raw=((256, 1024, 1024), (100, 1024, 1024)),
+        labels=((256, 1024, 1024), (100, 1024, 1024)),
+        voxel_size=(29.0, 6.0, 6.0),
+        splits={"test": (0, 100)},
+        source="Kasthuri et al. 2015, doi:10.1016/j.cell.2015.06.054: sections of 29 nm, 6 nm in plane",
+    ),
+    "wafer4": Preset(
+        raw=((125, 1250, 1250),),
+        labels=((125, 1250, 1250),),
+        voxel_size=(35.0, 8.0, 8.0),
+        splits={"train": (0, 100), "test": (100, 125)},
+        source="FGNet, arXiv 2511.13063: 125 labelled sections of 8x8x35 nm",
+    ),
+}
+
+
+def preset_of(name: str) -> Preset:
+    """The preset of a name. Raises InputError on another."""
+    if name not in PRESETS:
+        raise InputError("--preset", name, f"one of {', '.join(PRESETS)}", "leave it out for a volume of your own")
+    return PRESETS[name]
+
+
+def check_shape(name: str, field: str, shape: Vector, published: Shapes) -> None:
+    """Raise InputError where a file cannot be the published one."""
+    if shape not in published:
+        expected = f"{' or '.join(str(list(s)) for s in published)} voxels, as {name} has"
+        raise InputError(field, list(shape), expected, "check the file, or leave out --preset")

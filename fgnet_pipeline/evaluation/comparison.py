@@ -1,0 +1,90 @@
+"""Scoring one stored segmentation against another: opens the arrays, lines them up in the world, and evaluates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, vector
+from fgnet_pipeline.evaluation.evaluate import ArrayLike, Comparison, Scores
+from fgnet_pipeline.evaluation.protocols import protocol_of
+from fgnet_pipeline.store.volume import Frame, Volume, open_volume
+
+UNPLACED = Frame((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+
+def compare(
+    segmentation: str,
+    labels: str,
+    begin: str | None = None,
+    end: str | None = None,
+    workers: int = 1,
+    protocol: str = "fgnet",
+) -> Scores:
+    """Score ``segmentation`` against ``labels`` (paths of Zarr arrays) where they overlap in the world.
+
+    Args:
+        begin, end: first voxel, and the voxel after the last, of the labels to score, as ``"z,y,x"``.
+        protocol: a name of :data:`fgnet_pipeline.evaluation.protocols.PROTOCOLS`.
+
+    Raises:
+        InputError: an array that cannot be opened, other voxel sizes, offsets off the voxel grid, no overlap.
+    """
+    rules = protocol_of(protocol)
+    one = open_volume(segmentation, "SEGMENTATION")
+    comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
+    return replace(comparison, workers=workers, protocol=rules).scores()
+
+
+def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:
+    """Open ``labels`` and place them beside ``ids``; where one of them states no frame, it lies on the other.
+
+    Raises:
+        InputError: labels that cannot be opened, offsets off the voxel grid, corners that are no three numbers.
+    """
+    other = open_volume(labels, "LABELS")
+    first, second = frame or other.frame or UNPLACED, other.frame or frame or UNPLACED
+    shift = np.subtract(second.offset, first.offset) / np.asarray(first.voxel_size)
+    if not np.allclose(shift, np.rint(shift), atol=0.01):
+        raise InputError("LABELS", f"{labels} at {list(second.offset)} nm", "a whole number of voxels away from the "
+                         f"segmentation at {list(first.offset)} nm", "correct the offset attributes")  # fmt: skip
+    region = None
+    if begin is not None or end is not None:
+        low = _corner("--begin", begin, (0, 0, 0))
+        high = _corner("--end", end, other.shape)
+        region = tuple(zip(low, high, strict=True))
+    known = frame is not None or other.frame is not None
+    return Comparison(
+        ids,
+        VolumeReader(other),
+        labels_offset=vector(np.rint(shift)),
+        segmentation_voxel_size=first.voxel_size if known else None,
+        labels_voxel_size=second.voxel_size if known else None,
+        region=region,
+    )
+
+
+def _corner(option: str, text: str | None, default: tuple[int, int, int]) -> tuple[int, int, int]:
+    if text is None:
+        return default
+    try:
+        return vector([int(part) for part in text.split(",")])
+    except ValueError as error:
+        raise InputError(option, text, "three whole numbers z,y,x", f"e.g. {option} 0,0,0") from error
+
+
+class VolumeReader:
+    """A volume as the plain array that :mod:`fgnet_pipeline.evaluation.evaluate` takes."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self.shape, self.dtype = volume.shape, volume.dtype
+        shards = getattr(volume.array, "shards", None) or volume.array.chunks
+        self.chunks = tuple(shards[axis] for axis in volume.order)
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
+        return self._volume.read(Box(vector([s.start for s in key]), vector([s.stop for s in key])))

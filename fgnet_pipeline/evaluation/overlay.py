@@ -1,0 +1,216 @@
+"""Pictures of a result: sections of raw, affinities, fragments, segmentation and labels side by side, as one PNG.
+
+Every id has one colour, in every picture and on every machine: it is computed from the id alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.hashing import mix
+
+Rgb = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.integer]
+Cut = Literal["z", "y"]
+
+_PANEL_INCHES = 4.2
+_DPI = 110
+
+
+class ArrayLike(Protocol):
+    """What is read of an array: numpy and Zarr arrays fit."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+def colours(ids: Ids) -> Rgb:
+    """A bright colour for every id, black for 0.
+
+    Args:
+        ids: integers of any shape.
+
+    Returns:
+        (..., 3) uint8: hue, saturation and value from a hash of the id (the finaliser of splitmix64).
+    """
+    distinct, index = np.unique(ids, return_inverse=True)
+    h = mix(distinct)
+    hue = (h & np.uint64(0xFFFF)).astype(np.float64) / 0x10000
+    saturation = 0.55 + 0.45 * ((h >> np.uint64(16)) & np.uint64(0xFF)).astype(np.float64) / 255
+    value = 0.7 + 0.3 * ((h >> np.uint64(24)) & np.uint64(0xFF)).astype(np.float64) / 255
+    table = _rgb(hue, saturation, value)
+    table[distinct == 0] = 0
+    return table[index.reshape(np.shape(ids))]
+
+
+def _rgb(hue: npt.NDArray[np.float64], saturation: npt.NDArray[np.float64], value: npt.NDArray[np.float64]) -> Rgb:
+    """HSV in [0, 1] to (n, 3) uint8 (the usual formula, f(k) for k = 5, 3, 1 with k + 6 h modulo 6)."""
+    k = (np.array([5.0, 3.0, 1.0]) + 6 * hue[:, None]) % 6
+    channel = value[:, None] * (1 - saturation[:, None] * np.clip(np.minimum(k, 4 - k), 0, 1))
+    return np.rint(255 * channel).astype(np.uint8)
+
+
+def boundaries(ids: Ids) -> npt.NDArray[np.bool_]:
+    """Pixels of a (y, x) section whose id differs from that below or to the right: lines of one pixel."""
+    lines = np.zeros(ids.shape, bool)
+    lines[:-1] |= ids[:-1] != ids[1:]
+    lines[:, :-1] |= ids[:, :-1] != ids[:, 1:]
+    return lines
+
+
+def grey(raw: npt.NDArray[Any]) -> Rgb:
+    """(y, x) grey values, stretched from the 0.5th to the 99.5th percentile, as (y, x, 3)."""
+    low, high = np.percentile(raw, [0.5, 99.5])
+    stretched = np.clip((raw.astype(np.float64) - low) / max(high - low, 1e-9), 0, 1)
+    return np.repeat(np.rint(255 * stretched).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def overlay(raw: npt.NDArray[Any], ids: Ids, opacity: float = 0.45) -> Rgb:
+    """Ids in colour over grey values, their boundaries as thin lines; background stays grey.
+
+    Args:
+        raw: (y, x) grey values.
+        ids: (y, x) fragments, segments or labels.
+        opacity: of the colour, in [0, 1]; lines are drawn in the full colour of the id.
+
+    Returns:
+        (y, x, 3) uint8.
+    """
+    base, colour = grey(raw).astype(np.float64), colours(ids).astype(np.float64)
+    weight = np.where(ids == 0, 0.0, np.where(boundaries(ids), 1.0, opacity))[..., None]
+    return np.rint(base * (1 - weight) + colour * weight).astype(np.uint8)
+
+
+def affinity_colours(affinities: npt.NDArray[np.uint8]) -> Rgb:
+    """(C, y, x) uint8 affinities as (y, x, 3): z in red, y in green, x in blue; white is "one object".
+
+    Channels beyond the first three are left out; with fewer, the last is repeated.
+    """
+    channels = [affinities[min(c, len(affinities) - 1)] for c in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def save_overlay(
+    path: Path | str,
+    raw: ArrayLike,
+    *,
+    affinities: ArrayLike | None = None,
+    fragments: ArrayLike | None = None,
+    segmentation: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    voxel_size: Sequence[float] = (1.0, 1.0, 1.0),
+    z: int | None = None,
+    y: int | None = None,
+    title: str = "",
+) -> None:
+    """Write one PNG: a row of panels for section z and one for section y, each drawn in true proportions.
+
+    Only the two sections are read. The file is there as a whole or not at all.
+
+    Args:
+        path: of the PNG.
+        raw: (z, y, x) grey values.
+        affinities: (C, z, y, x) uint8.
+        fragments: (z, y, x) ids.
+        segmentation: (z, y, x) ids.
+        labels: (z, y, x) ids.
+        voxel_size: nm, zyx.
+        z: section of the upper row; None is the middle one.
+        y: section of the lower row; None is the middle one.
+        title: above the panels.
+
+    Raises:
+        InputError: shapes differ, or a section is outside the volume.
+    """
+    given = {"fragments": fragments, "segmentation": segmentation, "labels": labels}
+    ids = {name: array for name, array in given.items() if array is not None}
+    _check_shapes(raw, {"affinities": affinities, **given})
+    cuts: list[tuple[Cut, int]] = [("z", _section("z", z, raw.shape[0])), ("y", _section("y", y, raw.shape[1]))]
+    rows = [_panels(cut, at, raw, affinities, ids) for cut, at in cuts]
+    figure = _figure(rows, cuts, voxel_size, title)
+    _write(figure, Path(path))
+
+
+def _panels(
+    cut: Cut, at: int, raw: ArrayLike, affinities: ArrayLike | None, ids: dict[str, ArrayLike]
+) -> dict[str, Rgb]:
+    """Caption -> picture of one section, all of one size."""
+    index = at if cut == "z" else (slice(None), at)
+    section = np.asarray(raw[index])
+    panels = {"raw": grey(section)}
+    if affinities is not None:
+        channels = affinities[:, at] if cut == "z" else affinities[:, :, at]
+        panels["affinities (z, y, x = red, green, blue)"] = affinity_colours(np.asarray(channels))
+    for name, array in ids.items():
+        part = np.asarray(array[index])
+        caption = f"{name}: {len(np.unique(part[part != 0]))} ids in this section"
+        panels[caption] = overlay(section, part)
+    return panels
+
+
+def _figure(rows: list[dict[str, Rgb]], cuts: list[tuple[Cut, int]], voxel_size: Sequence[float], title: str) -> Figure:
+    """Panels in rows; heights follow the sections' extent in nm."""
+    aspects = [voxel_size[1] / voxel_size[2], voxel_size[0] / voxel_size[2]]
+    heights = []
+    for row, aspect in zip(rows, aspects, strict=True):
+        height, width = next(iter(row.values())).shape[:2]
+        heights.append(min(max(_PANEL_INCHES * height * aspect / width, 0.4), 3 * _PANEL_INCHES))
+    figure = Figure(figsize=(_PANEL_INCHES * len(rows[0]), sum(heights) + 1.1), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for line, row, (cut, at), aspect in zip(axes, rows, cuts, aspects, strict=True):
+        for axis, (caption, picture) in zip(line, row.items(), strict=True):
+            _draw(axis, picture, caption, aspect)
+        line[0].set_ylabel(f"section {cut} = {at}")
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+def _draw(axis: Axes, picture: Rgb, caption: str, aspect: float) -> None:
+    axis.imshow(picture, interpolation="nearest", aspect=aspect)
+    axis.set_title(caption, fontsize=9)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def _write(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix=".png", prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        figure.savefig(name, metadata={"Software": None})
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _section(name: str, at: int | None, size: int) -> int:
+    if at is None:
+        return size // 2
+    if not 0 <= at < size:
+        raise InputError(name, at, f"a section from 0 to {size - 1}", "choose one inside the volume")
+    return at
+
+
+def _check_shapes(raw: ArrayLike, others: dict[str, ArrayLike | None]) -> None:
+    if len(raw.shape) != 3:
+        raise InputError("raw", tuple(raw.shape), "3 axes (z, y, x)", "name a volume")
+    for name, array in others.items():
+        if array is not None and tuple(array.shape[1 if name == "affinities" else 0 :]) != tuple(raw.shape):
+            expected = f"the shape of raw, {tuple(raw.shape)}"
+            raise InputError(name, tuple(array.shape), expected, "cut the arrays to one region")

@@ -1,0 +1,166 @@
+"""Scores over agglomeration thresholds, from the stored merge tree: one pass over voxels, then arithmetic.
+
+1. Count the contingency table of *fragments* against labels, block by block.
+2. For every threshold, cut the merge tree and rename the rows of that table: the table of that segmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, vector
+from fgnet_pipeline.evaluation.comparison import line_up
+from fgnet_pipeline.evaluation.evaluate import scores_of
+from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
+from fgnet_pipeline.kernels import contingency
+from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
+from fgnet_pipeline.kernels.contingency import Contingency
+from fgnet_pipeline.stages.job import Job
+
+#: Steps on each side of a threshold that must score well, too, for it to lie on the plateau; see :class:`Sweep`.
+PLATEAU_STEPS = 2
+#: A threshold belongs to the plateau while its voi_sum exceeds the best by no more than this share.
+PLATEAU_SHARE = 0.05
+MAXIMUM_THRESHOLDS = 10_000
+
+
+@dataclass(frozen=True)
+class Point:
+    """One threshold on the score of merges (mean affinity or quantile), in [0, 1].
+
+    voi_*: bits (log2); adapted_rand_error: in [0, 1].
+    """
+
+    threshold: float
+    voi_split: float
+    voi_merge: float
+    voi_sum: float
+    adapted_rand_error: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The curve, by rising threshold.
+
+    best: lowest voi_sum; among equals the lowest Rand error, then the highest threshold (fewer merges).
+    robust: the threshold whose worst neighbour within ``PLATEAU_STEPS`` steps scores best. The lowest point of a curve
+    drawn from few labels may stand at the edge of a cliff, where another volume merges into one segment.
+    plateau: the run of thresholds around ``best`` whose voi_sum is at most ``1 + PLATEAU_SHARE`` times the best.
+    """
+
+    curve: list[Point]
+    best: Point
+    robust: Point
+    plateau: tuple[float, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def sweep(
+    config: Config, labels: str, thresholds: Sequence[float], begin: str | None = None, end: str | None = None
+) -> tuple[Job, Sweep]:
+    """Score ``thresholds`` of a finished agglomeration against ``labels`` (path of a Zarr array; 0 is ignored).
+
+    Args:
+        begin, end: first voxel, and the voxel after the last, of the labels to score, as ``"z,y,x"``.
+
+    Returns:
+        the job, and the same scores that relabelling at each threshold and ``fgnet evaluate`` would give.
+
+    Raises:
+        InputError: an unfinished agglomeration, labels that do not fit, a threshold outside [0, 1].
+    """
+    check_thresholds(thresholds)
+    job = open_agglomerated(config)
+    comparison = line_up(FragmentReader(job), job.frame, labels, begin, end)
+    table = replace(comparison, workers=max(1, config.schedule.workers)).contingency()
+    if not len(table):
+        raise InputError("LABELS", labels, "at least one voxel with a label", "choose a region that holds labels")
+    return job, summarise(score_thresholds(StoredTree(job), table, thresholds))
+
+
+def check_thresholds(thresholds: Sequence[float]) -> None:
+    """Raise InputError unless there are between one and ``MAXIMUM_THRESHOLDS`` numbers in [0, 1]."""
+    if not 1 <= len(thresholds) <= MAXIMUM_THRESHOLDS:
+        raise InputError("--step", len(thresholds), f"1 to {MAXIMUM_THRESHOLDS} thresholds", "choose another step")
+    for threshold in thresholds:
+        if not 0 <= threshold <= 1:
+            raise InputError("--threshold", threshold, "an affinity in [0, 1]", "change it")
+
+
+def steps(first: float, last: float, step: float) -> list[float]:
+    """first, first + step, ... up to last, as the decimal numbers that were typed.
+
+    Raises:
+        InputError: a step that is not above 0 or gives too many thresholds, or last before first.
+    """
+    if not (np.isfinite([first, last, step]).all() and step > 0 and first <= last):
+        raise InputError(
+            "--from, --to, --step", f"{first}, {last}, {step}", "from <= to and a step above 0", "change them"
+        )
+    low, high, width = (Decimal(str(value)) for value in (first, last, step))
+    count = int((high - low) / width) + 1
+    if count > MAXIMUM_THRESHOLDS:
+        raise InputError("--step", step, f"at most {MAXIMUM_THRESHOLDS} thresholds", "choose a larger step")
+    return [float(low + i * width) for i in range(count)]
+
+
+def score_thresholds(stored: StoredTree, table: Contingency, thresholds: Sequence[float]) -> list[Point]:
+    """One point a threshold, rising; ``table``: contingency of fragments against labels."""
+    fragments = np.unique(table.segments)
+    fragments = fragments[fragments > 0]
+    stored.include(fragments)
+    names, merges = stored.names(fragments), stored.merges
+    points = []
+    for threshold in sorted(set(thresholds)):
+        scores = scores_of(contingency.relabel(table, names, lut(names, merges, threshold)))
+        points.append(
+            Point(
+                float(threshold),
+                scores.voi_split,
+                scores.voi_merge,
+                scores.voi_sum,
+                scores.adapted_rand_error,
+            )
+        )
+    return points
+
+
+def summarise(curve: list[Point]) -> Sweep:
+    """Find the best point, the robust one and the plateau of a curve of at least one point."""
+    sums = np.array([point.voi_sum for point in curve])
+    best = min(range(len(curve)), key=lambda i: (curve[i].voi_sum, curve[i].adapted_rand_error, -curve[i].threshold))
+    worst = [sums[max(0, i - PLATEAU_STEPS) : i + PLATEAU_STEPS + 1].max() for i in range(len(curve))]
+    good = sums <= (1 + PLATEAU_SHARE) * sums[best]
+    low = best - int(np.argmin(np.append(good[: best + 1][::-1], False))) + 1
+    high = best + int(np.argmin(np.append(good[best:], False))) - 1
+    return Sweep(curve, curve[best], curve[int(np.argmin(worst))], (curve[low].threshold, curve[high].threshold))
+
+
+class FragmentReader:
+    """The fragments of a job as a plain array: 0 outside the region of interest and the mask, as in a segmentation."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.shape, self.dtype = job.bounds.shape, np.dtype(np.uint64)
+        self.chunks = job.config.schedule.block_shape_of("fragments")
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[np.uint64]:
+        box = Box(vector([s.start for s in key]), vector([s.stop for s in key]))
+        result = np.zeros(box.shape, np.uint64)
+        inside = box.intersect(self._job.roi)
+        if inside:
+            fragments = self._job.read_fragments(inside)
+            if self._job.mask is not None:
+                fragments = np.where(self._job.mask.read(inside), fragments, np.uint64(0))
+            result[inside.slices(box.begin)] = fragments
+        return result

@@ -1,0 +1,1 @@
+"""Running a plan: what is left, and who computes it."""

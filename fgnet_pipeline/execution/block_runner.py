@@ -1,0 +1,168 @@
+"""One worker: takes blocks of one task, computes them, and records what it did.
+
+The same :class:`BlockRunner` serves every way of running: serially in the driver, in worker processes on this machine,
+and on the nodes of a cluster.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fgnet_pipeline.core.config import validate
+from fgnet_pipeline.core.geometry import Box, Vector
+from fgnet_pipeline.core.plan import Plan, Task
+from fgnet_pipeline.stages.job import Job, open_job
+from fgnet_pipeline.stages.registry import attach_known_keys, open_stage
+from fgnet_pipeline.store.arrays import use_threads
+from fgnet_pipeline.store.records.progress import Record, RecordWriter
+
+#: How much of a traceback the record of a failure keeps.
+TRACEBACK_CHARACTERS = 4000
+#: Predict workers read and write one block while they compute another.
+LANES = {"predict": 2}
+
+
+class SupersededError(Exception):
+    """Another driver has taken over this output; the block is left to it."""
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker is told: the resolved configuration, the plan, and which driver it works for."""
+
+    config: dict[str, Any]
+    roi: Box
+    tasks: tuple[Task, ...]
+    run: int
+
+    def open_job(self) -> Job:
+        """Open the job as the driver planned it."""
+        config = validate(self.config)
+        use_threads(config.schedule.threads)
+        job = open_job(config)
+        job.plan = Plan(self.roi, self.tasks, job.mask)
+        attach_known_keys(job)
+        return job
+
+
+class BlockRunner:
+    """Computes blocks of one task and records them.
+
+    Args:
+        job: with its plan.
+        name: the task.
+        number: of the driver's run; once another driver announces itself, nothing more is written.
+        worker: number of this worker, which chooses its GPU.
+        log: file that holds the details of a failure.
+        slot: context manager held while a block is worked on, to share the machine with other stages.
+        label: begins the names of this worker's record files.
+
+    Attributes:
+        computed: how many blocks it has finished.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        name: str,
+        number: int,
+        worker: int = 0,
+        log: str = "",
+        slot: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        label: str = "",
+    ) -> None:
+        self.job, self.name, self.number, self.slot = job, name, number, slot
+        self.task = job.plan.tasks[name]
+        self.stage = open_stage(job, name, worker)
+        self.records = RecordWriter(job.output.progress.root, name, log, label)
+        self.computed = 0
+        self._computing, self._counting = threading.Lock(), threading.Lock()
+
+    def run(self, block: Vector) -> bool:
+        """Compute ``block``; False where it failed, which is then recorded with its traceback."""
+        try:
+            with self.slot():
+                self._run(block)
+        except SupersededError:
+            return False
+        except Exception:
+            text = traceback.format_exc()
+            with suppress(OSError):  # the log of a worker, on a disk that may be full
+                sys.stderr.write(f"{self.name} block {list(block)} failed:\n{text}\n")
+                sys.stderr.flush()
+            self.records.fail(self.name, block, text[-TRACEBACK_CHARACTERS:])
+            return False
+        return True
+
+    def _run(self, block: Vector) -> None:
+        started = time.perf_counter()
+        loaded = self.stage.load(block)
+        loaded_at = time.perf_counter()
+        with self._computing:
+            waited = time.perf_counter() - loaded_at  # for the block that another lane computes
+            computed = self.stage.compute(block, loaded)
+        if self.is_superseded():
+            raise SupersededError
+        outcome = self.stage.store(block, computed)
+        if self.is_superseded():
+            # The newer run may have written this block in between: whatever lies there now, it must be made again.
+            self.job.output.progress.withdraw(self.name, [block], self.job.output.progress.driver() or 0, time.time())
+            raise SupersededError
+        key, inputs = self.job.plan.identity(self.name, block)
+        record = Record(
+            stage=self.name,
+            block=block,
+            read=self.task.read_box(block).to_list(),
+            key=key,
+            inputs=inputs,
+            checksum=outcome.checksum,
+            nonzero=outcome.nonzero,
+            voxels=outcome.voxels,
+            seconds=round(time.perf_counter() - started - waited, 6),
+            finished=time.time(),
+            host=socket.gethostname(),
+            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            run=self.number,
+        )
+        self.records.add(record, outcome.files)
+        with self._counting:
+            self.computed += 1
+
+    def is_superseded(self) -> bool:
+        """Whether a newer driver has begun; this worker then writes nothing more."""
+        return self.job.output.progress.driver() != self.number
+
+    def close(self) -> None:
+        """Flush the last records."""
+        self.records.close()
+
+    def __enter__(self) -> BlockRunner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def logging_to(folder: Path, name: str) -> Iterator[str]:
+    """Send this process's standard output and error to a log file of its own; yields the file's path."""
+    import os
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{socket.gethostname()}-{os.getpid()}.log"
+    with path.open("ab", buffering=0) as stream:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        yield str(path)

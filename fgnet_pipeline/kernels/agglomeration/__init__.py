@@ -1,0 +1,1 @@
+"""A region adjacency graph -> its merge tree."""

@@ -1,0 +1,168 @@
+"""Checked reading of the tables between fragments and segmentation.
+
+Every table carries the key of the block that made it. Here it is compared with the key that the plan gives that block,
+from the keys one level below: so a table of other fragments, of another region or of another configuration is refused
+even where its ids happen to exist. What a table says is checked before it is used; an error names the file and the
+stage to redo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.core.geometry import Box, Vector, block_of_ids
+from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, check_edges, check_tree
+from fgnet_pipeline.kernels.agglomeration.quantiles import check_histograms
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.octree import Octree
+from fgnet_pipeline.store.tables import Columns, Tables
+
+EDGE_COLUMNS = ["u", "v", "sum", "count"]
+Ids = npt.NDArray[np.uint64]
+#: EDGE_COLUMNS, uint64 (m,), and for quantile scores ``histogram``, unsigned (m, 256).
+Edges = dict[str, npt.NDArray[Any]]
+
+
+def node_tables(job: Job, kind: str, level: int) -> Tables:
+    """The tables ``merges``, ``residual`` or ``lut`` of one octree level."""
+    return job.output.tables(f"{kind}-{level}", "agglomerate")
+
+
+def key_of(job: Job, task: str, block: Vector) -> str:
+    """The key that a table of ``block`` must carry."""
+    return job.plan.identity(task, block)[0]
+
+
+def edge_columns(job: Job) -> list[str]:
+    """What agglomeration reads of an edge."""
+    return EDGE_COLUMNS if job.config.agglomerate.quantile_part is None else [*EDGE_COLUMNS, "histogram"]
+
+
+def read_fragment_ids(job: Job, blocks: Box) -> Ids:
+    """Sorted ids of all fragments in an index box of blocks."""
+    tables = job.output.tables("fragments", "fragments")
+    found = [np.zeros(0, np.uint64)]
+    for block in job.plan.active_blocks("fragments", blocks):
+        ids = tables.read(block, ["id"], key_of(job, "fragments", block))["id"].astype(np.uint64)
+        if (ids == 0).any() or len(np.unique(ids)) != len(ids):
+            raise tables.damage(block, "it lists a fragment twice, or background")
+        found.append(ids)
+    return np.unique(np.concatenate(found))
+
+
+def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids) -> Edges:
+    """The edges counted by one block that have an end in ``leaf``.
+
+    ids: sorted fragments of the leaf. Ends in other leaves are looked up there; here they must belong to a block that
+    this one touches.
+    """
+    tables = job.output.tables("edges", "edges")
+    edges = _as_edges(tables.read(block, edge_columns(job), key_of(job, "edges", block)))
+    _checked(tables, block, lambda: _check_edges(edges))
+    ends = np.concatenate([edges["u"], edges["v"]])
+    mine = tree.inside(ends, 0, leaf)
+    unknown = ends[mine & ~np.isin(ends, ids)]
+    if tree.packed:
+        unknown = np.concatenate([unknown, ends[~_may_exist(job, block, ends)]])
+    if len(unknown):
+        raise tables.damage(block, f"it names fragment {unknown[0]}, which does not exist")
+    keep = mine[: len(edges["u"])] | mine[len(edges["u"]) :]
+    return {name: values[keep] for name, values in edges.items()}
+
+
+def _may_exist(job: Job, block: Vector, ids: Ids) -> npt.NDArray[np.bool_]:
+    """Which fragments belong to blocks that hold fragments and lie in what an edges block reads."""
+    around = job.plan.tasks["fragments"].grid.covering(job.plan.tasks["edges"].read_box(block))
+    at = block_of_ids(ids) - around.begin
+    inside = ((at >= 0) & (at < around.shape)).all(axis=1)
+    at[~inside] = 0
+    return np.asarray(inside & job.plan.active("fragments", around)[tuple(at.T)])
+
+
+def read_residual(job: Job, level: int, node: Vector) -> Edges:
+    """The edges that a node handed up, sorted by (u, v)."""
+    tables = node_tables(job, "residual", level)
+    edges = _as_edges(tables.read(node, edge_columns(job), key_of(job, f"agglomerate-{level}", node)))
+    order = np.lexsort((edges["v"], edges["u"]))
+    edges = {name: values[order] for name, values in edges.items()}
+    _checked(tables, node, lambda: _check_edges(edges))
+    return edges
+
+
+def read_entering(job: Job, tree: Octree, level: int, node: Vector) -> Ids:
+    """Sorted names of what a node agglomerates: a leaf's fragments, or the clusters that its children handed up."""
+    if level == 0:
+        return read_fragment_ids(job, tree.blocks_of_leaf(node))
+    found = [np.zeros(0, np.uint64)]
+    for child in job.plan.active_blocks(f"agglomerate-{level - 1}", tree.children(node)):
+        edges = read_residual(job, level - 1, child)
+        ends = np.concatenate([edges["u"], edges["v"]])
+        found.append(ends[tree.inside(ends, level - 1, child)])
+    return np.unique(np.concatenate(found))
+
+
+def read_leaving(job: Job, tree: Octree, level: int, node: Vector, entering: Ids) -> Ids:
+    """Sorted names of the clusters that a node handed up, which must be among those that entered it."""
+    edges = read_residual(job, level, node)
+    ends = np.unique(np.concatenate([edges["u"], edges["v"]]))
+    names = ends[tree.inside(ends, level, node)]
+    unknown = names[~np.isin(names, entering)]
+    if len(unknown):
+        raise node_tables(job, "residual", level).damage(node, f"it names fragment {unknown[0]}, which does not exist")
+    return names
+
+
+def read_merges(job: Job, tree: Octree, level: int, node: Vector, ids: Ids | None = None) -> Merges:
+    """The merges of one node, in canonical order; ids: sorted names that entered it, if known."""
+    tables = node_tables(job, "merges", level)
+    columns = tables.read(node, list(Merges._fields), key_of(job, f"agglomerate-{level}", node))
+    merges = Merges(*(columns[name].astype(np.uint64) for name in Merges._fields))
+    _checked(tables, node, lambda: check_tree(merges, ids))
+    if not (tree.inside(merges.a, level, node).all() and tree.inside(merges.b, level, node).all()):
+        raise tables.damage(node, "it merges a cluster of another node")
+    return merges
+
+
+def read_lut(job: Job, level: int, node: Vector) -> tuple[Ids, Ids]:
+    """(names sorted, their segments) of one node."""
+    tables = node_tables(job, "lut", level)
+    columns = tables.read(node, ["fragment", "segment"], key_of(job, f"lut-{level}", node))
+    return _lut_columns(tables, node, columns)
+
+
+def read_lut_range(job: Job, leaf: Vector, low: int, high: int) -> tuple[Ids, Ids]:
+    """(fragments sorted, their segments) of a leaf, at least those with ids in [low, high]."""
+    tables = node_tables(job, "lut", 0)
+    columns = tables.read_range(leaf, "fragment", low, high, key_of(job, "lut-0", leaf))
+    return _lut_columns(tables, leaf, columns)
+
+
+def _lut_columns(tables: Tables, node: Vector, columns: Columns) -> tuple[Ids, Ids]:
+    names, segments = (columns[name].astype(np.uint64) for name in ("fragment", "segment"))
+    if (names[1:] <= names[:-1]).any() or (segments == 0).any():
+        raise tables.damage(node, "its fragments are out of order, or one has no segment")
+    return names, segments
+
+
+def _as_edges(columns: Columns) -> Edges:
+    edges: Edges = {name: columns[name].astype(np.uint64) for name in EDGE_COLUMNS}
+    return edges | {name: values for name, values in columns.items() if name == "histogram"}
+
+
+def _check_edges(edges: Edges) -> None:
+    check_edges(*(edges[name] for name in EDGE_COLUMNS))
+    if "histogram" in edges:
+        check_histograms(edges["histogram"], edges["sum"], edges["count"])
+
+
+def _checked(tables: Tables, index: Vector, check: Callable[[], None]) -> None:
+    """Let ``check`` run; what it finds is reported with the file and the stage to redo."""
+    try:
+        check()
+    except DamageError as error:
+        raise tables.damage(index, str(error)) from error

@@ -1,0 +1,226 @@
+"""A job: the inputs, the region of interest, the mask and the output that a configuration names, opened and checked.
+
+The driver and every worker open the same job from the same configuration; opening writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, Vector, check_ids_fit, vector, voxels_from_nm
+from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.kernels.tiling import to_uint8
+from fgnet_pipeline.store.arrays import OutputArray, open_array
+from fgnet_pipeline.store.input_identity import sample
+from fgnet_pipeline.store.output import Output
+from fgnet_pipeline.store.tissue_mask import Mask
+from fgnet_pipeline.store.volume import Frame, Volume, frame_of, open_volume
+
+#: How far (in voxels) a region of interest may be off the voxel grid before it is rounded outwards.
+ROUNDING = 1e-3
+NEAREST = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
+
+
+@dataclass
+class Job:
+    """Everything that a stage needs besides its own block.
+
+    Attributes:
+        raw: the raw volume; None where only affinities are given.
+        affinities: the lab's own affinities, or None where they are predicted.
+        fragments: the lab's own fragments, or None where a watershed makes them.
+        frame: voxel size and offset (nm, zyx) of voxel 0. bounds, roi: voxels.
+        plan: set by :func:`fgnet_pipeline.stages.registry.plan_job` or by a worker.
+        left: what :func:`fgnet_pipeline.execution.resume.left` has read of the records, by task.
+    """
+
+    config: Config
+    raw: Volume | None
+    affinities: LabAffinities | None
+    fragments: Volume | None
+    frame: Frame
+    bounds: Box
+    roi: Box
+    mask: Mask | None
+    output: Output
+    plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
+    left: dict[str, tuple[Plan, Any, Any]] = field(default_factory=dict, repr=False)
+
+    def read_affinities(self, box: Box) -> npt.NDArray[np.uint8]:
+        """uint8 (C, z, y, x) of ``box``, predicted or the lab's own."""
+        if self.affinities is not None:
+            return self.affinities.read(box)
+        return self._without_inactive("predict", box, self.output_array("affinities").read(box))
+
+    def read_fragments(self, box: Box) -> npt.NDArray[np.uint64]:
+        """uint64 (z, y, x) of ``box``, our own or the lab's."""
+        if self.fragments is not None:
+            return self.fragments.read(box).astype(np.uint64)
+        return self._without_inactive("fragments", box, self.output_array("fragments").read(box))
+
+    def _without_inactive(self, task: str, box: Box, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Zeros where a block has no work now: it may hold what an earlier mask left."""
+        if self.mask is None:
+            return data
+        grid = self.plan.tasks[task].grid
+        blocks = grid.covering(box)
+        for position in np.argwhere(~self.plan.active(task, blocks)):
+            part = grid.box(vector(position + blocks.begin)).intersect(box)
+            data[(..., *part.slices(box.begin))] = 0
+        return data
+
+    def output_array(self, name: str) -> OutputArray:
+        """One of our arrays, opened once."""
+        held: dict[str, OutputArray] = self.__dict__.setdefault("_arrays", {})
+        if name not in held:
+            held[name] = self.output.array(name)
+        return held[name]
+
+    def write_block(self, name: str, block: Box, written: Box, data: npt.NDArray[Any]) -> list[Any]:
+        """Write a block of an output array; returns the files to flush."""
+        array = self.output_array(name)
+        array.write_block(block, written, data)
+        return list(array.shard_files(block.intersect(array.bounds)))
+
+
+class LabAffinities:
+    """Affinities (C, z, y, x) that a lab brings: uint8, or float in [0, 1] (NaN counts as a boundary)."""
+
+    def __init__(self, path: str) -> None:
+        self.array, self.path = open_array(path, "affinities.path"), path
+        shape = self.array.shape
+        if len(shape) != 4 or shape[0] < 3 or 0 in shape:
+            raise InputError(
+                "affinities.path", f"{path} of shape {list(shape)}", "(C, z, y, x) with C >= 3", "name another array"
+            )
+        if self.array.dtype != np.uint8 and not np.issubdtype(self.array.dtype, np.floating):
+            raise InputError(
+                "affinities.path",
+                f"{path} of type {self.array.dtype}",
+                "uint8 (value/255) or float in [0, 1]",
+                "convert it",
+            )
+        offsets: Any = self.array.attrs.get("neighbourhood", self.array.attrs.get("neighborhood"))
+        if offsets is not None and [list(o) for o in list(offsets)[:3]] != NEAREST:
+            raise InputError(
+                "affinities.path",
+                f"{path} with neighbourhood {offsets}",
+                f"one that begins with {NEAREST}",
+                "reorder or shift its channels",
+            )
+        self.shape: Vector = vector(shape[1:])
+        self.frame = frame_of(self.array, path, (1, 2, 3), None, None)
+        if np.issubdtype(self.array.dtype, np.floating):
+            largest = np.nanmax(np.append(sample(self.shape, self._read_stored, "affinities.path"), 0.0))
+            if largest > 1 + 1e-3:
+                found = f"{path} with values up to {largest}"
+                raise InputError("affinities.path", found, "floats in [0, 1]", "divide them by their range")
+
+    def _read_stored(self, box: Box) -> npt.NDArray[Any]:
+        return np.asarray(self.array[(slice(None), *box.slices())])
+
+    def read(self, box: Box) -> npt.NDArray[np.uint8]:
+        data = self._read_stored(box)
+        return data if data.dtype == np.uint8 else to_uint8(data.astype(np.float32))
+
+
+def open_job(config: Config) -> Job:
+    """Open and check everything that ``config`` names.
+
+    Raises:
+        InputError: the first thing that does not fit; nothing has been written.
+    """
+    volume = config.volume
+    raw = None
+    if volume.path is not None:
+        raw = open_volume(volume.path, voxel_size=volume.voxel_size, offset=volume.offset, axes=volume.axes)
+        _check_raw(raw, config)
+    affinities = LabAffinities(config.affinities.path) if config.affinities.path else None
+    fragments = open_volume(config.fragments.path, "fragments.path") if config.fragments.path else None
+    shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
+    _check_companions(shape, affinities, fragments)
+    frame = _frame(config, raw, affinities)
+    _check_frames(frame, affinities, fragments)
+    bounds = Box((0, 0, 0), shape)
+    output = Output(config.output.path, config.output.state)
+    output.check()
+    if fragments is None:
+        check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
+    mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
+    return Job(config, raw, affinities, fragments, frame, bounds, _roi(config, frame, bounds), mask, output)
+
+
+def _check_raw(raw: Volume, config: Config) -> None:
+    if raw.dtype == np.uint8:
+        return
+    found = f"{raw.path} of type {raw.dtype}"
+    if raw.dtype == np.uint16:
+        if config.volume.range is not None:
+            return
+        raise InputError("volume.range", found, "the raw values of black and white", "set e.g. volume.range=[0,65535]")
+    raise InputError("volume.path", found, "uint8, or uint16 with volume.range", "convert the volume")
+
+
+def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments: Volume | None) -> None:
+    expected = f"the volume's shape {list(shape)} (same voxel 0)"
+    if affinities is not None and affinities.shape != shape:
+        raise InputError("affinities.path", f"shape {list(affinities.shape)}", expected, "name another array")
+    if fragments is not None:
+        if fragments.shape != shape:
+            raise InputError("fragments.path", f"shape {list(fragments.shape)}", expected, "name another array")
+        if not np.issubdtype(fragments.dtype, np.integer):
+            raise InputError("fragments.path", f"type {fragments.dtype}", "integers (0 = background)", "convert it")
+        values = sample(shape, fragments.read, "fragments.path")
+        if values.min() < 0 or int(values.max()) >= 1 << 63:
+            raise InputError("fragments.path", f"ids {values.min()} to {values.max()}", "0 <= id < 2^63", "renumber it")
+
+
+def _check_frames(frame: Frame, affinities: LabAffinities | None, fragments: Volume | None) -> None:
+    """Inputs that say where they lie must lie where the volume does."""
+    for key, given in (("affinities.path", affinities), ("fragments.path", fragments)):
+        if given is not None and given.frame is not None and not given.frame.is_close(frame):
+            raise InputError(
+                key,
+                f"voxels of {list(given.frame.voxel_size)} nm at {list(given.frame.offset)} nm",
+                f"the volume's {list(frame.voxel_size)} nm at {list(frame.offset)} nm",
+                "correct the attributes, or set volume.voxel_size and volume.offset",
+            )
+
+
+def _frame(config: Config, raw: Volume | None, affinities: LabAffinities | None) -> Frame:
+    volume = config.volume
+    frame = raw.frame if raw is not None else None
+    if frame is None and affinities is not None:
+        frame = frame_of(affinities.array, affinities.path, (1, 2, 3), volume.voxel_size, volume.offset)
+    if frame is None:
+        raise InputError(
+            "volume.voxel_size",
+            None,
+            "nanometres, zyx (the volume's attributes do not say)",
+            "set e.g. volume.voxel_size=[40,4,4]",
+        )
+    return frame
+
+
+def _roi(config: Config, frame: Frame, bounds: Box) -> Box:
+    """The region of interest in voxels, rounded outwards to whole voxels."""
+    if config.volume.roi is None:
+        return bounds
+    begin, end = (voxels_from_nm(corner, frame.offset, frame.voxel_size) for corner in config.volume.roi)
+    box = Box(vector(np.floor(begin + ROUNDING)), vector(np.ceil(end - ROUNDING)))
+    if not box or not bounds.contains(box):
+        low = np.asarray(frame.offset)
+        high = low + np.multiply(bounds.end, frame.voxel_size)
+        raise InputError(
+            "volume.roi",
+            [list(c) for c in config.volume.roi],
+            f"a box inside the volume [{low.tolist()}, {high.tolist()}] nm, begin before end",
+            "change volume.roi or leave it out",
+        )
+    return box

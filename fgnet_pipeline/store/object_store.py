@@ -1,0 +1,201 @@
+"""Object stores and web servers, by Zarr's own fsspec store.
+
+Where they are and who may read them is told by the environment and the configuration files of the clouds' own tools
+(docs/object_stores.md), never by ours. Requests that were throttled or cut off are repeated by the libraries
+(botocore, s3fs, gcsfs, aiohttp-retry); this file sets their timeouts, and says in one sentence what they finally met.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore
+
+from fgnet_pipeline.core.errors import InputError, StoreError
+
+#: Scheme -> the package that serves it, and the extra of ours that installs it.
+PACKAGES = {
+    "s3": ("s3fs", "s3"),
+    "gs": ("gcsfs", "gs"),
+    "http": ("aiohttp_retry", "http"),
+    "https": ("aiohttp_retry", "http"),
+}
+#: Requests that a process has under way at once: what is far away is slow to answer, however many threads decode.
+REQUESTS_AT_ONCE = 16
+CONNECT_SECONDS, SILENCE_SECONDS = 5, 60
+#: Tries of a request, where neither the environment nor the user's AWS configuration says how many.
+ATTEMPTS = 6
+_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+class RemoteStore(FsspecStore):
+    """Zarr's fsspec store, in which only an object that is truly absent counts as absent.
+
+    A bucket that is gone would otherwise read as zeros.
+
+    Raises:
+        StoreError: from every method, where the other side refuses or does not answer.
+    """
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        with self._explained("read", key):
+            try:
+                return await super().get(key, prototype, byte_range)
+            except _MISSING as error:
+                if _code(error) == "NoSuchBucket":
+                    raise
+                return None
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        with self._explained("written", key):
+            await super().set(key, value, byte_range)
+
+    async def delete(self, key: str) -> None:
+        """Remove one object with one request; it need not exist."""
+        self._check_writable()
+        with self._explained("removed", key):
+            try:
+                await self.fs._rm_file(f"{self.path}/{key}")
+            except _MISSING as error:
+                if _code(error) == "NoSuchBucket":
+                    raise
+
+    async def delete_dir(self, prefix: str) -> None:
+        with self._explained("removed", prefix):
+            try:
+                await super().delete_dir(prefix)
+            except _MISSING as error:
+                if _code(error) == "NoSuchBucket":
+                    raise
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        with self._explained("listed", prefix):
+            async for name in super().list_dir(prefix):
+                yield name
+
+    @contextmanager
+    def _explained(self, action: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"{self._url(key)} cannot be {action}: {_reason(error)}") from error
+
+    def _url(self, key: str) -> str:
+        path = f"{self.path}/{key}".rstrip("/")
+        protocol = self.fs.protocol if isinstance(self.fs.protocol, str) else self.fs.protocol[0]
+        return path if "://" in path else f"{protocol}://{path}"
+
+
+def _code(error: BaseException | None) -> str:
+    """The S3 error code behind ``error``, if any."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+        error = error.__cause__
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """What happened and what to do, without a full stop."""
+    lines = str(error).strip().splitlines()
+    told = f"{_code(error) or type(error).__name__}{': ' + lines[0] if lines else ''}"
+    if _code(error) == "NoSuchBucket":
+        return f"there is no such bucket ({told}); check the name, or make the bucket"
+    if isinstance(error, PermissionError):
+        return f"no permission ({told}); check the credentials and what they may do (docs/object_stores.md)"
+    return f"{told}; check address, credentials and network (docs/object_stores.md), then run again"
+
+
+def packages_of(config: dict[str, Any]) -> list[str]:
+    """The packages that serve the URLs of a resolved configuration."""
+    values = [value for section in config.values() if isinstance(section, dict) for value in section.values()]
+    schemes = {urlsplit(value).scheme for value in values if isinstance(value, str) and "://" in value}
+    return sorted({PACKAGES[scheme][0] for scheme in schemes if scheme in PACKAGES})
+
+
+def open_store(url: str, field: str, *, read_only: bool) -> RemoteStore:
+    """The store at ``url``; nothing is asked of it yet.
+
+    Raises:
+        InputError: a package that is not installed, or credentials in the URL; ``field`` is the key to name.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        shown = f"{parts.scheme}://...@{parts.hostname}{parts.path}"
+        raise InputError(field, shown, "a URL without credentials", "put them where docs/object_stores.md says")
+    package, extra = PACKAGES.get(parts.scheme, ("fsspec", ""))
+    if importlib.util.find_spec(package) is None:
+        remedy = f"pip install 'fgnet-pipeline[{extra}]'"
+        raise InputError(field, url, f"a location that the installed packages can open (no {package})", remedy)
+    logging.getLogger("asyncio").addFilter(_is_not_unclosed)
+    zarr.config.set({"async.concurrency": max(REQUESTS_AT_ONCE, zarr.config.get("async.concurrency"))})
+    options = _OPTIONS.get(parts.scheme, dict)()
+    try:
+        return RemoteStore.from_url(url.rstrip("/"), options, read_only, allowed_exceptions=())  # type: ignore[return-value]
+    except (ImportError, ValueError, OSError) as error:
+        expected = "a location that the installed packages can open"
+        raise InputError(field, url, expected, f"check the URL ({error})") from error
+
+
+def _is_not_unclosed(record: logging.LogRecord) -> bool:
+    """Connections are kept until the process ends, when aiohttp would complain of each on standard error."""
+    return not record.getMessage().startswith("Unclosed ")
+
+
+def _s3_options() -> dict[str, Any]:
+    import botocore.session
+
+    session = botocore.session.get_session()
+    settings: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENCE_SECONDS}
+    if not any(session.get_config_variable(name) for name in ("retry_mode", "max_attempts")):
+        settings["retries"] = {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    # Otherwise s3fs asks for the size of every object before it reads it.
+    return {"config_kwargs": settings, "max_concurrency": 1, "use_listings_cache": False}
+
+
+def _timeouts() -> Any:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+
+
+def _gs_options() -> dict[str, Any]:
+    return {"session_kwargs": {"timeout": _timeouts()}, "use_listings_cache": False}
+
+
+def _http_options() -> dict[str, Any]:
+    return {"get_client": _retrying_client, "client_kwargs": {"timeout": _timeouts()}}
+
+
+async def _retrying_client(**settings: Any) -> Any:
+    """fsspec's web client repeats nothing by itself."""
+    import aiohttp
+    from aiohttp_retry import ExponentialRetry, RetryClient
+
+    async def is_whole(response: Any) -> bool:
+        await response.read()  # a connection may be lost while the body is on its way
+        return True
+
+    statuses = {408, 429, 500, 502, 503, 504}
+    lost: set[type[Exception]] = {aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError}
+    retries = ExponentialRetry(ATTEMPTS, statuses=statuses, exceptions=lost, evaluate_response_callback=is_whole)
+    return RetryClient(retry_options=retries, **settings)
+
+
+_OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "s3": _s3_options,
+    "gs": _gs_options,
+    "http": _http_options,
+    "https": _http_options,
+}

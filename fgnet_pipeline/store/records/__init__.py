@@ -1,0 +1,1 @@
+"""Done records: which blocks of a task are finished."""

@@ -1,0 +1,146 @@
+"""The tissue mask: non-zero is tissue, at any coarser or equal resolution, placed by world position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box, Grid, vector
+from fgnet_pipeline.core.hashing import Hashes, box_sums, of_grid
+from fgnet_pipeline.store.volume import Frame, Volume
+
+#: Mask voxels that are summarised at once, as 64-bit numbers, and those that are only looked at, as bytes.
+PART_VOXELS, PART_BYTES = 1 << 20, 1 << 24
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A mask volume seen from the voxels of a volume with ``frame``; outside its array there is no tissue.
+
+    ``field``: the configuration key that names it, for errors.
+    """
+
+    volume: Volume
+    frame: Frame
+    field: str = "volume.mask"
+
+    def __post_init__(self) -> None:
+        if self.volume.frame is None:
+            raise InputError(
+                self.field, self.volume.path, "voxel_size and offset attributes", "add them to the mask array"
+            )
+        finer = np.asarray(self.volume.frame.voxel_size) < np.asarray(self.frame.voxel_size) * (1 - 1e-6)
+        if finer.any():
+            raise InputError(
+                self.field,
+                f"{self.volume.path} with voxels of {list(self.volume.frame.voxel_size)} nm",
+                f"voxels at least as large as the volume's {list(self.frame.voxel_size)} nm",
+                "downsample the mask",
+            )
+
+    def _positions(self, axis: int, begin: int, end: int) -> npt.NDArray[np.int64]:
+        """The mask index that holds the centre of each voxel [begin, end) along ``axis``; may lie outside."""
+        own = self.volume.frame
+        assert own is not None  # checked when this was made
+        centres = self.frame.offset[axis] + (np.arange(begin, end) + 0.5) * self.frame.voxel_size[axis]
+        return np.floor((centres - own.offset[axis]) / own.voxel_size[axis]).astype(np.int64)
+
+    def read(self, box: Box) -> npt.NDArray[np.bool_]:
+        """Tissue or not for every voxel of ``box``."""
+        positions = [self._positions(a, box.begin[a], box.end[a]) for a in range(3)]
+        if not box:
+            return np.zeros(box.shape, bool)
+        span = Box(vector([p[0] for p in positions]), vector([p[-1] + 1 for p in positions]))
+        held = span.intersect(self.volume.bounds)
+        values = np.zeros(span.shape, bool)
+        if held:
+            values[held.slices(span.begin)] = self.volume.read(held) != 0
+        return values[np.ix_(*(p - b for p, b in zip(positions, span.begin, strict=True)))]
+
+    def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
+        """(has tissue, digest of the mask) for every block of the index box ``blocks``, each cut to ``clip``.
+
+        The digest is a sum over mask voxels, so it can be taken in parts: no more than about ``PART_VOXELS`` are held.
+        """
+        ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
+        tissue, digest = np.zeros(blocks.shape, bool), np.zeros(blocks.shape, np.uint64)
+        for part, chosen in self._parts(ranges, [slice(0, n) for n in blocks.shape], PART_VOXELS):
+            found, sums = self._summarise_slab(chosen)
+            with np.errstate(over="ignore"):
+                tissue[part] |= found
+                digest[part] += sums
+        return tissue, digest
+
+    def tissue(self, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.bool_]:
+        """The first half of :meth:`summarise`, for grids of many millions of mask voxels."""
+        ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
+        tissue = np.zeros(blocks.shape, bool)
+        for part, chosen in self._parts(ranges, [slice(0, n) for n in blocks.shape], PART_BYTES):
+            tissue[part] |= self._any_of_slab(chosen)
+        return tissue
+
+    def _parts(
+        self, ranges: list[npt.NDArray[np.int64]], part: list[slice], voxels: int
+    ) -> Iterator[tuple[tuple[slice, ...], list[npt.NDArray[np.int64]]]]:
+        """(blocks, their ranges along each axis) with up to ``voxels`` mask voxels at once, the first axis cut into
+        slabs where one block has more."""
+        if any(s.stop <= s.start for s in part):
+            return
+        chosen = [r[s] for r, s in zip(ranges, part, strict=True)]
+        extents = [max(1, int(r[:, 1].max() - r[:, 0].min())) for r in chosen]
+        widest = int(np.argmax([n if len(r) > 1 else 0 for n, r in zip(extents, chosen, strict=True)]))
+        if np.prod(extents, dtype=np.float64) > voxels and len(chosen[widest]) > 1:
+            middle = (part[widest].start + part[widest].stop) // 2
+            for half in (slice(part[widest].start, middle), slice(middle, part[widest].stop)):
+                yield from self._parts(ranges, [*part[:widest], half, *part[widest + 1 :]], voxels)
+            return
+        step = max(1, int(voxels // (extents[1] * extents[2])))
+        low, high = int(chosen[0][:, 0].min()), int(chosen[0][:, 1].max())
+        for first in range(low, high, step):
+            yield tuple(part), [np.clip(chosen[0], first, first + step), chosen[1], chosen[2]]
+
+    def _ranges(self, axis: int, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.int64]:
+        """(n, 2): the mask indices [low, high) that the voxels of each block along ``axis`` fall on."""
+        result = []
+        for index in range(blocks.begin[axis], blocks.end[axis]):
+            begin = max(index * grid.block_shape[axis], clip.begin[axis])
+            end = max(begin, min((index + 1) * grid.block_shape[axis], clip.end[axis]))
+            ends = self._positions(axis, begin, end)[[0, -1]] if end > begin else np.array([0, -1])
+            result.append((ends[0], ends[1] + 1))
+        return np.asarray(result, dtype=np.int64).reshape(-1, 2)
+
+    def _slab(
+        self, ranges: list[npt.NDArray[np.int64]], dtype: type[np.generic], beyond: int = 0
+    ) -> tuple[npt.NDArray[Any], Box, list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
+        """1 for tissue in the span of ``ranges`` (``beyond`` more at its end), the span, and the ranges inside it."""
+        low = [r[:, 0] for r in ranges]
+        high = [np.maximum(r[:, 1], r[:, 0]) for r in ranges]
+        span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
+        values = np.zeros(np.add(span.shape, beyond), dtype)
+        held = span.intersect(self.volume.bounds)
+        if held:
+            values[held.slices(span.begin)] = self.volume.read(held) != 0
+        low = [v - b for v, b in zip(low, span.begin, strict=True)]
+        high = [v - b for v, b in zip(high, span.begin, strict=True)]
+        return values, span, low, high
+
+    def _any_of_slab(self, ranges: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
+        found, _, low, high = self._slab(ranges, np.uint8, beyond=1)
+        for axis in range(3):
+            ends = np.stack([low[axis], high[axis]], axis=-1).ravel()
+            shape = [1, 1, 1]
+            shape[axis] = -1
+            # An empty range gives the value at its begin: 0 is what it holds.
+            found = np.maximum.reduceat(found, ends, axis=axis)[(slice(None),) * axis + (slice(None, None, 2),)]
+            found = found * (high[axis] > low[axis]).reshape(shape)
+        return found != 0
+
+    def _summarise_slab(self, ranges: list[npt.NDArray[np.int64]]) -> tuple[npt.NDArray[np.bool_], Hashes]:
+        values, span, low, high = self._slab(ranges, np.uint64)
+        tissue = box_sums(values, low, high) != 0
+        return tissue, box_sums(values * of_grid(span), low, high)

@@ -1,0 +1,101 @@
+"""Scores of a model in training: a held-out box is predicted, segmented and compared with its labels.
+
+A loss says little about a segmentation: one missing membrane joins two neurons and costs a few voxels of loss. So the
+averaged weights are scored by VOI and adapted Rand error over a range of agglomeration thresholds, and judged on the
+plateau of that curve, not on its lowest point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from fgnet import Geometry
+from numpy.typing import NDArray
+
+from fgnet_pipeline.core.geometry import vector, whole
+from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.merge_tree import lut, sort_merges
+from fgnet_pipeline.kernels.contingency import adapted_rand_error, conditional_entropies, contingency
+from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
+
+THRESHOLDS = (
+    *(0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.23, 0.26, 0.3),
+    *(0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9),
+)
+#: Half width, in steps of `THRESHOLDS`, of the window whose worst score judges a threshold.
+PLATEAU = 2
+
+
+@dataclass(frozen=True)
+class Score:
+    """One threshold. voi_*: bits (log2). largest: share of all voxels in the largest segment."""
+
+    threshold: float
+    voi_split: float
+    voi_merge: float
+    arand: float
+    segments: int
+    largest: float
+
+    @property
+    def voi_sum(self) -> float:
+        return self.voi_split + self.voi_merge
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "voi_sum": self.voi_sum}
+
+
+def predict_alone(
+    raw: NDArray[np.float32], geometry: Geometry, predictor: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> NDArray[np.uint8]:
+    """Affinities uint8 (C, z, y, x) of a normalised array by itself, mirrored at its faces."""
+    box = whole(vector(raw.shape))
+    tiling = Tiling(geometry.tile, geometry.stride, geometry.margin)
+    return to_uint8(tiling.predict(raw, (0, 0, 0), box, box, predictor, len(geometry.neighbourhood)))
+
+
+def score_affinities(
+    affinities: NDArray[np.uint8],
+    labels: NDArray[np.integer[Any]],
+    method: str = "volume",
+    boundary_threshold: float = 0.5,
+    min_seed_distance: int = 3,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[Score]:
+    """Segment (seeded watershed, mean affinity) and compare with labels (0 = ignored), one row a threshold."""
+    fragments = segment_fragments(
+        affinities,
+        method,  # type: ignore[arg-type]
+        boundary_threshold=boundary_threshold,
+        min_seed_distance=min_seed_distance,
+    ).astype(np.uint64)
+    edges = block_edges(affinities, fragments, whole(vector(fragments.shape)).slices())
+    merges = sort_merges(*agglomerate(edges.u, edges.v, edges.sum, edges.count).merges)
+    ids, fragment_of = np.unique(fragments, return_inverse=True)
+    return [_score(lut(ids, merges, t)[fragment_of].reshape(labels.shape), labels, t) for t in thresholds]
+
+
+def _score(segmentation: NDArray[np.uint64], labels: NDArray[np.integer[Any]], threshold: float) -> Score:
+    table = contingency(segmentation, labels)
+    split, merge = conditional_entropies(table)
+    counts = np.unique(segmentation, return_counts=True)[1]
+    largest = float(counts.max() / segmentation.size)
+    return Score(float(threshold), split, merge, adapted_rand_error(table), len(counts), largest)
+
+
+def plateau(curves: Sequence[Sequence[Score]], width: int = PLATEAU) -> tuple[float, float]:
+    """(threshold, score) from several curves over the same thresholds.
+
+    A threshold is judged by the worst voi_sum within `width` steps of it, averaged over the curves; the best so judged
+    wins. score: its voi_sum averaged over the curves.
+    """
+    sums = np.array([[s.voi_sum for s in curve] for curve in curves])
+    count = sums.shape[1]
+    worst = np.array([sums[:, max(0, i - width) : i + width + 1].max(axis=1).mean() for i in range(count)])
+    best = int(worst.argmin())
+    return curves[0][best].threshold, float(sums[:, best].mean())

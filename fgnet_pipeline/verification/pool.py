@@ -1,0 +1,85 @@
+"""Checking blocks in processes, a few batches ahead of whoever takes the findings."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from fgnet_pipeline.core.errors import PipelineError
+from fgnet_pipeline.core.signals import stop_on_signal
+from fgnet_pipeline.execution.block_runner import WorkerSpec
+from fgnet_pipeline.execution.processes.fork_server import server_with
+from fgnet_pipeline.execution.processes.interrupt import POLL
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.verification.block_checks import Expected, Finding, check_block
+
+#: Batches handed out for each process: one at work, one waiting.
+AHEAD = 2
+_job: list[Job] = []
+
+
+def checked_in_processes(
+    job: Job, spec: WorkerSpec, batches: Iterable[list[Expected]], workers: int
+) -> Iterator[tuple[int, list[Finding]]]:
+    """(blocks checked so far, findings of another batch), in the order of the batches; 0 workers: in this process."""
+    read = 0
+    for size, findings in _in_turn(job, spec, list(batches), workers):
+        read += size
+        yield read, findings
+
+
+def _in_turn(
+    job: Job, spec: WorkerSpec, batches: list[list[Expected]], workers: int
+) -> Iterator[tuple[int, list[Finding]]]:
+    if workers <= 1 or len(batches) <= 1:
+        yield from ((len(batch), check_blocks(job, batch)) for batch in batches)
+        return
+    # An interrupt waits until the pool has done what it is at: one that starts its processes would lose sight of them,
+    # and wait for ever.
+    with stop_on_signal(signal.SIGINT) as stop:
+        pool = ProcessPoolExecutor(workers, server_with([__name__]), _open, (spec,))
+        waiting: deque[tuple[int, Future[list[Finding]]]] = deque()
+        try:
+            for batch in batches:
+                waiting.append((len(batch), pool.submit(_check, batch)))
+                if len(waiting) >= AHEAD * workers:
+                    size, future = waiting.popleft()
+                    yield size, _result(future, stop)
+            while waiting:
+                size, future = waiting.popleft()
+                yield size, _result(future, stop)
+        except BrokenProcessPool as error:
+            raise PipelineError(
+                "a process that read blocks back was killed (out of memory?): use fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[list[Finding]], stop: threading.Event) -> list[Finding]:
+    while not (wait([future], POLL).done or stop.is_set()):
+        pass
+    if stop.is_set():
+        for process in multiprocessing.active_children():
+            process.kill()  # it only reads
+        raise KeyboardInterrupt
+    return future.result()
+
+
+def check_blocks(job: Job, batch: list[Expected]) -> list[Finding]:
+    """Everything that is wrong with these blocks."""
+    return [finding for expected in batch for finding in check_block(job, expected)]
+
+
+def _open(spec: WorkerSpec) -> None:
+    """Open the job once a process."""
+    _job[:] = [spec.open_job()]
+
+
+def _check(batch: list[Expected]) -> list[Finding]:
+    return check_blocks(_job[0], batch)

@@ -1,0 +1,206 @@
+"""Job arrays on a real Slurm: whatever happens to them, submitting again ends in the bytes of a local run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pipeline_tools import assert_same_output, cells, fgnet, records, standard_config, write_config, write_volume
+from slurm_cluster import Cluster
+
+from fgnet_pipeline.core.config import Config, load_config
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.execution.cluster.job_chain import job_states
+from fgnet_pipeline.execution.cluster.submission import SubmittedJob
+from fgnet_pipeline.execution.run import run, submit
+from fgnet_pipeline.store.records.progress import Progress
+
+BLOCKS = 4 * 3 * 3
+#: Every block of fragments reads the whole volume, so that there is time to interfere.
+SLOW = "fragments.context=[48,48,48]"
+PATIENCE = 300.0
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a serial run."""
+    folder = tmp_path_factory.mktemp("local")
+    raw = write_volume(folder / "raw.zarr", cells((64, 48, 48), seed=3))
+    run(load_config(standard_config(folder, raw, block_shape=[16, 16, 16]), ["agglomerate.leaf_blocks=8", SLOW]))
+    return folder / "out.zarr"
+
+
+def from_affinities(folder: Path, local: Path, *overrides: str) -> Config:
+    """Everything after prediction: no element has to load torch."""
+    path = write_config(
+        folder / "config.toml",
+        affinities={"path": str(local / "affinities")},
+        output={"path": str(folder / "out.zarr")},
+        schedule={"workers": 2, "block_shape": [16, 16, 16], "backend": "array"},
+        agglomerate={"leaf_blocks": 8},
+    )
+    fewer = [f"schedule.{stage}.workers=1" for stage in ("edges", "agglomerate", "relabel")]
+    return load_config(path, [*fewer, SLOW, "schedule.slurm.poll_seconds=0.5", *overrides])
+
+
+@pytest.fixture(scope="module")
+def expected(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a serial run that starts from the affinities of ``local``."""
+    folder = tmp_path_factory.mktemp("expected")
+    run(from_affinities(folder, local, "schedule.backend=local", "schedule.workers=0"))
+    return folder / "out.zarr"
+
+
+def assert_same_after_prediction(one: Path, other: Path) -> None:
+    assert_same_output(one, other, ("fragments", "segmentation", "tables"))
+
+
+def wait_for(condition, what: str) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, f"waited {PATIENCE:.0f} s for {what}"
+        time.sleep(0.02)
+
+
+def wait_for_end(jobs: list[SubmittedJob]) -> None:
+    wait_for(lambda: not any(state.alive for state in job_states(jobs)), "the jobs to end")
+
+
+def stopped_worker(out: Path, share: int) -> int:
+    """Wait until the worker of a share of fragments has recorded something, and stop it in its tracks."""
+    files = out / "progress" / "fragments"
+    wait_for(lambda: list(files.glob(f"done-run*-share{share}-*")), f"records of share {share}")
+    pid = int(next(files.glob(f"done-run*-share{share}-*")).stem.rsplit("-", 2)[1])
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def keep_stopped(pid: int) -> None:
+    """As a block that takes longer than the walltime: the worker gets no time to heed a signal but SIGKILL."""
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.02)
+
+
+def share_of(out: Path, share: int) -> list[tuple[int, ...]]:
+    found = []
+    for path in (out / "progress" / "fragments").glob(f"done-run*-share{share}-*"):
+        found += [tuple(json.loads(line)["block"]) for line in path.read_text().splitlines()]
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ends_at_the_walltime(cluster: Cluster, local: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple]:
+    """A chain whose first element is stopped mid-share until its walltime ends, while other tests run."""
+    folder = tmp_path_factory.mktemp("walltime")
+    overrides = ["schedule.slurm.fragments.time=1", "schedule.slurm.grow=10", "schedule.slurm.signal_seconds=1"]
+    config = from_affinities(folder, local, *overrides, "schedule.workers=1")
+    _, jobs = submit(config)
+    pid = stopped_worker(folder / "out.zarr", 0)
+    threading.Thread(target=keep_stopped, args=(pid,), daemon=True).start()
+    yield folder / "out.zarr", jobs
+
+
+def test_array_from_raw_equals_local(cluster: Cluster, local: Path, tmp_path: Path) -> None:
+    raw = local.parent / "raw.zarr"
+    config = standard_config(tmp_path, str(raw), block_shape=[16, 16, 16], backend="array", workers=1)
+    options = ["--set", "agglomerate.leaf_blocks=8", "--set", SLOW, "--set", "schedule.slurm.poll_seconds=0.5"]
+    sent = json.loads(fgnet("submit", config, *options, "--json").stdout)
+    assert [job["task"] for job in sent["jobs"]] == [
+        "predict", "fragments", "edges", "agglomerate-0", "lut-0", "relabel", "finish"
+    ]  # fmt: skip
+    jobs = [SubmittedJob(**job) for job in sent["jobs"]]
+    wait_for_end(jobs)
+    assert all(state.states == {"COMPLETED": 1} for state in job_states(jobs))
+    assert_same_output(local, tmp_path / "out.zarr")
+    assert json.loads(fgnet("submit", config, *options, "--json").stdout)["jobs"] == []
+
+
+def test_held_requeued_and_without_a_controller(cluster: Cluster, local: Path, expected: Path, tmp_path: Path) -> None:
+    config, out = from_affinities(tmp_path, local), tmp_path / "out.zarr"
+    _, jobs = submit(config)
+    fragments, edges = jobs[0].job, jobs[1].job
+    cluster.command("scontrol", "hold", edges)
+    stopped_worker(out, 0)
+    before = set(share_of(out, 0))
+    other = stopped_worker(out, 1)
+    cluster.command("scontrol", "requeue", f"{fragments}_0")
+    cluster.wait_for_state(edges, "PENDING")
+    held = [reason for state in job_states(jobs) for reason in state.reasons]
+    assert held in (["waits: JobHeldUser"], ["waits: JobHeldAdmin"])  # the latter where root holds it
+    with pytest.raises(InputError, match=f"scancel .*{edges}"):
+        submit(config)
+    with pytest.raises(InputError, match="still queued or running"):
+        run(from_affinities(tmp_path, local, "schedule.backend=local"))
+    cluster.kill_controller()
+    os.kill(other, signal.SIGCONT)
+    wait_for(lambda: len(set(share_of(out, 1))) == BLOCKS // 2, "the other element, which needs no controller")
+    cluster.start_controller()
+    cluster.command("scontrol", "release", edges)
+    cluster.wait_for_state(f"{fragments}_0", "PENDING")
+    cluster.command("scontrol", "update", f"JobId={fragments}_0", "StartTime=now")  # and not after two minutes
+    wait_for_end(jobs)
+    # A controller that dies may forget the requeue; what is left then can be done by any backend.
+    run(from_affinities(tmp_path, local, "schedule.backend=local", "schedule.workers=0"))
+    blocks = [tuple(r["block"]) for r in records(out, "fragments")]
+    assert before and len(blocks) == len(set(blocks)) == BLOCKS, "what was recorded is not computed again"
+    assert_same_after_prediction(expected, out)
+
+
+def test_scancel_stops_cleanly_and_a_second_submission_does_what_is_left(
+    cluster: Cluster, local: Path, expected: Path, tmp_path: Path
+) -> None:
+    config, out = from_affinities(tmp_path, local), tmp_path / "out.zarr"
+    _, jobs = submit(config)
+    stopped_worker(out, 0)
+    cluster.command("scancel", f"{jobs[0].job}_0")
+    wait_for_end(jobs)
+    states = {state.task: state for state in job_states(jobs)}
+    assert states["fragments"].states["CANCELLED"] == 1 and states["fragments"].reasons == ("cancelled",)
+    assert states["edges"].states == {"CANCELLED": 1} and states["edges"].reasons == ()
+    done = {tuple(r["block"]) for r in records(out, "fragments")}
+    assert len(done) < BLOCKS
+    run(config)
+    again = [tuple(r["block"]) for r in records(out, "fragments")]
+    assert len(again) == len(set(again)) == BLOCKS, "what was finished is not computed again"
+    assert_same_after_prediction(expected, out)
+
+
+def test_a_block_that_fails_is_named(cluster: Cluster, local: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(local / "affinities", tmp_path / "affinities")
+    chunk = tmp_path / "affinities" / "c" / "0" / "2" / "1" / "1"
+    assert chunk.exists()
+    config = from_affinities(tmp_path, tmp_path, "schedule.workers=1", "schedule.retries=0")
+    _, jobs = submit(config)
+    cluster.command("scontrol", "hold", jobs[0].job)
+    chunk.write_bytes(b"damage")  # after the checks, which read so small a volume whole
+    cluster.command("scontrol", "release", jobs[0].job)
+    wait_for_end(jobs)
+    assert "ended with an error" in next(state for state in job_states(jobs) if state.task == "fragments").reasons[0]
+    failures = Progress(tmp_path / "out.zarr" / "progress").failures("fragments")
+    assert failures and all("shard is smaller" in Path(failure.log).read_text() for failure in failures.values())
+
+
+def test_walltime_that_ends_mid_share(cluster: Cluster, expected: Path, ends_at_the_walltime: tuple) -> None:
+    out, jobs = ends_at_the_walltime
+    second = jobs[1]
+    assert second.second and second.task == "fragments"
+    wait_for_end(jobs)
+    states = {(state.task, state.second): state for state in job_states(jobs)}
+    assert states["fragments", False].states == {"TIMEOUT": 1}
+    assert "walltime exceeded" in states["fragments", False].reasons[0]
+    assert states["fragments", True].states == {"COMPLETED": 1}
+    assert "TimeLimit=00:10:00" in cluster.command("scontrol", "show", "job", second.job)
+    blocks = share_of(out, 0)
+    assert len(blocks) == len(set(blocks)) == BLOCKS
+    assert_same_after_prediction(expected, out)

@@ -1,0 +1,156 @@
+"""Real kills of real runs: nothing finished is repeated, and the result is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pipeline_tools import CHECKOUT, assert_same_output, cells, records, script, standard_config, write_volume
+
+from fgnet_pipeline.core.config import load_config
+from fgnet_pipeline.execution.run import run
+
+BLOCKS = 4 * 4 * 5
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_volume(tmp_path_factory.mktemp("raw") / "raw.zarr", cells((64, 64, 80), seed=3))
+
+
+@pytest.fixture(scope="module")
+def reference(raw: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(load_config(configured(folder, raw)))
+    return folder / "out.zarr"
+
+
+def configured(folder: Path, raw: str) -> Path:
+    return standard_config(folder, raw, block_shape=[16, 16, 16])
+
+
+def start(name: str, config: Path, workers: int = 2) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(CHECKOUT / "workflows" / name), str(config), "--workers", str(workers)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for_records(out: Path, stage: str, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Until ``stage`` has ``count`` records or the process ends."""
+    give_up = time.monotonic() + PATIENCE
+    while len(records(out, stage)) < count and process.poll() is None:
+        assert time.monotonic() < give_up, f"no {count} records of {stage} in time"
+        time.sleep(0.01)
+
+
+def finished_once(out: Path, stage: str, before: list[dict]) -> bool:
+    after = [tuple(r["block"]) for r in records(out, stage)]
+    return all(after.count(tuple(r["block"])) == 1 for r in before)
+
+
+@pytest.mark.parametrize("name, stage, count", [("run_predict.py", "predict", 5), ("run_agglomerate.py", "edges", 3)])
+def test_killed_driver(raw: str, reference: Path, tmp_path: Path, name: str, stage: str, count: int) -> None:
+    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+    if name == "run_agglomerate.py":
+        script("run_predict.py", config)
+    process = start(name, config)
+    wait_for_records(out, stage, count, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # At once: workers of the dead driver may still be finishing a block.
+    before = records(out, stage)
+    script(name, config, "--workers", 2)
+    assert finished_once(out, stage, before)
+    assert len(records(out, stage)) >= BLOCKS
+    script("run_agglomerate.py", config, "--workers", 0)
+    assert_same_output(reference, out)
+
+
+def test_killed_workers(raw: str, reference: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+    process = start("run_predict.py", config)
+    killed: set[int] = set()
+    for count in (2, 8, 15):
+        wait_for_records(out, "predict", count, process)
+        files = sorted((out / "progress" / "predict").glob("done-*-*.jsonl"), key=lambda p: p.stat().st_mtime)
+        pids = [int(path.stem.rsplit("-", 2)[1]) for path in files]
+        alive = [pid for pid in pids if pid not in killed and Path(f"/proc/{pid}").exists()]
+        if alive:
+            killed.add(alive[-1])
+            os.kill(alive[-1], signal.SIGKILL)
+    assert process.wait(PATIENCE) == 0
+    assert killed
+    script("run_agglomerate.py", config, "--workers", 0)
+    assert_same_output(reference, out)
+
+
+def test_second_driver_is_refused_while_the_first_runs(raw: str, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+    process = start("run_predict.py", config)
+    wait_for_records(out, "predict", 1, process)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        second = script("run_predict.py", config, check=False)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert second.returncode == 2
+    assert "no other run on it" in second.stderr and "Traceback" not in second.stderr
+    assert process.wait(PATIENCE) == 0
+
+
+def test_torn_last_record_is_passed_over(raw: str, reference: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+    run(load_config(config))
+    path = next((out / "progress" / "edges").glob("done-*.jsonl"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 30])
+    run(load_config(config))
+    assert len(records_with_torn(path)) == BLOCKS - 1
+    assert_same_output(reference, out)
+
+
+def records_with_torn(path: Path) -> list[bytes]:
+    return [line for line in path.read_bytes().splitlines() if line.endswith(b"}")]
+
+
+def test_interrupted_change_of_threshold_is_not_taken_for_the_old_state(
+    raw: str, reference: Path, tmp_path: Path
+) -> None:
+    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+    run(load_config(config))
+    process = start("run_agglomerate.py", changed(config))
+    wait_for_records(out, "relabel", BLOCKS + 3, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    script("run_agglomerate.py", config, "--workers", 0)
+    assert_same_output(reference, out)
+
+
+def changed(config: Path) -> Path:
+    other = config.with_name("changed.toml")
+    other.write_text(config.read_text().replace("[agglomerate]", "[agglomerate]\nthreshold = 0.95"))
+    return other
+
+
+def test_read_only_output_is_one_sentence(raw: str, tmp_path: Path) -> None:
+    config = configured(tmp_path, raw)
+    (tmp_path / "file").write_text("not a folder")
+    done = script("run_predict.py", config, "--set", f"output.path={tmp_path / 'file' / 'out.zarr'}", check=False)
+    assert done.returncode == 2
+    assert "output.path" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_failed_blocks_are_named_with_error_and_log(raw: str, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+    script("run_predict.py", config)
+    (out / "affinities" / "c" / "0" / "1" / "1" / "1").write_bytes(b"damage")
+    done = script("run_agglomerate.py", config, "--workers", 2, check=False)
+    assert done.returncode == 1
+    assert "fragments: " in done.stderr and "  block [" in done.stderr and "waiting" in done.stderr
+    log = done.stderr.split("log: ")[1].split(")")[0]
+    assert "shard is smaller" in Path(log).read_text()

@@ -1,0 +1,60 @@
+"""Guards of agglomeration: exact and independent of the division, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_tools import cells, read, standard_config, write_volume
+
+from fgnet_pipeline.core.config import load_config
+from fgnet_pipeline.core.errors import InputError, StaleError
+from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
+from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
+from fgnet_pipeline.kernels.region_graph import block_edges
+
+SHAPE = (48, 50, 60)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("guards")
+    path = standard_config(folder, write_volume(folder / "raw.zarr", cells(SHAPE)))
+    run(load_config(path))
+    return path
+
+
+@pytest.mark.parametrize("leaf", [1, 2, 8])
+@pytest.mark.parametrize("least", [2, 15, 60])
+def test_small_contacts_are_filtered_exactly(config: Path, least: int, leaf: int) -> None:
+    resolved = load_config(config, [f"agglomerate.min_contact={least}", f"agglomerate.leaf_blocks={leaf}"])
+    out = Path(resolved.output.path)
+    with pytest.raises(StaleError, match="--redo agglomerate"):
+        run(resolved, AGGLOMERATE)
+    run(resolved, AGGLOMERATE, redo="agglomerate")
+    fragments = read(out, "fragments")
+    edges = block_edges(read(out, "affinities"), fragments, tuple(slice(0, n) for n in SHAPE))
+    keep = edges.count >= least
+    tree = agglomerate(edges.u[keep], edges.v[keep], edges.sum[keep], edges.count[keep]).merges
+    ids, position = np.unique(fragments, return_inverse=True)
+    assert np.array_equal(read(out, "segmentation"), lut(ids, tree, 0.5)[position].reshape(SHAPE))
+    assert 0 < (~keep).sum() < len(keep)
+
+
+def test_inspection_leaves_out_what_was_ignored(config: Path) -> None:
+    resolved = load_config(config, ["agglomerate.min_contact=15"])
+    run(resolved, AGGLOMERATE, redo="agglomerate")
+    segmentation = read(Path(resolved.output.path), "segmentation")
+    found = inspect_segment(resolved, int(segmentation[24, 25, 30]))
+    assert found.voxels == (segmentation == found.segment).sum()
+    assert all(n.count >= 15 and n.mean < 0.5 for n in found.neighbours)
+    assert all(m.count >= 15 for m in found.strongest + found.weakest)
+
+
+@pytest.mark.parametrize("key", ["max_segment_voxels=1000000", "min_contact=0", "min_contact=1.5"])
+def test_refusals(config: Path, key: str) -> None:
+    with pytest.raises(InputError, match=key.split("=")[0]):
+        load_config(config, [f"agglomerate.{key}"])

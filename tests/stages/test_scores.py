@@ -1,0 +1,149 @@
+"""Quantile scores through the whole pipeline: one tree however it is divided; mean scores stay what they were."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_tools import cells, files_of, read, standard_config, write_volume
+from test_octree import assert_same_tree, stored_tree
+
+from fgnet_pipeline.core.config import Config, load_config
+from fgnet_pipeline.core.errors import BlocksFailedError, InputError, StaleError
+from fgnet_pipeline.evaluation.comparison import compare
+from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
+from fgnet_pipeline.evaluation.sweep import sweep
+from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
+from fgnet_pipeline.kernels.region_graph import EdgeTable, block_edges
+from fgnet_pipeline.store.tables import Tables
+
+SHAPE = (48, 50, 60)
+QUANTILE = 'agglomerate.score="quantile"'
+THRESHOLD = 0.7
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run by quantile, leaves of one block."""
+    folder = tmp_path_factory.mktemp("scores")
+    path = standard_config(folder, write_volume(folder / "raw.zarr", cells(SHAPE)))
+    run(resolved(path))
+    return path
+
+
+def resolved(path: Path, *overrides: str) -> Config:
+    return load_config(path, [QUANTILE, f"agglomerate.threshold={THRESHOLD}", *overrides])
+
+
+def whole_table(out: Path) -> EdgeTable:
+    whole = tuple(slice(0, n) for n in SHAPE)
+    return block_edges(read(out, "affinities"), read(out, "fragments"), whole, histogram=True)
+
+
+def global_tree(out: Path, quantile: tuple[int, int] = (17, 20), least: int = 1) -> Merges:
+    """One agglomeration of the whole volume by quantile."""
+    table = whole_table(out)
+    keep = table.count >= least
+    assert table.histogram is not None
+    columns = (column[keep] for column in (table.u, table.v, table.sum, table.count))
+    return agglomerate(*columns, histogram=table.histogram[keep], quantile=quantile).merges
+
+
+def assert_segmented(out: Path, tree: Merges) -> None:
+    assert_same_tree(stored_tree(out), tree)
+    ids, position = np.unique(read(out, "fragments"), return_inverse=True)
+    expected = lut(ids, tree, THRESHOLD)[position].reshape(SHAPE)
+    assert np.array_equal(read(out, "segmentation"), expected)
+    assert 2 < len(np.unique(expected)) < len(ids)
+
+
+@pytest.mark.parametrize(
+    "overrides, least, quantile",
+    [
+        (["agglomerate.leaf_blocks=1"], 1, (17, 20)),
+        (["agglomerate.leaf_blocks=2"], 1, (17, 20)),
+        (["agglomerate.leaf_blocks=8", "schedule.workers=2"], 1, (17, 20)),
+        (["agglomerate.min_contact=20"], 20, (17, 20)),
+        (["agglomerate.quantile=0.5"], 1, (1, 2)),
+    ],
+)
+def test_tree_is_the_global_one(config: Path, overrides: list[str], least: int, quantile: tuple[int, int]) -> None:
+    chosen = resolved(config, *overrides)
+    out = Path(chosen.output.path)
+    for kind in ("merges", "residual", "lut"):
+        for folder in (out / "tables").glob(f"{kind}-*"):  # larger leaves have fewer levels
+            shutil.rmtree(folder)
+    run(chosen, AGGLOMERATE, redo="agglomerate")
+    assert_segmented(out, global_tree(out, quantile, least))
+
+
+def test_it_is_another_tree_than_that_of_the_mean(config: Path) -> None:
+    table = whole_table(Path(resolved(config).output.path))
+    by_mean = agglomerate(table.u, table.v, table.sum, table.count).merges
+    assert by_mean.a.tolist() != global_tree(Path(resolved(config).output.path)).a.tolist()
+
+
+def test_sweep_and_inspection_read_its_tree(config: Path) -> None:
+    chosen = resolved(config)
+    run(chosen, AGGLOMERATE, redo="agglomerate")
+    out = Path(chosen.output.path)
+    labels = write_volume(out.parent / "labels.zarr", (read(out, "segmentation") // np.uint64(3)))
+    _, result = sweep(chosen, labels, [0.5, THRESHOLD])
+    scores = compare(str(out / "segmentation"), labels, None, None, 1)
+    assert abs(result.curve[1].voi_sum - scores.voi_sum) < 1e-6
+    found = inspect_segment(chosen, int(read(out, "segmentation")[24, 25, 30]))
+    assert found.scored_by == "0.85 quantile of affinities"
+    assert found.voxels == (read(out, "segmentation") == found.segment).sum()
+    assert found.neighbours and all(n.score < THRESHOLD for n in found.neighbours)
+    assert all(m.score >= THRESHOLD for m in found.weakest)
+    assert any(m.score != m.mean for m in found.strongest + found.weakest)
+
+
+def test_histograms_leave_the_mean_as_it_was(tmp_path: Path) -> None:
+    raw = write_volume(tmp_path / "raw.zarr", cells((40, 40, 40)))
+    path = standard_config(tmp_path, raw)
+    out = tmp_path / "out.zarr"
+    job = run(load_config(path))
+    assert dict(job.plan.tasks["edges"].fingerprint) == {"format": 1, "block_shape": [24, 24, 24]}
+    assert set(job.plan.tasks["agglomerate-0"].fingerprint) == {"format", "leaf", "level", "blocks"}
+    assert "histogram" not in Tables(out / "tables", "edges", "").read((0, 0, 0))
+    tree, segmentation = stored_tree(out), files_of(out, "segmentation")
+    with pytest.raises(StaleError, match="--redo edges"):
+        run(load_config(path, [QUANTILE]))
+    run(load_config(path, ["edges.histogram=true"]), redo="edges")
+    assert Tables(out / "tables", "edges", "").read((0, 0, 0))["histogram"].shape[1] == 256
+    assert_same_tree(stored_tree(out), tree)
+    assert files_of(out, "segmentation") == segmentation
+    with pytest.raises(StaleError, match="--redo agglomerate"):
+        run(load_config(path, [QUANTILE, "edges.histogram=true"]))
+    run(load_config(path, [QUANTILE, "edges.histogram=true"]), redo="agglomerate")
+
+
+def test_a_histogram_that_does_not_add_up_is_named(config: Path) -> None:
+    out = Path(resolved(config).output.path)
+    tables = Tables(out / "tables", "edges", "")
+    key, columns = tables.read_key((0, 1, 1)), {k: np.array(v) for k, v in tables.read((0, 1, 1)).items()}
+    tables.write((0, 1, 1), columns | {"histogram": columns["histogram"][::-1]}, key)
+    with pytest.raises(BlocksFailedError, match=r"edges.*histogram.*--redo edges"):
+        run(resolved(config), AGGLOMERATE, redo="agglomerate")
+    tables.write((0, 1, 1), columns, key)
+    run(resolved(config), AGGLOMERATE, redo="agglomerate")
+
+
+@pytest.mark.parametrize(
+    "overrides, field",
+    [
+        (["agglomerate.quantile=0.85"], "agglomerate.quantile"),
+        ([QUANTILE, "agglomerate.quantile=1.0"], "agglomerate.quantile"),
+        ([QUANTILE, "agglomerate.quantile=0.12345"], "agglomerate.quantile"),
+        ([QUANTILE, "edges.histogram=false"], "edges.histogram"),
+        (["agglomerate.score=median"], "agglomerate.score"),
+    ],
+)
+def test_refusals(config: Path, overrides: list[str], field: str) -> None:
+    with pytest.raises(InputError, match=field):
+        load_config(config, overrides)
