@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from fgnet_pipeline.core.config import Config, validate
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.datasets.phantom import Phantom, generate
 from fgnet_pipeline.planning.estimate import estimate
 from fgnet_pipeline.planning.trial_block import VOXEL_STAGES
+from fgnet_pipeline.stages.configuration import validate
 
 
 def configured(folder: Path, block: int, predict: bool) -> Config:

@@ -12,9 +12,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from fgnet_pipeline.core.config import validate
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.stages.configuration import validate
 
 WHOLE = (192, 256, 256)
 

@@ -32,12 +32,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from fgnet_pipeline.core.config import Config, validate
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import BLOCK_BITS, NUMBER_BITS, Vector, first_id
 from fgnet_pipeline.core.hashing import combine
 from fgnet_pipeline.execution.resume import prepare
 from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run, tasks_of
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.records.progress import Record, RecordWriter
 

@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.evaluation.comparison import UNPLACED, compare
 from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.volume import open_volume
 
 VOLUMES = ("fib25", "gala", "cremi_b")

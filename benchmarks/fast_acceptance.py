@@ -21,10 +21,10 @@ from typing import Any
 
 from fgnet.weights import MODES
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.sweep import sweep
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 LIMIT = 0.01
 SCORES = ("voi_sum", "adapted_rand_error")

@@ -28,9 +28,9 @@ import numpy as np
 import zarr
 from scipy import ndimage
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import PipelineError
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.verification.verify import verify
 
 COMMAND = [sys.executable, "-m", "fgnet_pipeline"]

@@ -26,11 +26,12 @@ from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 
 forgo_pandas()  # as the command does
 
-from fgnet_pipeline.core.config import Config, validate  # noqa: E402
+from fgnet_pipeline.core.config import Config  # noqa: E402
 from fgnet_pipeline.core.geometry import Vector  # noqa: E402
 from fgnet_pipeline.execution import block_runner as worker  # noqa: E402
 from fgnet_pipeline.execution.run import run  # noqa: E402
 from fgnet_pipeline.execution.status import Watch  # noqa: E402
+from fgnet_pipeline.stages.configuration import validate  # noqa: E402
 from fgnet_pipeline.stages.stage import Outcome  # noqa: E402
 
 STAGES = ("predict", "fragments", "edges")

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from fgnet_pipeline.core.config import validate
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.processes.machine_slots import Slots
 from fgnet_pipeline.execution.resume import prepare
 from fgnet_pipeline.execution.run import ALL, open_planned
+from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import attach_known_keys
 from fgnet_pipeline.stages.stage import Outcome

@@ -51,7 +51,7 @@ def main() -> None:
         writer.start()
         writer.join()
         config = Path(name) / "config.toml"
-        code = "from fgnet_pipeline.cli import main; main()"
+        code = "from fgnet_pipeline.commands.cli import main; main()"
         begin = time.perf_counter()
         with open(Path(name) / "plan.json", "wb") as out:
             command = subprocess.Popen([sys.executable, "-c", code, "plan", str(config), "--json"], stdout=out)

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from fgnet_pipeline.core.config import validate
 from fgnet_pipeline.datasets.phantom import Phantom, generate
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.registry import STAGES
 
 SIDE = 128

@@ -70,7 +70,7 @@ def script(name: str, *arguments: object, check: bool = True, **kwargs: Any) -> 
 
 def fgnet(*arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     """Run the ``fgnet`` command."""
-    command = [sys.executable, "-c", "from fgnet_pipeline.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from fgnet_pipeline.commands.cli import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
     if check and done.returncode != 0:
         raise AssertionError(f"fgnet ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")

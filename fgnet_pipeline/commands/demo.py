@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.commands.progress_bars import Bars
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.datasets.demo_sample import Sample, find_sample
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.overlay import save_overlay
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.arrays import open_array
 

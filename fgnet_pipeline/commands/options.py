@@ -28,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 def configured(config: Path, overrides: list[str] | None, workers: int | None) -> Any:
     """The validated configuration (`fgnet_pipeline.core.config.Config`)."""
-    from fgnet_pipeline.core.config import load_config
+    from fgnet_pipeline.stages.configuration import load_config
 
     return load_config(config, extra(overrides, workers))
 

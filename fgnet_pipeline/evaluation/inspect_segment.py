@@ -22,6 +22,7 @@ from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, cut, names_after
 from fgnet_pipeline.kernels.agglomeration.quantiles import value_at
 from fgnet_pipeline.stages.checked_tables import edge_columns, key_of
+from fgnet_pipeline.stages.configuration import quantile_part
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree
 
@@ -102,7 +103,7 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
     """
-    job, threshold, part = open_agglomerated(config), config.agglomerate.threshold, config.agglomerate.quantile_part
+    job, threshold, part = open_agglomerated(config), config.agglomerate.threshold, quantile_part(config)
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fgnet_pipeline.core.config import validate
 from fgnet_pipeline.core.geometry import Box, Vector
 from fgnet_pipeline.core.plan import Plan, Task
+from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import attach_known_keys, open_stage
 from fgnet_pipeline.store.arrays import use_threads

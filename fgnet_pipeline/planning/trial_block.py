@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fgnet_pipeline.core.config import Config, validate
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.planning.disk import measured_compression
 from fgnet_pipeline.planning.memory import Density
+from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.records.latest import Totals
 

@@ -35,6 +35,7 @@ from fgnet_pipeline.stages.checked_tables import (
     read_fragment_ids,
     read_residual,
 )
+from fgnet_pipeline.stages.configuration import quantile_part
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import octree_of
 from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
@@ -62,8 +63,8 @@ def plan_tasks(job: Job) -> list[Task]:
         }
         if level == 0 and job.config.agglomerate.min_contact > 1:
             fingerprint["min_contact"] = job.config.agglomerate.min_contact
-        if job.config.agglomerate.quantile_part is not None:
-            fingerprint["quantile"] = list(job.config.agglomerate.quantile_part)
+        if (part := quantile_part(job.config)) is not None:
+            fingerprint["quantile"] = list(part)
         upstream = ("edges",) if level == 0 else (task_name(level - 1),)
         tasks.append(
             Task(task_name(level), "agglomerate", tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint)
@@ -127,7 +128,7 @@ class Agglomerate:
         frozen = None
         if not self.is_root:
             frozen = np.unique(np.concatenate([loaded["u"][u_in & ~v_in], loaded["v"][v_in & ~u_in]]))
-        quantile = self.job.config.agglomerate.quantile_part
+        quantile = quantile_part(self.job.config)
         inside: dict[str, Any] = {name: values[inner] for name, values in loaded.items()}
         result = agglomerate(**inside, frozen=frozen, quantile=quantile)
         left = {name: getattr(result, name) for name in loaded}

@@ -18,6 +18,7 @@ from fgnet_pipeline.core.geometry import Grid, Vector
 from fgnet_pipeline.core.plan import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
 from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.stages.configuration import has_histograms
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
 from fgnet_pipeline.store.input_identity import identity, sample
@@ -30,7 +31,7 @@ def plan_task(job: Job) -> Task:
     """The edges task; it reads fragments, and predicted or the lab's affinities."""
     block = job.config.schedule.block_shape_of("edges")
     fingerprint: dict[str, Any] = {"format": FORMAT, "block_shape": list(block)}
-    if job.config.has_histograms:
+    if has_histograms(job.config):
         # Only where they are wanted: tables without them stay what they always were.
         fingerprint["histogram"] = LEVELS
     upstream: tuple[str, ...] = ("fragments",)
@@ -60,7 +61,7 @@ class Edges:
             tissue = self.job.mask.read(self.task.read_box(block))
             fragments = np.where(tissue, fragments, np.uint64(0))
         core = self.job.plan.write_box("edges", block).slices(origin)
-        table = block_edges(affinities[:3], fragments, core, histogram=self.job.config.has_histograms)
+        table = block_edges(affinities[:3], fragments, core, histogram=has_histograms(self.job.config))
         position = table.position + table.count[:, None].astype(np.float64) * np.asarray(origin)
         columns = {
             "u": table.u,

@@ -68,7 +68,7 @@ class Fragments:
         config = self.job.config.fragments
         labels = segment_fragments(
             loaded[:3],
-            config.method,
+            config.method,  # type: ignore[arg-type]
             boundary_threshold=config.boundary_threshold,
             min_seed_distance=config.min_seed_distance,
         )

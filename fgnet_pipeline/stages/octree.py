@@ -56,7 +56,7 @@ class Octree:
 def octree_of(job: Job) -> Octree:
     """The octree of a job. Leaves are rounded up to whole fragment blocks, so that a fragment lies in one leaf."""
     blocks = Grid(job.config.schedule.block_shape_of("fragments"))
-    base = job.config.schedule.agglomerate.block_shape or blocks.block_shape
+    base = job.config.schedule.of("agglomerate").block_shape or blocks.block_shape
     if job.fragments is not None:
         width = int(np.ceil(np.max(np.divide(job.bounds.end, base))))
         return Octree(vector(np.multiply(base, 1 << max(0, width - 1).bit_length())), 1, blocks, packed=False)

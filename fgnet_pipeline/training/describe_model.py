@@ -8,8 +8,9 @@ from typing import Any
 import fgnet
 from fgnet import ModelError
 
-from fgnet_pipeline.core.config import load_config, read_toml
+from fgnet_pipeline.core.config_file import read_toml
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.stages.configuration import load_config
 
 
 def describe_model(name: str) -> dict[str, Any]:

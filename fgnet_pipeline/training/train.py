@@ -23,9 +23,10 @@ from fgnet.training.settings import LoopSettings
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from fgnet_pipeline.core.config import Strict, apply_override, input_error, read_toml
+from fgnet_pipeline.core.config_file import apply_override, input_error, read_toml
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.core.strict import Strict
 from fgnet_pipeline.execution.processes.fork_server import server_with
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Volume, open_volume

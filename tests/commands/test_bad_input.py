@@ -10,8 +10,8 @@ import zarr
 from pipeline_tools import ATTRIBUTES, cells, fgnet, read, script, standard_config, write_config, write_volume
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pipeline_tools import CHECKOUT, script
 
-from fgnet_pipeline.core.config import load_config, validate
+from fgnet_pipeline.stages.configuration import load_config, validate
 from fgnet_pipeline.training.train import TrainConfig
 
 CONFIGS = sorted((CHECKOUT / "configs").glob("*.toml"))
@@ -71,7 +71,7 @@ def test_agglomeration_runs_without_torch(tmp_path: Path) -> None:
     blocked = (
         "import sys; sys.modules['torch'] = None; sys.modules['sam2'] = None\n"
         f"sys.argv = ['run_agglomerate.py', {str(config)!r}]\n"
-        "from fgnet_pipeline.cli import run_agglomerate; run_agglomerate()"
+        "from fgnet_pipeline.commands.cli import run_agglomerate; run_agglomerate()"
     )
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

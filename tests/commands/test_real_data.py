@@ -8,8 +8,8 @@ from pathlib import Path
 from conftest import skip_or_fail
 from pipeline_tools import CHECKOUT, assert_same_output, fgnet, read
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 CONFIG = CHECKOUT / "configs" / "fib25_nano.toml"
 UNSEEN_NM = "volume.roi=[[1400,0,0],[1800,2500,2500]]"

@@ -366,9 +366,9 @@ def test_values_of_16_bits_are_stretched(tmp_path: Path) -> None:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from fgnet_pipeline.importing.convert import convert, plan
-from fgnet_pipeline.importing.opening import open_source
-from fgnet_pipeline.importing.source import Request
+from fgnet_pipeline.datasets.convert import convert, plan
+from fgnet_pipeline.datasets.open_source import open_source
+from fgnet_pipeline.datasets.source import Request
 raw, labels = (open_source(Request(sys.argv[1], f"--{n}", n)) for n in ("raw", "labels"))
 convert(plan(raw, labels, voxel_size=(4.0, 4.0, 4.0)), Path(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

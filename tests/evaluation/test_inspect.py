@@ -12,10 +12,10 @@ import pytest
 from pipeline_tools import cells, read, standard_config, write_config, write_volume
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.inspect_segment import Inspection, inspect_segment
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 SHAPE = (40, 50, 60)
 

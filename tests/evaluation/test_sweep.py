@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pipeline_tools import ATTRIBUTES, cells, read, standard_config, write_volume
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.sweep import PLATEAU_SHARE, Point, steps, summarise, sweep
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 SHAPE = (40, 50, 60)
 

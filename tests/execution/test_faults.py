@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pipeline_tools import CHECKOUT, assert_same_output, cells, records, script, standard_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 BLOCKS = 4 * 4 * 5
 PATIENCE = 120.0

@@ -22,11 +22,11 @@ from pipeline_tools import (
     write_volume,
 )
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.stages.configuration import load_config
 
 SHAPE = (50, 60, 70)
 

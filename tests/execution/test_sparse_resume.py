@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pipeline_tools import assert_same_output, cells, records, standard_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import BlocksFailedError
 from fgnet_pipeline.execution import daisy_tasks as schedule
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.records.progress import Progress
 
 LOST = {"predict": [(0, 0, 0), (1, 1, 0)], "fragments": [(0, 0, 1)], "edges": [(1, 1, 1)], "relabel": [(1, 0, 1)]}
@@ -52,8 +52,8 @@ def test_exactly_the_blocks_that_are_left_are_computed(sparse: Path, finished: P
 def test_a_resume_does_not_wait_for_torch_in_the_driver(sparse: Path, finished: Path) -> None:
     """The model was checked when its first blocks were predicted; the workers import torch beside the driver."""
     code = (
-        "import sys; from pathlib import Path; from fgnet_pipeline.config import load_config; "
-        "from fgnet_pipeline.run import run; "
+        "import sys; from pathlib import Path; from fgnet_pipeline.stages.configuration import load_config; "
+        "from fgnet_pipeline.execution.run import run; "
         "run(load_config(Path(sys.argv[1]), ['schedule.workers=1'])); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code, str(sparse / "config.toml")], capture_output=True, text=True)

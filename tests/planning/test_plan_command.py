@@ -13,11 +13,11 @@ import pytest
 import zarr
 from pipeline_tools import cells, fgnet, records, standard_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.run import ALL, open_planned, run
 from fgnet_pipeline.planning.block_counts import Tissue
 from fgnet_pipeline.planning.estimate import Estimate, StageEstimate, estimate, machine_memory
+from fgnet_pipeline.stages.configuration import load_config
 
 ROI = "volume.roi=[[70,0,30],[480,470,410]]"
 

@@ -13,8 +13,8 @@ import pytest
 from pipeline_tools import assert_same_output, cells, read, script, standard_config, write_volume
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.tables import Tables
 
 Table = dict[str, Any]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from pipeline_tools import cells, read, standard_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
 from fgnet_pipeline.execution.run import AGGLOMERATE, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.stages.configuration import load_config
 
 SHAPE = (48, 50, 60)
 

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from pipeline_tools import cells, files_of, read, script, standard_config, write_config, write_volume
 from scipy import ndimage
 
-from fgnet_pipeline.core.config import Config, load_config
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.resume import left, prepare
 from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut, sort_merges
 from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.registry import attach_known_keys
 from fgnet_pipeline.store.tables import Tables
 

@@ -13,11 +13,11 @@ from pipeline_tools import files_of, read, write_config
 from scipy import ndimage
 from test_octree import assert_same_tree, run_in_random_order, stored_tree
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
 from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.octree import octree_of
 
 CROP = (slice(34, 146), slice(60, 172), slice(60, 172))

@@ -10,7 +10,7 @@ import pytest
 from pipeline_tools import cells, files_of, read, standard_config, write_volume
 from test_octree import assert_same_tree, stored_tree
 
-from fgnet_pipeline.core.config import Config, load_config
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, StaleError
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
@@ -19,6 +19,7 @@ from fgnet_pipeline.execution.run import AGGLOMERATE, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
 from fgnet_pipeline.kernels.region_graph import EdgeTable, block_edges
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.tables import Tables
 
 SHAPE = (48, 50, 60)

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pipeline_tools import standard_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.geometry import Box, Vector, indices, vector
 from fgnet_pipeline.execution.resume import voxels_where
 from fgnet_pipeline.execution.run import ALL, open_planned
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.records.columns import parse
 from fgnet_pipeline.store.records.latest import Latest
 from fgnet_pipeline.store.records.progress import Progress

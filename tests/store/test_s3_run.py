@@ -16,11 +16,11 @@ import zarr
 from conftest import skip_or_fail
 from pipeline_tools import cells, fgnet, files_of, records, standard_config, write_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import DamageError, InputError
 from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.planning.estimate import estimate
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.arrays import create_array
 from fgnet_pipeline.store.object_store import open_store
 from fgnet_pipeline.verification.verify import verify
@@ -205,7 +205,7 @@ def test_endless_throttling_fails_the_block_and_a_later_run_goes_on(
 def test_killed_driver(server: str, raw: Path, reference: Path, tmp_path: Path) -> None:
     stage, count = "fragments", 2
     config, state = remote_config(tmp_path, "killed.zarr"), tmp_path / "state"
-    command = [sys.executable, "-c", "from fgnet_pipeline.cli import main; main()", "run", str(config)]
+    command = [sys.executable, "-c", "from fgnet_pipeline.commands.cli import main; main()", "run", str(config)]
     process = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     give_up = time.monotonic() + PATIENCE
     while len(records(state, stage)) < count and process.poll() is None:

@@ -19,9 +19,9 @@ import zarr
 from pipeline_tools import assert_same_output, cells, fgnet, read, records, standard_config, write_volume
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.errors import DamageError, InputError, StaleError
 from fgnet_pipeline.execution.run import AGGLOMERATE, PREDICT, run
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.tables import Tables
 from fgnet_pipeline.verification.verify import Report, verify
 
@@ -358,7 +358,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any
 def other_process_holds(out: Path) -> Iterator[None]:
     """A driver's lock belongs to its process, so another one must hold it."""
     code = (
-        "import sys; from pathlib import Path; from fgnet_pipeline.resume import DriverLock\n"
+        "import sys; from pathlib import Path; from fgnet_pipeline.execution.resume import DriverLock\n"
         "lock = DriverLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(out / "progress" / "lock")]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgnet_pipeline.core.config import SlurmStage
+from fgnet_pipeline.core.cluster_config import SlurmStage
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, PipelineError
 from fgnet_pipeline.core.plan import Task
 from fgnet_pipeline.execution.block_runner import WorkerSpec
@@ -98,8 +98,8 @@ def _last_step(job: Job, path: Path) -> Step:
 
 
 def _table(job: Job, stage: str) -> str:
-    own = getattr(job.config.schedule.slurm, stage)
-    return f"schedule.slurm.{stage}" if own != SlurmStage() else "schedule.slurm"
+    own = job.config.schedule.slurm.own(stage)
+    return f"schedule.slurm.{stage}" if own not in (None, SlurmStage()) else "schedule.slurm"
 
 
 def check(chain: Chain) -> None:

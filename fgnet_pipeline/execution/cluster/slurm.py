@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgnet_pipeline.core.config import SlurmStage
+from fgnet_pipeline.core.cluster_config import SlurmStage
 from fgnet_pipeline.core.errors import InputError, PipelineError
 
 #: How long one command may take: a busy controller answers after a minute or two.

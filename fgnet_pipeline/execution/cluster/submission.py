@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError
 
-from fgnet_pipeline.core.config import Strict
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector
 from fgnet_pipeline.core.plan import Task
+from fgnet_pipeline.core.strict import Strict
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.store.atomic_files import write_json
 

@@ -15,11 +15,12 @@ import pytest
 from pipeline_tools import assert_same_output, cells, fgnet, records, standard_config, write_config, write_volume
 from slurm_cluster import Cluster
 
-from fgnet_pipeline.core.config import Config, load_config
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.cluster.job_chain import job_states
 from fgnet_pipeline.execution.cluster.submission import SubmittedJob
 from fgnet_pipeline.execution.run import run, submit
+from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.records.progress import Progress
 
 BLOCKS = 4 * 3 * 3

@@ -15,9 +15,10 @@ import pytest
 from pipeline_tools import assert_same_output, cells, records, standard_config, write_config, write_volume
 from slurm_cluster import Cluster
 
-from fgnet_pipeline.core.config import Config, load_config
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.execution.cluster.submission import submitted_jobs
 from fgnet_pipeline.execution.run import PREDICT, run
+from fgnet_pipeline.stages.configuration import load_config
 
 BLOCKS = 4 * 3 * 3
 PATIENCE = 300.0

@@ -12,7 +12,7 @@ from pipeline_tools import cells, fgnet, standard_config, write_volume
 from slurm_cluster import Cluster
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.config import SlurmStage, load_config
+from fgnet_pipeline.core.cluster_config import SlurmStage
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, indices
 from fgnet_pipeline.core.plan import Plan
@@ -20,6 +20,7 @@ from fgnet_pipeline.execution.cluster.job_chain import shown
 from fgnet_pipeline.execution.cluster.slurm import build, grown, minutes
 from fgnet_pipeline.execution.cluster.submission import Share, read_submission
 from fgnet_pipeline.execution.run import planned_chain
+from fgnet_pipeline.stages.configuration import load_config
 
 PATIENCE = 240.0
 

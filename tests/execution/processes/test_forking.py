@@ -14,7 +14,7 @@ WRITES_A_TABLE = """
 import sys
 from pathlib import Path
 import numpy as np
-import fgnet_pipeline.preload
+import fgnet_pipeline.execution.processes.preload
 from fgnet_pipeline.store.tables import Tables
 tables = Tables(Path(sys.argv[1]), "edges", "edges")
 tables.write((0, 0, 0), {"u": np.arange(3, dtype=np.uint64), "position": np.zeros((3, 3))})

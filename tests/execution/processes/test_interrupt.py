@@ -19,11 +19,11 @@ import pytest
 import tifffile
 from pipeline_tools import assert_same_output, cells, records, standard_config, write_volume
 
-from fgnet_pipeline.core.config import load_config
 from fgnet_pipeline.core.signals import interrupts_later
 from fgnet_pipeline.execution.cluster.array_element import serve_in_lanes
 from fgnet_pipeline.execution.processes.interrupt import Terminated
 from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
 
 PATIENCE = 240.0
 
@@ -194,7 +194,7 @@ except BaseException:
 """)
     body = """
 import time
-from fgnet_pipeline import cli, entry
+from fgnet_pipeline.commands import cli, entry
 def main():
     import careless
     print("imported", flush=True)
@@ -229,7 +229,7 @@ def test_a_worker_flushes_whenever_it_is_asked_to_end() -> None:
     """Asked twice at once, before every line that Python executes: it ends without a word, and nothing is lost."""
     body = """
 import os, signal, sys
-from fgnet_pipeline.interrupt import flushed, obey_driver
+from fgnet_pipeline.execution.processes.interrupt import flushed, obey_driver
 
 def child(last):
     begun, stored = [], []
@@ -274,7 +274,7 @@ def test_native_output_goes_to_the_log(tmp_path: Path) -> None:
     body = """
 import os, sys
 from pathlib import Path
-from fgnet_pipeline.interrupt import native_output_to
+from fgnet_pipeline.execution.processes.interrupt import native_output_to
 for path in sys.argv[1:]:
     with native_output_to(Path(path)):
         os.write(2, b"native\\n")
