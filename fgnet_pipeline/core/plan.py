@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,8 +24,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core import hashing
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.core.hashing import Hashes
+from fgnet_pipeline.core.task import Block, Task
 
-NO_CONTEXT: Vector = (0, 0, 0)
 SUMMARIES_HELD = GROUPS_HELD = 256
 #: Blocks whose keys are computed together; fewer where the mask of each must be read.
 GROUP, GROUP_WITH_MASK = Grid((8, 8, 8)), Grid((2, 2, 2))
@@ -37,42 +35,6 @@ class TissueMask(Protocol):
     """What the plan asks of a mask (``store.mask.Mask``)."""
 
     def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]: ...
-
-
-@dataclass(frozen=True)
-class Task:
-    """One blockwise step.
-
-    Args:
-        name: unique, e.g. ``"edges"`` or ``"agglomerate-1"``.
-        stage: the stage it belongs to; its scheduling options apply and ``--redo`` names it.
-        grid: blocks that it writes.
-        below, above: voxels read around a block.
-        reads: reads are clipped to this box.
-        upstream: names of the tasks whose output it reads.
-        fingerprint: JSON document of everything but region, mask and inputs that determines its output.
-        masked: whether the mask's content (not just its emptiness) changes what a block holds.
-        cheap: a mismatch of the fingerprint is never an error, the blocks are just redone.
-    """
-
-    name: str
-    stage: str
-    grid: Grid
-    below: Vector
-    above: Vector
-    reads: Box
-    upstream: tuple[str, ...]
-    fingerprint: Mapping[str, Any]
-    masked: bool = False
-    cheap: bool = False
-
-    def read_box(self, block: Vector) -> Box:
-        """The clipped read region of ``block`` in voxels."""
-        return self.grid.box(block).grow(self.below, self.above).intersect(self.reads)
-
-    @cached_property
-    def fingerprint_hash(self) -> int:
-        return hashing.of_document(dict(self.fingerprint))
 
 
 KeyLookup = Callable[[Vector], int]
@@ -109,6 +71,17 @@ class Plan:
     def write_box(self, name: str, block: Vector) -> Box:
         """What ``block`` writes: its voxels inside the region of interest."""
         return self.tasks[name].grid.box(block).intersect(self.roi)
+
+    def block(self, name: str, index: Vector, identity: tuple[str, str] | None = None) -> Block:
+        """One block of a task with its regions and its identity.
+
+        Args:
+            name: the task. index: position in its grid.
+            identity: (key, identity of the inputs), if the caller knows them; otherwise they are computed.
+        """
+        task = self.tasks[name]
+        key, inputs = identity or self.identity(name, index)
+        return Block(index, task.grid.box(index), task.read_box(index), self.write_box(name, index), key, inputs)
 
     def active(self, name: str, blocks: Box) -> npt.NDArray[np.bool_]:
         """For each block of the index box ``blocks``: inside the region of interest and holding tissue."""

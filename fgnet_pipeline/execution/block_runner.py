@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.core.geometry import Box, Vector
-from fgnet_pipeline.core.plan import Plan, Task
+from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import attach_known_keys, open_stage

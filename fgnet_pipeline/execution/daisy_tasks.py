@@ -34,8 +34,8 @@ from daisy import _daisy
 
 from fgnet_pipeline.core.errors import InputError, PipelineError, StoppedError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
-from fgnet_pipeline.core.plan import Task
 from fgnet_pipeline.core.signals import stop_on_signal
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.execution.block_runner import LANES, BlockRunner, WorkerSpec, logging_to
 from fgnet_pipeline.execution.cluster.array_element import log_of_this_job, serve_in_lanes
 from fgnet_pipeline.execution.cluster.slurm import Array, SlurmError, build, cancel, grown

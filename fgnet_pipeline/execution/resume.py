@@ -15,7 +15,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import DamageError, InputError, StaleError
 from fgnet_pipeline.core.geometry import Vector, vector
-from fgnet_pipeline.core.plan import Task, differences
+from fgnet_pipeline.core.plan import differences
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import STAGES, array_of, create_array
 from fgnet_pipeline.store.atomic_files import read_json, write_json

@@ -13,7 +13,7 @@ import numpy as np
 
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.plan import Task
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.planning.memory import Density, node_edges
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import array_of

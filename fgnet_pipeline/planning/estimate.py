@@ -17,7 +17,7 @@ import numpy as np
 from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import BLOCK_BITS, MAX_BLOCKS_PER_AXIS, MAX_FRAGMENTS_PER_BLOCK, NUMBER_BITS
-from fgnet_pipeline.core.plan import Task
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.execution.cluster.slurm import megabytes
 from fgnet_pipeline.execution.resume import check_fresh
 from fgnet_pipeline.planning.block_counts import Counts, count_blocks, middle_voxel

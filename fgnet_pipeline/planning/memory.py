@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.plan import Task
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.job import Job
 
 #: Bytes of a worker before its first block: the interpreter and everything that it imports, PyTorch included.

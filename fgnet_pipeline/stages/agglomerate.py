@@ -23,7 +23,7 @@ import numpy as np
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges

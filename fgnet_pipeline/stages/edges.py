@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Grid, Vector
-from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.configuration import has_histograms

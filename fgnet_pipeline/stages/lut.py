@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Vector, vector
-from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
 from fgnet_pipeline.stages import agglomerate
 from fgnet_pipeline.stages.checked_tables import node_tables, read_entering, read_leaving, read_lut, read_merges

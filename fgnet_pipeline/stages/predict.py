@@ -13,7 +13,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
-from fgnet_pipeline.core.plan import Task, differences
+from fgnet_pipeline.core.plan import differences
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.stage import Outcome, outcome_of_array

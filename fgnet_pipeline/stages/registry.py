@@ -8,7 +8,8 @@ import numpy as np
 
 from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.plan import Plan, Task
+from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages import agglomerate, edges, fragments, lut, relabel
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.stage import Stage

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Grid, Vector
-from fgnet_pipeline.core.plan import NO_CONTEXT, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.relabel import id_range, relabel
 from fgnet_pipeline.stages.checked_tables import read_lut_range
 from fgnet_pipeline.stages.job import Job

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
-from fgnet_pipeline.core.plan import Plan, Task, format_key
+from fgnet_pipeline.core.plan import Plan, format_key
+from fgnet_pipeline.core.task import Task
 
 shapes = st.tuples(*[st.integers(3, 9)] * 3)
 contexts = st.tuples(*[st.integers(0, 12)] * 3)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fgnet_pipeline.core.cluster_config import SlurmStage
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, PipelineError
-from fgnet_pipeline.core.plan import Task
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.cluster import slurm
 from fgnet_pipeline.execution.cluster.submission import (

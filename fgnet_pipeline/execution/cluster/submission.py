@@ -22,8 +22,8 @@ from pydantic import Field, ValidationError
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector
-from fgnet_pipeline.core.plan import Task
 from fgnet_pipeline.core.strict import Strict
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.store.atomic_files import write_json
 
@@ -34,7 +34,7 @@ Corners = tuple[Triple, Triple]
 
 
 class TaskDocument(Strict):
-    """A :class:`~fgnet_pipeline.core.plan.Task` as JSON."""
+    """A :class:`~fgnet_pipeline.core.task.Task` as JSON."""
 
     name: str
     stage: str
