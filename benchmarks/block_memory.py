@@ -18,8 +18,8 @@ import zarr
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.datasets.phantom import Phantom, generate
 from fgnet_pipeline.planning.estimate import estimate
-from fgnet_pipeline.planning.trial_block import VOXEL_STAGES
 from fgnet_pipeline.stages.configuration import validate
+from fgnet_pipeline.stages.registry import stages
 
 
 def configured(folder: Path, block: int, predict: bool) -> Config:
@@ -46,7 +46,7 @@ def main() -> None:
             config = configured(Path(name), block, arguments.predict)
             formula = {stage.task: stage.memory_bytes / 2**20 for stage in estimate(config).stages}
             for stage in estimate(config, trial=True).stages:
-                if stage.task in VOXEL_STAGES:
+                if stages()[stage.stage].by_voxel:
                     measured = stage.memory_bytes / 2**20
                     print(f"{stage.task:10s} {block} voxels: measured {measured:.0f} MiB, formula "
                           f"{formula[stage.task]:.0f} MiB, {formula[stage.task] / measured:.2f} x")  # fmt: skip

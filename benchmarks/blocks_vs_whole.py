@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 
 from fgnet_pipeline.evaluation.comparison import compare
-from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import validate
+from fgnet_pipeline.stages.registry import stages_after
 
 WHOLE = (192, 256, 256)
 
@@ -30,7 +31,7 @@ def score(arguments: argparse.Namespace, block: tuple[int, ...], context: int, f
             "agglomerate": {"threshold": threshold},
             "schedule": {"block_shape": list(block), "workers": arguments.workers},
         }
-        job = run(validate(config), AGGLOMERATE)
+        job = run(validate(config), stages_after("predict"))
         count = job.plan.blocks("fragments").size
         for begin, end in arguments.crop or [(None, None)]:
             s = compare(str(folder / "segmentation"), arguments.labels, begin, end)

@@ -36,10 +36,11 @@ from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import BLOCK_BITS, NUMBER_BITS, Vector, first_id
 from fgnet_pipeline.core.hashing import combine
 from fgnet_pipeline.execution.resume import prepare
-from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run, tasks_of
+from fgnet_pipeline.execution.run import open_planned, run, tasks_of
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import stages_after
 from fgnet_pipeline.store.records.progress import Record, RecordWriter
 
 BLOCK = 64
@@ -106,7 +107,7 @@ def configuration(folder: Path, side: int, leaf_blocks: int, workers: int) -> Co
 
 def write_graph(config: Config, width: int, part: int, parts: int) -> None:
     """Tables and records of every block whose number is ``part`` modulo ``parts``."""
-    job = open_planned(config, AGGLOMERATE)
+    job = open_planned(config, stages_after("predict"))
     blocks = job.plan.active_blocks("edges", job.plan.blocks("edges"))[part::parts]
     writers = {name: RecordWriter(job.output.progress.root, name, "") for name in ("fragments", "edges")}
     for block in blocks:
@@ -121,7 +122,7 @@ def write_graph(config: Config, width: int, part: int, parts: int) -> None:
 
 
 def make_graph(config: Config, width: int, processes: int) -> None:
-    job = open_planned(config, AGGLOMERATE)
+    job = open_planned(config, stages_after("predict"))
     job.output.create()
     prepare(job, list(job.plan.tasks), None)
     context = multiprocessing.get_context("spawn")

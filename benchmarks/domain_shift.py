@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.evaluation.comparison import UNPLACED, compare
-from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stages_after
 from fgnet_pipeline.store.volume import open_volume
 
 VOLUMES = ("fib25", "gala", "cremi_b")
@@ -42,7 +43,7 @@ def scores(options: argparse.Namespace, name: str, folder: Path) -> list[dict[st
     shipped = load_config(options.config, settings).agglomerate.threshold
     for threshold in (shipped, *options.thresholds):
         if rows:
-            run(load_config(options.config, [*settings, f"agglomerate.threshold={threshold}"]), AGGLOMERATE)
+            run(load_config(options.config, [*settings, f"agglomerate.threshold={threshold}"]), stages_after("predict"))
         labels = str(options.data / f"{name}.zarr" / "labels")
         found = compare(str(folder / f"{name}.zarr" / "segmentation"), labels, TRAINED_UNTIL.get(name), None)
         rows.append({"volume": name, "threshold": threshold, **found.to_dict()})

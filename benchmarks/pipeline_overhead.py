@@ -24,10 +24,10 @@ from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.processes.machine_slots import Slots
 from fgnet_pipeline.execution.resume import prepare
-from fgnet_pipeline.execution.run import ALL, open_planned
+from fgnet_pipeline.execution.run import open_planned
 from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.registry import attach_known_keys
+from fgnet_pipeline.stages.registry import attach_known_keys, stage_names
 from fgnet_pipeline.stages.stage import Outcome
 
 
@@ -47,7 +47,7 @@ class NoOp:
 def make_job(folder: Path, raw: str, **tables: Any) -> Job:
     """A job with its output made."""
     config = {"volume": {"path": raw}, "output": {"path": str(folder / "out.zarr")}} | tables
-    job = open_planned(validate(config), ALL)
+    job = open_planned(validate(config), stage_names())
     job.output.create()
     prepare(job, list(job.plan.tasks), None)
     attach_known_keys(job)

@@ -17,7 +17,7 @@ import zarr
 from fgnet_pipeline.datasets.phantom import Phantom, generate
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import validate
-from fgnet_pipeline.stages.registry import STAGES
+from fgnet_pipeline.stages.registry import stage_names
 
 SIDE = 128
 
@@ -48,7 +48,7 @@ def main() -> None:
     raw, _ = generate(Phantom(shape=(SIDE, SIDE, SIDE)))
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as many:
         small, large = peaks(raw, Path(one)), peaks(np.concatenate([raw] * times, axis=0), Path(many))
-    for stage in STAGES:
+    for stage in stage_names():
         print(f"{stage:12s} {small[stage]:6.0f} MiB, {times} x the volume: {large[stage]:6.0f} MiB, "
               f"ratio {large[stage] / small[stage]:.3f}")  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def script(name: str, *arguments: object, check: bool = True, **kwargs: Any) -> 
 
 def fgnet(*arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     """Run the ``fgnet`` command."""
-    command = [sys.executable, "-c", "from fgnet_pipeline.commands.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from fgnet_pipeline.commands.entry import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
     if check and done.returncode != 0:
         raise AssertionError(f"fgnet ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -97,6 +98,16 @@ def assert_same_output(one: Path, other: Path, names: tuple[str, ...] = OUTPUTS)
         assert first.keys() == second.keys(), name
         different = [path for path in first if first[path] != second[path]]
         assert not different, f"{name}: {different[:5]}"
+
+
+def wait_for_records(
+    out: Path, stage: str, count: int, process: subprocess.Popen[bytes], patience: float = 120.0
+) -> None:
+    """Until ``stage`` has ``count`` records or the process ends."""
+    give_up = time.monotonic() + patience
+    while len(records(out, stage)) < count and process.poll() is None:
+        assert time.monotonic() < give_up, f"no {count} records of {stage} in time"
+        time.sleep(0.01)
 
 
 def records(folder: Path, stage: str) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ def run_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
     """Raw -> affinities -> segmentation: everything that is not done yet."""
-    from fgnet_pipeline.execution.run import ALL
+    from fgnet_pipeline.stages.registry import stage_names
 
-    _execute(ALL, configured(config, set_, workers), redo, dry_run)
+    _execute(stage_names(), configured(config, set_, workers), redo, dry_run)
 
 
 def predict_command(
@@ -36,9 +36,9 @@ def agglomerate_command(
     if not dry_run:
         start_early(config, extra(set_, workers))
     resolved = configured(config, set_, workers)
-    from fgnet_pipeline.execution.run import AGGLOMERATE
+    from fgnet_pipeline.stages.registry import stages_after
 
-    _execute(AGGLOMERATE, resolved, redo, dry_run)
+    _execute(stages_after("predict"), resolved, redo, dry_run)
 
 
 def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool) -> None:
@@ -57,13 +57,14 @@ def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bo
 def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
     from fgnet_pipeline.execution import run as runner
     from fgnet_pipeline.execution.resume import check_fresh, left
+    from fgnet_pipeline.stages.registry import from_stage_on
 
     job = runner.open_planned(config, stages)
     names = runner.tasks_of(job.plan, stages)
     check_fresh(job, names, redo)
     for name in names:
         state, task = left(job, name), job.plan.tasks[name]
-        again = redo is not None and runner.ALL.index(task.stage) >= runner.ALL.index(redo)
+        again = redo is not None and task.stage in from_stage_on(redo)
         todo = int((state.active if again else state.todo).sum())
         shape = "x".join(map(str, task.grid.block_shape))
         typer.echo(f"{name:14s} {todo} of {int(state.active.sum())} blocks of {shape} voxels to compute")

@@ -34,12 +34,12 @@ class Choices:
 
     Attributes:
         stages: names of the stages that ``schedule`` may have a table for, in the order of the data flow.
-        fragments_methods: name of a method -> its own keys in ``[fragments]`` and their defaults.
+        fragments_methods: name of a method -> what checks its own keys in ``[fragments]``; raises InputError.
         scores: name of a score -> what checks the rest of the configuration for it; raises InputError.
     """
 
     stages: tuple[str, ...]
-    fragments_methods: Mapping[str, Mapping[str, Any]]
+    fragments_methods: Mapping[str, Callable[[Mapping[str, Any]], object]]
     scores: Mapping[str, Callable[[Config], None]]
 
 
@@ -51,6 +51,10 @@ def _choices(info: ValidationInfo) -> Choices | None:
 def _require_known(found: str, known: tuple[str, ...], field: str) -> None:
     if found not in known:
         raise InputError(field, found, f"one of {', '.join(known)}", "choose one of them")
+
+
+def _unknown_key(field: str, value: Any) -> InputError:
+    return InputError(field, value, "a known key", "check the spelling (docs/configuration.md lists them)")
 
 
 class VolumeConfig(Strict):
@@ -130,29 +134,14 @@ class FragmentsConfig(Strict):
     def _method_is_known(self, info: ValidationInfo) -> FragmentsConfig:
         if (choices := _choices(info)) is None:
             return self
-        methods = choices.fragments_methods
-        _require_known(self.method, tuple(methods), "fragments.method")
-        own = methods[self.method]
-        for key, value in self.__pydantic_extra__.items():
-            if key not in own:
-                raise _unknown_key(f"fragments.{key}", value)
-            if not _is_like(value, own[key]):
-                kind = type(own[key]).__name__
-                raise InputError(f"fragments.{key}", value, f"a value of type {kind}", f"the default is {own[key]!r}")
+        _require_known(self.method, tuple(choices.fragments_methods), "fragments.method")
+        choices.fragments_methods[self.method](self.method_options)
         return self
 
-    def own_options(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
-        """The method's own keys: ``defaults``, and what the configuration sets of them."""
-        return {key: type(default)(self.__pydantic_extra__.get(key, default)) for key, default in defaults.items()}
-
-
-def _is_like(value: Any, default: Any) -> bool:
-    """Whether ``value`` may stand for ``default``: the same type, or a whole number for a float."""
-    return type(value) is type(default) or (type(default) is float and type(value) is int)
-
-
-def _unknown_key(field: str, value: Any) -> InputError:
-    return InputError(field, value, "a known key", "check the spelling (docs/configuration.md lists them)")
+    @property
+    def method_options(self) -> dict[str, Any]:
+        """The keys that belong to the method alone, as far as the configuration sets them."""
+        return dict(self.__pydantic_extra__)
 
 
 class EdgesConfig(Strict):

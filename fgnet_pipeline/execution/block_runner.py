@@ -23,14 +23,12 @@ from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job, open_job
-from fgnet_pipeline.stages.registry import attach_known_keys, open_stage
+from fgnet_pipeline.stages.registry import attach_known_keys, stage_of
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.records.progress import Record, RecordWriter
 
 #: How much of a traceback the record of a failure keeps.
 TRACEBACK_CHARACTERS = 4000
-#: Predict workers read and write one block while they compute another.
-LANES = {"predict": 2}
 
 
 class SupersededError(Exception):
@@ -70,6 +68,7 @@ class BlockRunner:
 
     Attributes:
         computed: how many blocks it has finished.
+        lanes: how many blocks it can usefully be given at a time.
     """
 
     def __init__(
@@ -84,29 +83,31 @@ class BlockRunner:
     ) -> None:
         self.job, self.name, self.number, self.slot = job, name, number, slot
         self.task = job.plan.tasks[name]
-        self.stage = open_stage(job, name, worker)
+        stage = stage_of(self.task)
+        self.lanes, self.stage = stage.lanes, stage.open(job, self.task, worker)
         self.records = RecordWriter(job.output.progress.root, name, log, label)
         self.computed = 0
         self._computing, self._counting = threading.Lock(), threading.Lock()
 
-    def run(self, block: Vector) -> bool:
-        """Compute ``block``; False where it failed, which is then recorded with its traceback."""
+    def run(self, index: Vector) -> bool:
+        """Compute the block at ``index`` of the grid; False if it failed, which is then recorded with its traceback."""
         try:
             with self.slot():
-                self._run(block)
+                self._run(index)
         except SupersededError:
             return False
         except Exception:
             text = traceback.format_exc()
             with suppress(OSError):  # the log of a worker, on a disk that may be full
-                sys.stderr.write(f"{self.name} block {list(block)} failed:\n{text}\n")
+                sys.stderr.write(f"{self.name} block {list(index)} failed:\n{text}\n")
                 sys.stderr.flush()
-            self.records.fail(self.name, block, text[-TRACEBACK_CHARACTERS:])
+            self.records.fail(self.name, index, text[-TRACEBACK_CHARACTERS:])
             return False
         return True
 
-    def _run(self, block: Vector) -> None:
+    def _run(self, index: Vector) -> None:
         started = time.perf_counter()
+        block = self.job.plan.block(self.name, index)
         loaded = self.stage.load(block)
         loaded_at = time.perf_counter()
         with self._computing:
@@ -117,15 +118,14 @@ class BlockRunner:
         outcome = self.stage.store(block, computed)
         if self.is_superseded():
             # The newer run may have written this block in between: whatever lies there now, it must be made again.
-            self.job.output.progress.withdraw(self.name, [block], self.job.output.progress.driver() or 0, time.time())
+            self.job.output.progress.withdraw(self.name, [index], self.job.output.progress.driver() or 0, time.time())
             raise SupersededError
-        key, inputs = self.job.plan.identity(self.name, block)
         record = Record(
             stage=self.name,
-            block=block,
-            read=self.task.read_box(block).to_list(),
-            key=key,
-            inputs=inputs,
+            block=index,
+            read=block.read.to_list(),
+            key=block.key,
+            inputs=block.inputs,
             checksum=outcome.checksum,
             nonzero=outcome.nonzero,
             voxels=outcome.voxels,

@@ -36,7 +36,7 @@ from fgnet_pipeline.core.errors import InputError, PipelineError, StoppedError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.core.signals import stop_on_signal
 from fgnet_pipeline.core.task import Task
-from fgnet_pipeline.execution.block_runner import LANES, BlockRunner, WorkerSpec, logging_to
+from fgnet_pipeline.execution.block_runner import BlockRunner, WorkerSpec, logging_to
 from fgnet_pipeline.execution.cluster.array_element import log_of_this_job, serve_in_lanes
 from fgnet_pipeline.execution.cluster.slurm import Array, SlurmError, build, cancel, grown
 from fgnet_pipeline.execution.cluster.submission import (
@@ -59,6 +59,7 @@ from fgnet_pipeline.execution.processes.interrupt import (
 from fgnet_pipeline.execution.processes.machine_slots import Slots
 from fgnet_pipeline.execution.resume import blocks_where, left, ready
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import stage_of
 from fgnet_pipeline.store.atomic_files import write_private
 from fgnet_pipeline.store.object_store import packages_of
 
@@ -159,7 +160,7 @@ def _daisy_task(
         blocks, shape, context, skipped = Box((0, 0, 0), (number, 1, 1)), (1, 1, 1), [0, 0, 0], None
     write = daisy.Roi((0, 0, 0), shape)
     total = daisy.Roi(np.multiply(blocks.begin, shape).tolist(), np.multiply(blocks.shape, shape).tolist())
-    option = _schedule_stage(task)
+    option = stage_of(task).schedule
     return daisy.Task(
         name,
         total.grow(context, context),
@@ -176,10 +177,6 @@ def _daisy_task(
         skip_mask=skipped,
         tracking_path=False,
     )
-
-
-def _schedule_stage(task: Task) -> str:
-    return "agglomerate" if task.stage == "lut" else task.stage
 
 
 def _block_index(task: Task, block: Any, listed: list[Vector] | None) -> Vector:
@@ -212,14 +209,15 @@ def _run_serially(work: Work, observer: Observer | None) -> str | None:
 
 
 def _run_in_processes(work: Work, workers: int, observer: Observer | None) -> str | None:
-    fork = fork_server(work.todo, packages_of(work.spec.config))  # here, so that it does not write where daisy does
+    stages = [stage_of(work.job.plan.tasks[name]) for name in work.todo]
+    fork = fork_server(stages, packages_of(work.spec.config))  # here, so that it does not write where daisy does
     alive = Workers()
     with _places() as places:
         lock = threading.Lock()
         number = {name: 0 for name in work.todo}
 
         def process_of(name: str) -> Callable[..., None]:
-            own = work.job.config.schedule.of(_schedule_stage(work.job.plan.tasks[name])).workers is not None
+            own = work.job.config.schedule.of(stage_of(work.job.plan.tasks[name]).schedule).workers is not None
 
             def spawn(*, context: Any) -> None:
                 with lock:
@@ -256,7 +254,7 @@ def _run_on_cluster(work: Work, observer: Observer | None) -> str | None:
 
 def _one_task_on_cluster(work: Work, name: str, observer: Observer | None) -> str | None:
     schedule, progress = work.job.config.schedule, work.job.output.progress.root
-    workers = min(schedule.workers_of(_schedule_stage(work.job.plan.tasks[name])), int(work.todo[name].sum()))
+    workers = min(schedule.workers_of(stage_of(work.job.plan.tasks[name]).schedule), int(work.todo[name].sum()))
 
     def record(job: str, array: Array) -> None:
         record_job(progress, work.spec.run, SubmittedJob(name, job, array.elements, 0, server=True))
@@ -314,7 +312,7 @@ def _cancel_leftovers(work: Work) -> None:
 
 
 def _array(work: Work, name: str, count: int, more: bool) -> Array:
-    asked = work.job.config.schedule.slurm.of(_schedule_stage(work.job.plan.tasks[name]))
+    asked = work.job.config.schedule.slurm.of(stage_of(work.job.plan.tasks[name]).schedule)
     progress = work.job.output.progress.root.absolute()
     words = ["worker", str(path_of(progress, work.spec.run)), "--task", name]
     words += ["--connect", str(_context_path(work, name))]
@@ -353,7 +351,7 @@ def serve_driver(submission: Path, name: str, connect: Path) -> int:
             gone.append(error)
 
     with stop_on_signal() as stop, BlockRunner(job, name, spec.run, index, log) as runner:
-        serve_in_lanes(serve, LANES.get(name, 1))
+        serve_in_lanes(serve, runner.lanes)
         computed = runner.computed
     if gone:
         raise PipelineError(f"{name}: the driver has gone ({gone[0]}); {computed} blocks are recorded") from gone[0]
@@ -426,7 +424,7 @@ def work_on_blocks(
         slots = Slots(places, count).hold if places is not None else None
         options: dict[str, Any] = {"slot": slots} if slots is not None else {}
         with BlockRunner(job, name, spec.run, number, log, **options) as runner:
-            flushed(lambda: serve_in_lanes(lambda: _serve(runner, listed=listed), LANES.get(name, 1)), runner.close)
+            flushed(lambda: serve_in_lanes(lambda: _serve(runner, listed=listed), runner.lanes), runner.close)
 
 
 def _end_with_parent() -> None:

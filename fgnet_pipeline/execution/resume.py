@@ -18,7 +18,7 @@ from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.registry import STAGES, array_of, create_array
+from fgnet_pipeline.stages.registry import array_of, create_array, from_stage_on, stage_names
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.records.latest import Latest
 from fgnet_pipeline.store.records.progress import Failure
@@ -36,8 +36,8 @@ def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
     Raises:
         StaleError: a task's stored results were made otherwise; the message says which and what differs.
     """
-    if redo is not None and redo not in STAGES:
-        raise InputError("--redo", redo, f"one of {', '.join(STAGES)}", "name a stage")
+    if redo is not None and redo not in stage_names():
+        raise InputError("--redo", redo, f"one of {', '.join(stage_names())}", "name a stage")
     for name in names:
         task = job.plan.tasks[name]
         stored = job.output.progress.fingerprint(name)
@@ -54,7 +54,7 @@ def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
 
 
 def _is_redone(task: Task, redo: str | None) -> bool:
-    return redo is not None and STAGES.index(task.stage) >= STAGES.index(redo)
+    return redo is not None and task.stage in from_stage_on(redo)
 
 
 def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:

@@ -32,7 +32,7 @@ from fgnet_pipeline.execution.resume import (
     prepare,
 )
 from fgnet_pipeline.stages.job import Job, open_job
-from fgnet_pipeline.stages.registry import STAGES, clear_block, plan_job
+from fgnet_pipeline.stages.registry import clear_block, from_stage_on, plan_job, stage_names, stage_of
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.disk_errors import disk_errors, full_sentence, is_full, says_full
 from fgnet_pipeline.store.object_store import packages_of
@@ -41,11 +41,9 @@ from fgnet_pipeline.store.object_store import packages_of
 BLOCKS_NAMED, LINES_SHOWN = 3, 6
 #: Errors whose text says all there is to say.
 SENTENCES = (DamageError.__name__, StoreError.__name__)
-ALL = STAGES
 #: How often a run goes over what is missing without any failure before it gives up.
 PASSES = 3
 PREDICT = ("predict",)
-AGGLOMERATE = ("fragments", "edges", "agglomerate", "lut", "relabel")
 
 
 def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
@@ -70,7 +68,7 @@ def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 
 def run(
     config: Config,
-    stages: tuple[str, ...] = ALL,
+    stages: tuple[str, ...] | None = None,
     redo: str | None = None,
     observer: Any = None,
     report: Callable[[str], None] = lambda _: None,
@@ -78,6 +76,7 @@ def run(
     """Compute every block of ``stages`` that is not done.
 
     Args:
+        stages: names of stages; all if left out.
         redo: replace the results of this stage and of all after it.
         observer: told of progress (``schedule.Observer``). report: told in sentences.
 
@@ -100,20 +99,21 @@ def run(
 
 
 def _checked(
-    config: Config, stages: tuple[str, ...], redo: str | None, cluster: bool = True, forks: bool = False
+    config: Config, stages: tuple[str, ...] | None, redo: str | None, cluster: bool = True, forks: bool = False
 ) -> tuple[Job, list[str]]:
     """The planned job and the names of its tasks, after every check that needs nothing written.
 
     Args:
         cluster: whether to ask Slurm too. forks: whether workers will be forked here.
     """
+    stages = stage_names() if stages is None else stages
     job = open_planned(config, stages)
     names = tasks_of(job.plan, stages)
-    if redo is not None and redo in STAGES and redo not in stages:
+    if redo is not None and redo in stage_names() and redo not in stages:
         raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
     check_fresh(job, names, redo)
     _require_inputs(job, names)
-    _check_model(job, names, forks)
+    _check_ready(job, names, forks)
     if cluster and config.schedule.backend != "local":
         _check_host(config)
         chains.check(would_be_chain(job, names, redo))
@@ -150,7 +150,7 @@ def _driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
         yield
 
 
-def planned_chain(config: Config, stages: tuple[str, ...] = ALL, redo: str | None = None) -> Chain:
+def planned_chain(config: Config, stages: tuple[str, ...] | None = None, redo: str | None = None) -> Chain:
     """What :func:`submit` would submit, after the same checks; nothing is written, and no sbatch is needed."""
     job, names = _checked(config, stages, redo, cluster=slurm.is_installed())
     return would_be_chain(job, names, redo)
@@ -161,7 +161,7 @@ def would_be_chain(job: Job, names: list[str], redo: str | None) -> Chain:
     todo = {}
     for name in names:
         state, stage = left(job, name), job.plan.tasks[name].stage
-        again = redo is not None and STAGES.index(stage) >= STAGES.index(redo)
+        again = redo is not None and stage in from_stage_on(redo)
         todo[name] = state.active if again else state.todo
     spec = _spec(job, 1 + (job.output.progress.driver() or 0))
     return chains.chain_of(job, spec, {name: bits for name, bits in todo.items() if bits.any()})
@@ -169,7 +169,7 @@ def would_be_chain(job: Job, names: list[str], redo: str | None) -> Chain:
 
 def submit(
     config: Config,
-    stages: tuple[str, ...] = ALL,
+    stages: tuple[str, ...] | None = None,
     redo: str | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> tuple[Job, list[SubmittedJob]]:
@@ -288,20 +288,18 @@ def _require_inputs(job: Job, names: list[str]) -> None:
             )
 
 
-def _check_model(job: Job, names: list[str], forks: bool) -> None:
-    """Load the model once before anything is written, where there is something to predict; workers' server beside.
+def _check_ready(job: Job, names: list[str], forks: bool) -> None:
+    """Let the stages that have blocks to do check what takes long, e.g. load a model, before anything is written.
 
-    Not where blocks were predicted by these very bytes: a resume need not wait for torch, which the workers import.
+    Args:
+        forks: whether workers will be forked here; the process that they are forked from then starts meanwhile.
     """
-    if "predict" not in names or not left(job, "predict").todo.any():
-        return
-    if forks:
-        fork_server(["predict"], packages_of(job.config.model_dump(mode="json")))
-    from fgnet_pipeline.stages.predict import check_device, check_model
-
-    check_device(job.config)
-    if not left(job, "predict").done.any():
-        check_model(job.config)
+    for name in names:
+        state, stage = left(job, name), stage_of(job.plan.tasks[name])
+        if state.todo.any() and stage.preload:
+            if forks:
+                fork_server([stage], packages_of(job.config.model_dump(mode="json")))
+            stage.check_ready(job, first=not state.done.any())
 
 
 def _require_done(job: Job, names: list[str], trouble: str | None) -> None:

@@ -14,7 +14,7 @@ from fgnet_pipeline.execution.cluster.slurm import SlurmError
 from fgnet_pipeline.execution.cluster.submission import submitted_jobs
 from fgnet_pipeline.execution.resume import compare, failed_blocks, voxels_where
 from fgnet_pipeline.stages.job import open_job
-from fgnet_pipeline.stages.registry import STAGES, plan_job
+from fgnet_pipeline.stages.registry import plan_job, stage_names
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.atomic_files import read_json
 from fgnet_pipeline.store.records.latest import Latest, Totals
@@ -92,7 +92,7 @@ class Watch:
         use_threads(config.schedule.threads)
         self.job = open_job(config)
         self._progress = self.job.output.progress
-        plan_job(self.job, new_affinities=self._progress.fingerprint("predict") is None)
+        plan_job(self.job)
         plan = self.job.plan
         self._latest = {name: Latest(self._progress.root / name, plan.blocks(name)) for name in plan.tasks}
 
@@ -100,7 +100,7 @@ class Watch:
         # First whether it runs: what a driver does before it ends is then seen by this look.
         running = is_held(str(self._progress.root / "lock"))
         stages, failures = [], []
-        for stage in STAGES:
+        for stage in stage_names():
             names = [task.name for task in self.job.plan.tasks.values() if task.stage == stage]
             if names:
                 found, failed = self._stage(stage, names)

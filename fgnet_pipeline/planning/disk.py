@@ -14,16 +14,13 @@ import numpy as np
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import Task
-from fgnet_pipeline.planning.memory import Density, node_edges
+from fgnet_pipeline.stages.density import Density
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.registry import array_of
+from fgnet_pipeline.stages.registry import array_of, stage_of
+from fgnet_pipeline.store.arrays import storage_shapes
 
-#: Bytes on disk per uncompressed byte, as measured on the demo's output (``make demo``, docs/benchmarks.md).
-COMPRESSED = {"affinities": 0.55, "fragments": 0.015, "segmentation": 0.013}
-ITEM_BYTES = {"affinities": 1, "fragments": 8, "segmentation": 8}
-#: Bytes of a done record, of a table without rows, and of a row of each kind of table (docs/scale.md).
+#: Bytes of a done record, and of a table without rows.
 RECORD_BYTES, TABLE_BYTES = 320, 3000
-ROW_BYTES = {"fragments": 60, "edges": 50, "merges": 15, "residual": 10, "lut": 5}
 #: Blocks whose shards are looked at to learn how well an array compresses.
 BLOCKS_MEASURED = 32
 
@@ -58,19 +55,21 @@ def array_footprint(job: Job, task: Task, active: int, compressed: float | None,
         active: blocks that have work. compressed: measured bytes on disk per uncompressed byte, or None.
         source: where ``compressed`` comes from.
     """
-    name = array_of(job, task.name)
-    if name is None:
+    stage = stage_of(task)
+    array = stage.array_of(job)
+    if array is None:
         return None
-    block, shard, chunk = task.grid.block_shape, task.fingerprint["shard_shape"], task.fingerprint["chunk_shape"]
-    channels = [len(task.fingerprint["neighbourhood"])] if name == "affinities" else []
+    block, output = task.grid.block_shape, job.config.output
+    shard, chunk = storage_shapes(block, output.shard_shape, output.chunk_shape, stage.schedule)
+    channels = list(stage.array_attributes(task)[0])
     shards = active * prod(np.floor_divide(block, shard).tolist())
     written = np.minimum(block, job.bounds.shape).tolist()
-    bound = active * prod([*channels, *written]) * ITEM_BYTES[name]
-    ratio = COMPRESSED[name] if compressed is None else compressed
+    bound = active * prod([*channels, *written]) * np.dtype(array.dtype).itemsize
+    ratio = array.compressed if compressed is None else compressed
     return ArrayFootprint(
-        name,
+        array.name,
         [*channels, *job.bounds.shape],
-        "uint8" if name == "affinities" else "uint64",
+        array.dtype,
         list(block),
         list(shard),
         list(chunk),
@@ -79,7 +78,7 @@ def array_footprint(job: Job, task: Task, active: int, compressed: float | None,
         bound,
         round(bound * ratio),
         "assumed, as in FIB-25" if compressed is None else source,
-        shards + _folders(job, task, tuple(shard)) + 2 + len(channels),
+        shards + _folders(job, task, shard) + 2 + len(channels),
     )
 
 
@@ -97,7 +96,7 @@ def measured_compression(job: Job, task: Task, blocks: list[Vector]) -> float | 
     array, stored, plain = job.output.array(name), 0, 0
     for block in blocks[:BLOCKS_MEASURED]:
         box = task.grid.box(block).intersect(job.bounds)
-        plain += prod(array.channels) * box.size * ITEM_BYTES[name]
+        plain += prod(array.channels) * box.size * array.array.dtype.itemsize
         stored += sum(path.stat().st_size for path in array.shard_files(box) if path.exists())
     return stored / plain if plain else None
 
@@ -115,33 +114,14 @@ class TableFootprint:
 
 def table_footprint(job: Job, task: Task, active: int, density: Density) -> TableFootprint:
     """What the tables of ``task`` and its records take."""
-    kinds = table_kinds(task)
-    rows = _rows(job, task, density)
-    size = sum(TABLE_BYTES + rows * ROW_BYTES[kind.partition("-")[0]] for kind in kinds)
+    stage = stage_of(task)
+    kinds = sorted(output.kind_of(task) for output in stage.tables)
+    rows = stage.rows(job, task, density)
+    size = sum(TABLE_BYTES + rows * output.row_bytes for output in stage.tables)
     folders = _folders(job, task, task.grid.block_shape) + 1
     return TableFootprint(
         task.name, kinds, active * len(kinds), round(active * (size + RECORD_BYTES)), len(kinds) * (active + folders)
     )
-
-
-def table_kinds(task: Task) -> list[str]:
-    """Kinds of the tables that a task writes."""
-    level = task.name.rpartition("-")[2]
-    if task.stage == "agglomerate":
-        return [f"merges-{level}", f"residual-{level}"]
-    return [task.name] if task.stage in ("fragments", "edges", "lut") else []
-
-
-def _rows(job: Job, task: Task, density: Density) -> float:
-    """Rows of one table of ``task``, about."""
-    voxels = float(np.prod(np.minimum(task.grid.block_shape, job.roi.shape)))
-    if task.stage == "edges":
-        return voxels * density.edges / 1e6
-    if task.stage == "fragments":
-        return voxels * density.fragments / 1e6
-    if task.stage in ("agglomerate", "lut"):
-        return node_edges(job, task, density) * density.fragments / density.edges
-    return 0.0
 
 
 def free_space(path: Path) -> tuple[int | None, int | None]:

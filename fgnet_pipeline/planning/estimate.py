@@ -29,16 +29,13 @@ from fgnet_pipeline.planning.disk import (
     measured_compression,
     table_footprint,
 )
-from fgnet_pipeline.planning.memory import Density, by_formula, node_edges, read_shape
-from fgnet_pipeline.planning.trial_block import VOXEL_STAGES, Trial, density_of, run_trial
+from fgnet_pipeline.planning.trial_block import Trial, density_of, run_trial
+from fgnet_pipeline.stages.density import Density, read_shape
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.octree import octree_of
-from fgnet_pipeline.stages.registry import plan_job
+from fgnet_pipeline.stages.registry import plan_job, stage_of, stages
 from fgnet_pipeline.store.arrays import use_threads
 
-#: Of a node of the octree: seconds at least, and per edge that it holds; the latter is of merging and LUT together
-#: (docs/scale.md), so only the first is charged with it.
-NODE_SECONDS, EDGE_SECONDS = 0.05, 6e-6
 #: Hours of wall time, share of tiles computed twice, and inodes from which on a warning is due.
 LONG_HOURS, MANY_TILES, MANY_INODES = 7 * 24, 0.05, 10**7
 UNKNOWN = "unknown: --trial measures it"
@@ -107,7 +104,7 @@ def estimate(config: Config, trial: bool = False) -> Estimate:
     """
     use_threads(config.schedule.threads)
     job = open_job(config)
-    plan_job(job, new_affinities=job.output.progress.fingerprint("predict") is None)
+    plan_job(job)
     check_fresh(job, list(job.plan.tasks), None)
     counts = count_blocks(job)
     tried = run_trial(job, middle_voxel(job)) if trial else None
@@ -126,9 +123,8 @@ class _Estimator:
         self.channels = self._channels()
 
     def _channels(self) -> int:
-        if self.job.affinities is not None:
-            return int(self.job.affinities.array.shape[0])
-        return len(self.job.plan.tasks["predict"].fingerprint["neighbourhood"])
+        given = self.job.affinities
+        return len(self.job.neighbourhood) if given is None else given.channels
 
     def estimate(self) -> Estimate:
         job, tasks = self.job, self.job.plan.tasks.values()
@@ -178,7 +174,7 @@ class _Estimator:
         hours = 0.0 if left == 0 else None if seconds is None else left * seconds / 3600
         return StageEstimate(
             task.stage, task.name, counts.blocks, counts.active, counts.blocks - counts.active, counts.done, left,
-            list(task.grid.block_shape), list(read_shape(self.job, task)), memory, memory_from,
+            list(task.grid.block_shape), list(read_shape(task)), memory, memory_from,
             memory_limit(self.job.config, task), seconds, seconds_from, hours,
         )  # fmt: skip
 
@@ -188,8 +184,9 @@ class _Estimator:
             return recorded, "records"
         if self.trial and task.name in self.trial.tasks:
             return self.trial.tasks[task.name].memory, "trial"
-        without = ", without what the network needs" if task.stage == "predict" else ""
-        return by_formula(self.job, task, self.density, self.channels), "formula" + without
+        stage = stage_of(task)
+        without = ", without what the network needs" if stage.tiles(self.job) is not None else ""
+        return stage.memory(self.job, task, self.density, self.channels), "formula" + without
 
     def _seconds(self, task: Task) -> tuple[float | None, str]:
         recorded = self.counts[task.name].totals.seconds_per_block
@@ -197,10 +194,8 @@ class _Estimator:
             return recorded, "records"
         if self.trial and task.name in self.trial.tasks:
             return self.trial.tasks[task.name].seconds, "trial"
-        if task.stage in VOXEL_STAGES:
-            return None, UNKNOWN
-        edges = node_edges(self.job, task, self.density) if task.stage == "agglomerate" else 0.0
-        return NODE_SECONDS + EDGE_SECONDS * edges, "formula"
+        seconds = stage_of(task).seconds(self.job, task, self.density)
+        return (None, UNKNOWN) if seconds is None else (seconds, "formula")
 
     def _array(self, task: Task) -> ArrayFootprint | None:
         counts = self.counts[task.name]
@@ -224,19 +219,16 @@ class _Estimator:
         }
 
     def _tiles(self) -> dict[str, Any] | None:
-        if "predict" not in self.job.plan.tasks or self.job.raw is None:
-            return None
-        from fgnet_pipeline.stages.predict import tiles_computed
-
-        return tiles_computed(self.job)
+        found = (stage_of(task).tiles(self.job) for task in self.job.plan.tasks.values())
+        return next((tiles for tiles in found if tiles is not None), None)
 
     def _refuse(self, found: Estimate) -> None:
         """The memory of one block must fit; an octree node's is known only once fragments have been counted."""
         for stage in found.stages:
-            known = stage.stage in VOXEL_STAGES or self.density.source != Density.source
+            described = stages()[stage.stage]
+            known = described.by_voxel or self.density.source != Density.source
             if known and stage.left and lacks_memory(stage):
-                key = "agglomerate" if stage.stage == "lut" else stage.stage
-                octree = key == "agglomerate"
+                key, octree = described.schedule, not described.by_voxel
                 raise InputError(
                     "agglomerate.leaf_blocks" if octree else f"schedule.{key}.block_shape",
                     self.job.config.agglomerate.leaf_blocks if octree else stage.block_shape,
@@ -259,7 +251,7 @@ def memory_limit(config: Config, task: Task) -> int | None:
     """Bytes that one worker of ``task`` can have; None where the cluster's default holds."""
     if config.schedule.backend == "local":
         return machine_memory()
-    asked = config.schedule.slurm.of("agglomerate" if task.stage == "lut" else task.stage).memory
+    asked = config.schedule.slurm.of(stage_of(task).schedule).memory
     return None if asked is None else round(megabytes(asked) * 2**20)
 
 

@@ -16,13 +16,11 @@ from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.planning.disk import measured_compression
-from fgnet_pipeline.planning.memory import Density
 from fgnet_pipeline.stages.configuration import validate
+from fgnet_pipeline.stages.density import Density
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import stage_of
 from fgnet_pipeline.store.records.latest import Totals
-
-#: Stages whose blocks are of voxels; an octree node of the trial holds only what the trial has computed.
-VOXEL_STAGES = ("predict", "fragments", "edges", "relabel")
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,10 @@ def run_trial(job: Job, place: Vector) -> Trial:
 
 def trial_box(job: Job, place: Vector) -> Box:
     """Voxels that the blocks at ``place`` write, and the context that they read inside the region of interest."""
-    tasks = [task for task in job.plan.tasks.values() if task.stage in VOXEL_STAGES]
+    tasks = [task for task in job.plan.tasks.values() if stage_of(task).by_voxel]
     boxes = [task.grid.box(task.grid.index_of(place)).intersect(job.roi) for task in tasks]
-    # Predict reads the volume; the others read what the stages before them have made inside the region of interest.
-    others = [task for task in tasks if task.stage != "predict"]
+    # Inputs are there everywhere; what other stages make is there inside the region of interest alone.
+    others = [task for task in tasks if not stage_of(task).reads_inputs_only]
     below = vector(np.max([task.below for task in others], axis=0))
     above = vector(np.max([task.above for task in others], axis=0))
     begin, end = np.min([b.begin for b in boxes], axis=0), np.max([b.end for b in boxes], axis=0)
@@ -83,7 +81,7 @@ def _measured(done: Job, place: Vector) -> Trial:
     for name, task in done.plan.tasks.items():
         block = task.grid.index_of(place)
         found = [r for r in progress.records(name) if r["key"] and r["block"] == list(block)]
-        if task.stage in VOXEL_STAGES and found:
+        if stage_of(task).by_voxel and found:
             stored = measured_compression(done, task, [block])
             tasks[name] = Measured(found[-1]["seconds"], found[-1]["peak_memory"], stored)
     totals = {name: progress.latest(name, done.plan.blocks(name)).totals for name in done.plan.tasks}

@@ -1,4 +1,4 @@
-"""Stage 4: the RAG -> a merge tree, node by node of an octree over the volume.
+"""Stage agglomerate: the RAG -> a merge tree, node by node of an octree over the volume.
 
 1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps those with an end inside it and at
    least ``agglomerate.min_contact`` faces (docs/decisions/guards.md).
@@ -17,14 +17,17 @@ A node holds the edges of its leaf, or what its eight children left: about their
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.task import NO_CONTEXT, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, check_edges, check_tree
 from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
 from fgnet_pipeline.stages.checked_tables import (
@@ -34,65 +37,132 @@ from fgnet_pipeline.stages.checked_tables import (
     read_edges,
     read_fragment_ids,
     read_residual,
+    refusal,
 )
 from fgnet_pipeline.stages.configuration import quantile_part
+from fgnet_pipeline.stages.density import Density, node_edges
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import octree_of
-from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
 
-FORMAT = 1
+#: Memory of a node, see kernels/agglomeration/agglomerate.py.
+BYTES_PER_EDGE, BYTES_PER_FRAGMENT = 96, 100
+#: Of a node: seconds at least, and per edge that it holds, merging and LUT together (docs/scale.md).
+NODE_SECONDS, EDGE_SECONDS = 0.05, 6e-6
+_EDGE = {"u": "uint64", "v": "uint64", "sum": "uint64", "count": "uint64"}
+_MERGE = {"a": "uint64", "b": "uint64", "parent": "uint64", "sum": "uint64", "count": "uint64"}
 
 
 def task_name(level: int) -> str:
+    """The task of one octree level; leaves are level 0."""
     return f"agglomerate-{level}"
 
 
-def plan_tasks(job: Job) -> list[Task]:
-    """One task a level, each reading the level below it."""
-    tree = octree_of(job)
-    tasks = []
-    for level in range(tree.levels):
-        # An edge of a fragment may be counted by the block beyond it, one voxel further.
-        above: Vector = (1, 1, 1) if level == 0 else NO_CONTEXT
-        fingerprint: dict[str, Any] = {
-            "format": FORMAT,
-            "leaf": list(tree.leaf),
-            "level": level,
-            "blocks": list(tree.blocks.block_shape),
-        }
-        if level == 0 and job.config.agglomerate.min_contact > 1:
-            fingerprint["min_contact"] = job.config.agglomerate.min_contact
-        if (part := quantile_part(job.config)) is not None:
-            fingerprint["quantile"] = list(part)
-        upstream = ("edges",) if level == 0 else (task_name(level - 1),)
-        tasks.append(
-            Task(task_name(level), "agglomerate", tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint)
-        )
-    return tasks
+class AgglomerateStage(Stage):
+    """RAG -> merge tree."""
+
+    name = "agglomerate"
+    summary = "Mean-affinity agglomeration, node by node of an octree: the merge tree."
+    after = ("edges",)
+    reads: ClassVar[Mapping[str, str]] = {"fragments": "tables"}
+    tables = (
+        TableOutput(
+            "residual", _EDGE, redo="agglomerate", optional={"histogram": f"uint32[{LEVELS}]"}, row_bytes=10
+        ),
+        TableOutput("merges", _MERGE, redo="agglomerate", row_bytes=15),
+    )  # fmt: skip
+    by_voxel = False
+    keys_in_tables = True
+
+    def plan(self, job: Job) -> list[Task]:
+        """One task per level, each reading the level below it."""
+        tree = octree_of(job)
+        tasks = []
+        for level in range(tree.levels):
+            # An edge of a fragment may be counted by the block beyond it, one voxel further.
+            above: Vector = (1, 1, 1) if level == 0 else NO_CONTEXT
+            fingerprint: dict[str, Any] = {
+                "format": self.format_version,
+                "leaf": list(tree.leaf),
+                "level": level,
+                "blocks": list(tree.blocks.block_shape),
+            }
+            if level == 0 and job.config.agglomerate.min_contact > 1:
+                fingerprint["min_contact"] = job.config.agglomerate.min_contact
+            if (part := quantile_part(job.config)) is not None:
+                fingerprint["quantile"] = list(part)
+            upstream = ("edges",) if level == 0 else (task_name(level - 1),)
+            tasks.append(
+                Task(
+                    task_name(level), self.name, tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint
+                )
+            )  # fmt: skip
+        return tasks
+
+    def open(self, job: Job, task: Task, worker: int) -> Agglomerate:
+        """What agglomerates the nodes of one level."""
+        return Agglomerate(job, task)
+
+    def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
+        """By the edges and fragments of a node."""
+        edges, fragments = node_edges(job, task, density), node_fragments(job, task, density)
+        return WORKER_BYTES + round(edges * BYTES_PER_EDGE + fragments * BYTES_PER_FRAGMENT)
+
+    def rows(self, job: Job, task: Task, density: Density) -> float:
+        """Merges of a node, about as many as it has fragments."""
+        return node_fragments(job, task, density)
+
+    def seconds(self, job: Job, task: Task, density: Density) -> float:
+        """By the edges of a node."""
+        return NODE_SECONDS + EDGE_SECONDS * node_edges(job, task, density)
+
+    def check_tables(
+        self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
+    ) -> Contradiction | None:
+        """What is left of a node are edges, and its merges are a tree."""
+        residual, merges = tables["residual"], tables["merges"]
+        if reason := refusal(lambda: check_edges(*_sorted_edges(residual))):
+            return Contradiction(reason, "residual")
+        reason = refusal(lambda: check_tree(Merges(*(merges[name].astype(np.uint64) for name in Merges._fields))))
+        return Contradiction.if_any(reason, "merges")
+
+
+def node_fragments(job: Job, task: Task, density: Density) -> float:
+    """Fragments, or clusters that children left, of a node, about."""
+    return node_edges(job, task, density) * density.fragments / density.edges
+
+
+def _sorted_edges(columns: Columns) -> list[npt.NDArray[np.uint64]]:
+    order = np.lexsort((columns["v"], columns["u"]))
+    return [columns[name].astype(np.uint64)[order] for name in EDGE_COLUMNS]
 
 
 class Agglomerate:
     """The nodes of one level."""
 
-    def __init__(self, job: Job, level: int) -> None:
-        self.job, self.level, self.tree = job, level, octree_of(job)
-        self.task = job.plan.tasks[task_name(level)]
-        self.merges = job.output.tables(f"merges-{level}", "agglomerate")
-        self.residual = job.output.tables(f"residual-{level}", "agglomerate")
+    def __init__(self, job: Job, task: Task) -> None:
+        assert task.level is not None  # AgglomerateStage.plan
+        self.job, self.level, self.tree = job, task.level, octree_of(job)
+        self.merges = job.output.tables(f"merges-{self.level}", "agglomerate")
+        self.residual = job.output.tables(f"residual-{self.level}", "agglomerate")
 
     @property
     def is_root(self) -> bool:
+        """Whether one node of this level covers everything."""
         return self.level == self.tree.levels - 1
 
-    def load(self, block: Vector) -> Edges:
-        return self._load_leaf(block) if self.level == 0 else self._load_children(block)
+    def load(self, block: Block) -> Edges:
+        """The edges that the node holds."""
+        return self._load_leaf(block) if self.level == 0 else self._load_children(block.index)
 
-    def _load_leaf(self, leaf: Vector) -> Edges:
-        ids = read_fragment_ids(self.job, self.tree.blocks_of_leaf(leaf))
-        blocks = self.job.plan.tasks["edges"].grid.covering(self.task.read_box(leaf))
+    def _load_leaf(self, leaf: Block) -> Edges:
+        ids = read_fragment_ids(self.job, self.tree.blocks_of_leaf(leaf.index))
+        blocks = self.job.plan.tasks["edges"].grid.covering(leaf.read)
         parts = [
-            read_edges(self.job, self.tree, block, leaf, ids) for block in self.job.plan.active_blocks("edges", blocks)
+            read_edges(self.job, self.tree, block, leaf.index, ids)
+            for block in self.job.plan.active_blocks("edges", blocks)
         ]
         names = edge_columns(self.job)
         edges = dict(zip(names, sum_parallel_edges(*self._united(parts).values()), strict=True))
@@ -115,9 +185,10 @@ class Agglomerate:
             )
         return {name: values[~same] for name, values in edges.items()}
 
-    def compute(self, block: Vector, loaded: Edges) -> tuple[Columns, Columns]:
-        u_in = self.tree.inside(loaded["u"], self.level, block)
-        v_in = self.tree.inside(loaded["v"], self.level, block)
+    def compute(self, block: Block, loaded: Edges) -> tuple[Columns, Columns]:
+        """(merges, what is left) of the node."""
+        u_in = self.tree.inside(loaded["u"], self.level, block.index)
+        v_in = self.tree.inside(loaded["v"], self.level, block.index)
         inner = u_in & v_in
         leaving = {name: values[~inner] for name, values in loaded.items()}
         if self.is_root and len(leaving["u"]):
@@ -140,10 +211,12 @@ class Agglomerate:
         empty["histogram"] = np.zeros((0, LEVELS), np.uint32)
         return {name: np.concatenate([empty[name], *(part[name] for part in parts)]) for name in edge_columns(self.job)}
 
-    def store(self, block: Vector, computed: tuple[Columns, Columns]) -> Outcome:
+    def store(self, block: Block, computed: tuple[Columns, Columns]) -> Outcome:
+        """Write both tables."""
         merges, residual = computed
-        key = self.job.plan.identity(self.task.name, block)[0]
-        first = self.residual.write(block, residual, key)
-        second = self.merges.write(block, merges, key)
-        voxels = self.job.plan.write_box(self.task.name, block).size
-        return outcome_of_tables([(first, residual), (second, merges)], voxels)
+        first = self.residual.write(block.index, residual, block.key)
+        second = self.merges.write(block.index, merges, block.key)
+        return outcome_of_tables([(first, residual), (second, merges)], block.write.size)
+
+
+STAGE = AgglomerateStage()

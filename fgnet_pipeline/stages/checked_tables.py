@@ -150,6 +150,29 @@ def _lut_columns(tables: Tables, node: Vector, columns: Columns) -> tuple[Ids, I
     return names, segments
 
 
+def listed_ids(job: Job, blocks: Box) -> Ids | None:
+    """Ids in the fragment tables of an index box of blocks; None if one cannot be read, which verify reports apart."""
+    tables = job.output.tables("fragments", "fragments")
+    found = [np.zeros(0, np.uint64)]
+    try:
+        for block in job.plan.active_blocks("fragments", blocks):
+            found.append(tables.read(block, ["id"])["id"].astype(np.uint64))
+    except DamageError:
+        return None
+    return np.concatenate(found)
+
+
+def refusal(check: Callable[[], None]) -> str | None:
+    """Why ``check`` refuses columns; None if it accepts them."""
+    try:
+        check()
+    except DamageError as error:
+        return error.reason
+    except KeyError as error:
+        return f"it has no column {error}"
+    return None
+
+
 def _as_edges(columns: Columns) -> Edges:
     edges: Edges = {name: columns[name].astype(np.uint64) for name in EDGE_COLUMNS}
     return edges | {name: values for name, values in columns.items() if name == "histogram"}

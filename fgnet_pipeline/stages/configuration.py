@@ -10,6 +10,7 @@ from typing import Any
 from fgnet_pipeline.core import config_file
 from fgnet_pipeline.core.config import Choices, Config
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.kernels.fragments.method import methods
 
 DEFAULT_QUANTILE, QUANTILE_DECIMALS = 0.85, 4
 
@@ -17,9 +18,13 @@ DEFAULT_QUANTILE, QUANTILE_DECIMALS = 0.85, 4
 @cache
 def choices() -> Choices:
     """What a configuration may name."""
-    stages = ("predict", "fragments", "edges", "agglomerate", "relabel")
-    methods: dict[str, dict[str, Any]] = {"volume": {}, "sections": {}, "waterz": {}}
-    return Choices(stages, methods, {"mean": _check_mean, "quantile": _check_quantile})
+    from fgnet_pipeline.stages.registry import stages  # which imports the stages, and these this file
+
+    return Choices(
+        stages=tuple(name for name, stage in stages().items() if stage.schedule == name),
+        fragments_methods={name: method.resolve for name, method in methods().items()},
+        scores={"mean": _check_mean, "quantile": _check_quantile},
+    )
 
 
 def load_config(file: str | Path, overrides: list[str] | None = None) -> Config:

@@ -1,110 +1,201 @@
-"""Stage 2: affinities -> fragments, and a table of them a block.
+"""Stage fragments: affinities -> fragments, and a table of them per block.
 
 With ``fragments.path`` the fragments are the lab's own: then only the tables are made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.errors import DamageError
-from fgnet_pipeline.core.geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, Vector, first_id
-from fgnet_pipeline.core.task import NO_CONTEXT, Task
+from fgnet_pipeline.core.errors import DamageError, InputError
+from fgnet_pipeline.core.geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, first_id
+from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
-from fgnet_pipeline.kernels.fragments.method import segment_fragments
+from fgnet_pipeline.kernels.fragments.method import FragmentsMethod, methods, segment_fragments
+from fgnet_pipeline.stages.density import Density, written_voxels
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.stage import Outcome, outcome_of_array
+from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
+from fgnet_pipeline.stages.stage import ArrayOutput, BlockWorker, Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
+from fgnet_pipeline.store.tables import Columns
 
-FORMAT = 2
-#: Voxels read around a block; per-section watershed looks at no other section.
-DEFAULT_CONTEXT = {"volume": (16, 16, 16), "sections": (0, 32, 32), "waterz": (16, 16, 16)}
+Ids = npt.NDArray[np.uint64]
+Labels = npt.NDArray[np.uint32]
 
 
-def plan_task(job: Job) -> Task:
-    """The fragments task; it reads predicted or the lab's affinities, or lists the lab's fragments."""
-    config = job.config.fragments
-    block = job.config.schedule.block_shape_of("fragments")
-    fingerprint: dict[str, Any] = {"format": FORMAT, "block_shape": list(block)}
-    if job.fragments is not None:
-        values = sample(job.bounds.shape, job.fragments.read, "fragments.path")
-        fingerprint["fragments"] = identity(job.bounds.shape, values)
-        return Task(
-            "fragments", "fragments", Grid(block), NO_CONTEXT, NO_CONTEXT, job.roi, (), fingerprint, masked=True
-        )
-    shard, chunk = storage_shapes(block, job.config.output.shard_shape, job.config.output.chunk_shape, "fragments")
-    context = config.context or DEFAULT_CONTEXT[config.method]
-    fingerprint |= {
+class FragmentsStage(Stage):
+    """Affinities -> fragments; every id is one connected piece of one block."""
+
+    name = "fragments"
+    summary = "Fragments of every block by the method that fragments.method names, and a table of them."
+    after = ("predict",)
+    format_version = 2
+    array = ArrayOutput("fragments", "uint64", compressed=0.015)
+    tables = (
+        TableOutput(
+            "fragments",
+            {
+                "id": "uint64", "voxels": "int64", "begin": "int64[3]", "end": "int64[3]", "centroid": "float64[3]",
+                "point": "int64[3]",
+            },
+            redo="fragments",
+            row_bytes=60,
+        ),
+    )  # fmt: skip
+    bytes_per_voxel = (32, 32)
+    bytes_per_channel = (1, 0)
+
+    def plan(self, job: Job) -> list[Task]:
+        """One task; it reads predicted or the lab's affinities, or lists the lab's fragments."""
+        block = job.config.schedule.block_shape_of(self.name)
+        fingerprint: dict[str, Any] = {"format": self.format_version, "block_shape": list(block)}
+        context, upstream = NO_CONTEXT, tuple[str, ...]()
+        if job.fragments is not None:
+            values = sample(job.bounds.shape, job.fragments.read, "fragments.path")
+            fingerprint["fragments"] = identity(job.bounds.shape, values)
+        else:
+            method = method_of(job)
+            context = job.config.fragments.context or method.context
+            fingerprint |= _settings(job, method, block) | {"context": list(context)}
+            if job.affinities is None:
+                upstream = ("predict",)
+            else:
+                values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
+                fingerprint["affinities"] = identity(job.bounds.shape, values)
+                if method.channels is None:
+                    fingerprint["neighbourhood"] = [list(offset) for offset in job.neighbourhood]
+        return [
+            Task(self.name, self.name, Grid(block), context, context, job.roi, upstream, fingerprint, masked=True)
+        ]  # fmt: skip
+
+    def open(self, job: Job, task: Task, worker: int) -> BlockWorker:
+        """What makes fragments, or lists the lab's own."""
+        return Fragments(job) if job.fragments is None else Census(job)
+
+    def array_of(self, job: Job) -> ArrayOutput | None:
+        """No array if the fragments are the lab's own."""
+        return self.array if job.fragments is None else None
+
+    def rows(self, job: Job, task: Task, density: Density) -> float:
+        """Fragments of one block, about."""
+        return written_voxels(job, task) * density.fragments / 1e6
+
+    def check_voxels(self, block: Block, voxels: npt.NDArray[Any]) -> Contradiction | None:
+        """Every id is of the block's own range."""
+        reason = _ids_reason(np.unique(voxels), block)
+        return Contradiction.if_any(reason, ids=True)
+
+    def check_tables(
+        self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
+    ) -> Contradiction | None:
+        """The table says of the fragments, our own or the lab's, what they are."""
+        columns = tables["fragments"]
+        if voxels is None:
+            try:
+                census = Census(job)
+                wanted = census.compute(block, census.load(block))
+            except MemoryError:
+                raise
+            except Exception as error:  # the lab's array may be damaged, too
+                raise DamageError(f"fragments.path cannot be read there: {type(error).__name__}: {error}") from error
+        else:
+            listed = columns["id"].astype(np.uint64)
+            if reason := _ids_reason(listed, block, listed=True):
+                return Contradiction(reason, "fragments", ids=True)
+            labels = np.where(voxels > 0, voxels - np.uint64(first_id(block.index)), np.uint64(0)).astype(np.uint32)
+            wanted = fragment_columns(labels, int(labels.max(initial=0)), block)
+        for name in wanted:
+            if name not in columns or not np.array_equal(columns[name], wanted[name]):
+                return Contradiction(f"the fragment table disagrees with the fragments in column {name!r}", "fragments")
+        return None
+
+
+def method_of(job: Job) -> FragmentsMethod:
+    """The method that the configuration names.
+
+    Raises:
+        InputError: the lab's affinities miss channels that it reads, or do not say the offset of one.
+    """
+    method, given = methods()[job.config.fragments.method], job.affinities
+    if given is not None:
+        needed, known = method.channels or given.channels, min(given.channels, len(given.neighbourhood))
+        if needed > known:
+            expected = f"affinities with {needed} channels and the offset of each, not {known}"
+            remedy = "choose another method, or give affinities.path its attribute neighbourhood"
+            raise InputError("fragments.method", method.name, expected, remedy)
+    return method
+
+
+def _settings(job: Job, method: FragmentsMethod, block: tuple[int, int, int]) -> dict[str, Any]:
+    """What of the configuration determines the fragments, as the fingerprint holds it."""
+    config, output = job.config.fragments, job.config.output
+    shard, chunk = storage_shapes(block, output.shard_shape, output.chunk_shape, "fragments")
+    return {
         "shard_shape": list(shard),
         "chunk_shape": list(chunk),
-        "method": config.method,
-        "context": list(context),
+        "method": method.name,
         "boundary_threshold": config.boundary_threshold,
         "min_seed_distance": config.min_seed_distance,
+        **method.resolve(config.method_options),
     }
-    upstream: tuple[str, ...] = ("predict",)
-    if job.affinities is not None:
-        upstream = ()
-        values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
-        fingerprint["affinities"] = identity(job.bounds.shape, values)
-    return Task("fragments", "fragments", Grid(block), context, context, job.roi, upstream, fingerprint, masked=True)
 
 
 class Fragments:
-    """Watershed in context, cropped to the block, then connected components: every id is one connected piece."""
+    """A method in context, cropped to the block, then connected components."""
 
-    def __init__(self, job: Job, worker: int = 0) -> None:
-        self.job, self.task = job, job.plan.tasks["fragments"]
-        self.tables = job.output.tables("fragments", "fragments")
+    def __init__(self, job: Job) -> None:
+        self.job, self.tables = job, job.output.tables("fragments", "fragments")
 
-    def load(self, block: Vector) -> npt.NDArray[Any]:
-        return self.job.read_affinities(self.task.read_box(block))
+    def load(self, block: Block) -> npt.NDArray[np.uint8]:
+        """Affinities uint8 (C, z, y, x) of the read region."""
+        return self.job.read_affinities(block.read)
 
-    def compute(self, block: Vector, loaded: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint32], int]:
+    def compute(self, block: Block, loaded: npt.NDArray[np.uint8]) -> tuple[Labels, int]:
+        """(labels 0..n of the write region, n)."""
         config = self.job.config.fragments
         labels = segment_fragments(
-            loaded[:3],
-            config.method,  # type: ignore[arg-type]
+            loaded,
+            config.method,
             boundary_threshold=config.boundary_threshold,
             min_seed_distance=config.min_seed_distance,
+            neighbourhood=self.job.neighbourhood,
+            **config.method_options,
         )
-        box = self.job.plan.write_box("fragments", block)
-        cropped = np.ascontiguousarray(labels[box.slices(self.task.read_box(block).begin)])
-        mask = self.job.mask.read(box) if self.job.mask is not None else None
+        cropped = np.ascontiguousarray(labels[block.write.slices(block.read.begin)])
+        mask = self.job.mask.read(block.write) if self.job.mask is not None else None
         return relabel_components(cropped, mask)
 
-    def store(self, block: Vector, computed: tuple[npt.NDArray[np.uint32], int]) -> Outcome:
+    def store(self, block: Block, computed: tuple[Labels, int]) -> Outcome:
+        """Write fragments and their table."""
         labels, n = computed
         if n > MAX_FRAGMENTS_PER_BLOCK:
-            raise DamageError(f"block {block} has {n} fragments, more than an id can hold: use smaller blocks")
-        base = np.uint64(first_id(block))
-        ids = np.where(labels > 0, labels.astype(np.uint64) + base, np.uint64(0))
-        box = self.job.plan.write_box("fragments", block)
-        columns = {"id": np.arange(1, n + 1, dtype=np.uint64) + base, **describe(labels, n, box)}
-        files = self.job.write_block("fragments", self.task.grid.box(block), box, ids)
-        files.append(self.tables.write(block, columns, self.job.plan.identity("fragments", block)[0]))
+            raise DamageError(f"block {block.index} has {n} fragments, more than an id can hold: use smaller blocks")
+        ids = np.where(labels > 0, labels.astype(np.uint64) + np.uint64(first_id(block.index)), np.uint64(0))
+        files = self.job.write_block("fragments", block, ids)
+        files.append(self.tables.write(block.index, fragment_columns(labels, n, block), block.key))
         return outcome_of_array(ids, files)
 
 
 class Census:
     """Tables of the lab's own fragments: which ids each block holds."""
 
-    def __init__(self, job: Job, worker: int = 0) -> None:
-        self.job = job
-        self.tables = job.output.tables("fragments", "fragments")
+    def __init__(self, job: Job) -> None:
+        self.job, self.tables = job, job.output.tables("fragments", "fragments")
 
-    def load(self, block: Vector) -> npt.NDArray[np.uint64]:
-        box = self.job.plan.write_box("fragments", block)
-        fragments = self.job.read_fragments(box)
+    def load(self, block: Block) -> Ids:
+        """The lab's fragments of the write region, 0 outside the mask."""
+        fragments = self.job.read_fragments(block.write)
         if self.job.mask is not None:
-            fragments = np.where(self.job.mask.read(box), fragments, np.uint64(0))
+            fragments = np.where(self.job.mask.read(block.write), fragments, np.uint64(0))
         return fragments
 
-    def compute(self, block: Vector, loaded: npt.NDArray[np.uint64]) -> dict[str, npt.NDArray[Any]]:
+    def compute(self, block: Block, loaded: Ids) -> Columns:
+        """The columns of the table."""
         ids, dense = np.unique(loaded, return_inverse=True)
         if len(ids) and ids[-1] >= np.uint64(1 << 63):
             raise DamageError(f"fragments.path holds id {ids[-1]}, which is not below 2^63: renumber it")
@@ -113,20 +204,31 @@ class Census:
             ids = ids[1:]
         else:
             labels += np.uint32(1)
-        return {"id": ids, **describe(labels, len(ids), self.job.plan.write_box("fragments", block))}
+        return {"id": ids, **describe(labels, len(ids), block.write)}
 
-    def store(self, block: Vector, computed: dict[str, npt.NDArray[Any]]) -> Outcome:
-        path = self.tables.write(block, computed, self.job.plan.identity("fragments", block)[0])
+    def store(self, block: Block, computed: Columns) -> Outcome:
+        """Write the table; the number of fragments stands for the non-zero count."""
+        path = self.tables.write(block.index, computed, block.key)
         outcome = outcome_of_array(computed["id"][:, None, None], [path])
-        return Outcome(outcome.checksum, outcome.nonzero, self.job.plan.write_box("fragments", block).size, [path])
+        return Outcome(outcome.checksum, outcome.nonzero, block.write.size, [path])
 
 
-def describe(labels: npt.NDArray[np.uint32], n: int, box: Box) -> dict[str, npt.NDArray[Any]]:
-    """The rows of fragments 1..n of ``labels`` (z, y, x), which lie at ``box``; positions in voxels of the volume."""
-    rows = fragment_table(labels, n) if n else _no_rows()
+def fragment_columns(labels: Labels, n: int, block: Block) -> Columns:
+    """The table of fragments 1..n of ``labels`` (z, y, x), the write region of ``block``."""
+    ids = np.arange(1, n + 1, dtype=np.uint64) + np.uint64(first_id(block.index))
+    return {"id": ids, **describe(labels, n, block.write)}
+
+
+def describe(labels: Labels, n: int, box: Box) -> Columns:
+    """Everything but the ids of the fragments 1..n of ``labels`` (z, y, x); positions in voxels of the volume.
+
+    Args:
+        box: where ``labels`` lie in the volume.
+    """
+    rows: dict[str, npt.NDArray[Any]] = fragment_table(labels, n) if n else _no_rows()
     for name in ("begin", "end", "point", "centroid"):
         rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
-    return rows
+    return dict(rows)
 
 
 def _no_rows() -> dict[str, npt.NDArray[Any]]:
@@ -137,3 +239,17 @@ def _no_rows() -> dict[str, npt.NDArray[Any]]:
         "centroid": np.zeros((0, 3), np.float64),
         "point": np.zeros((0, 3), np.int64),
     }
+
+
+def _ids_reason(ids: Ids, block: Block, listed: bool = False) -> str | None:
+    """Why these cannot be ids of the block: each is of its own range, and each is there once if they are ``listed``."""
+    low, high = first_id(block.index) + 1, first_id(block.index) + MAX_FRAGMENTS_PER_BLOCK
+    outside = ids[((ids < low) | (ids > high)) & (listed | (ids != 0))]
+    if len(outside):
+        return f"it holds id {outside[0]}, which is not of this block ({low} to {high})"
+    if listed and len(np.unique(ids)) != len(ids):
+        return "it lists an id twice"
+    return None
+
+
+STAGE = FragmentsStage()

@@ -6,6 +6,7 @@ The driver and every worker open the same job from the same configuration; openi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, check_ids_fit, vector, voxels_from_nm
 from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.kernels.tiling import to_uint8
 from fgnet_pipeline.store.arrays import OutputArray, open_array
 from fgnet_pipeline.store.input_identity import sample
@@ -36,6 +38,7 @@ class Job:
         affinities: the lab's own affinities, or None where they are predicted.
         fragments: the lab's own fragments, or None where a watershed makes them.
         frame: voxel size and offset (nm, zyx) of voxel 0. bounds, roi: voxels.
+        new_affinities: whether affinities are to be predicted now; otherwise those stored are taken as they are.
         plan: set by :func:`fgnet_pipeline.stages.registry.plan_job` or by a worker.
         left: what :func:`fgnet_pipeline.execution.resume.left` has read of the records, by task.
     """
@@ -49,8 +52,16 @@ class Job:
     roi: Box
     mask: Mask | None
     output: Output
+    new_affinities: bool = True
     plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
     left: dict[str, tuple[Plan, Any, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def neighbourhood(self) -> tuple[Vector, ...]:
+        """The offset (zyx) of each channel of the affinities."""
+        if self.affinities is not None:
+            return self.affinities.neighbourhood
+        return tuple(vector(offset) for offset in self.plan.tasks["predict"].fingerprint["neighbourhood"])
 
     def read_affinities(self, box: Box) -> npt.NDArray[np.uint8]:
         """uint8 (C, z, y, x) of ``box``, predicted or the lab's own."""
@@ -82,11 +93,11 @@ class Job:
             held[name] = self.output.array(name)
         return held[name]
 
-    def write_block(self, name: str, block: Box, written: Box, data: npt.NDArray[Any]) -> list[Any]:
-        """Write a block of an output array; returns the files to flush."""
+    def write_block(self, name: str, block: Block, data: npt.NDArray[Any]) -> list[Path]:
+        """Write ``data``, the write region of ``block``, to an output array; returns the files to flush."""
         array = self.output_array(name)
-        array.write_block(block, written, data)
-        return list(array.shard_files(block.intersect(array.bounds)))
+        array.write_block(block.whole, block.write, data)
+        return list(array.shard_files(block.whole.intersect(array.bounds)))
 
 
 class LabAffinities:
@@ -107,6 +118,7 @@ class LabAffinities:
                 "convert it",
             )
         offsets: Any = self.array.attrs.get("neighbourhood", self.array.attrs.get("neighborhood"))
+        self.channels = int(shape[0])
         if offsets is not None and [list(o) for o in list(offsets)[:3]] != NEAREST:
             raise InputError(
                 "affinities.path",
@@ -114,6 +126,8 @@ class LabAffinities:
                 f"one that begins with {NEAREST}",
                 "reorder or shift its channels",
             )
+        #: The offsets that are known: without an attribute those of the first three channels.
+        self.neighbourhood: tuple[Vector, ...] = tuple(vector(offset) for offset in offsets or NEAREST)
         self.shape: Vector = vector(shape[1:])
         self.frame = frame_of(self.array, path, (1, 2, 3), None, None)
         if np.issubdtype(self.array.dtype, np.floating):

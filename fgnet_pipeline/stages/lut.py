@@ -1,66 +1,125 @@
-"""The merge tree, cut at a threshold -> LUT: every fragment's segment, node by node from the root down.
+"""Stage lut: the merge tree, cut at a threshold -> LUT, every fragment's segment, node by node from the root down.
 
-A node knows the segments of the clusters that it handed up (its parent's LUT) and which merges it made itself; so it
-knows the segments of the clusters that its children handed up. A leaf ends with all of its fragments. Each leaf's
-table is sorted by fragment, and a block's fragments are one range of it.
+A node knows the segments of the clusters that it handed up (its parent's LUT) and the merges that it made itself; so it
+knows the segments of the clusters that its children handed up. A leaf ends with all of its fragments. The table of a
+leaf is sorted by fragment, and the fragments of a block are one range of it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Vector, vector
-from fgnet_pipeline.core.task import NO_CONTEXT, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
 from fgnet_pipeline.stages import agglomerate
-from fgnet_pipeline.stages.checked_tables import node_tables, read_entering, read_leaving, read_lut, read_merges
+from fgnet_pipeline.stages.checked_tables import (
+    listed_ids,
+    node_tables,
+    read_entering,
+    read_leaving,
+    read_lut,
+    read_merges,
+)
+from fgnet_pipeline.stages.density import Density
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import octree_of
-from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, TableOutput
+from fgnet_pipeline.store.tables import Columns
 
-FORMAT = 1
 Ids = npt.NDArray[np.uint64]
+#: A LUT holds the ids and the segments of a node twice.
+BYTES_PER_ROW = 64
 
 
 def task_name(level: int) -> str:
+    """The task of one octree level."""
     return f"lut-{level}"
 
 
-def plan_tasks(job: Job) -> list[Task]:
-    """One task a level, root first; only the fingerprints of these hold the threshold."""
-    tree = octree_of(job)
-    tasks = []
-    for level in reversed(range(tree.levels)):
-        fingerprint = {"format": FORMAT, "threshold": job.config.agglomerate.threshold, "level": level}
-        upstream = [agglomerate.task_name(level)]
-        upstream += [task_name(level + 1)] if level + 1 < tree.levels else []
-        upstream += ["fragments"] if level == 0 else []
-        tasks.append(
-            Task(
-                task_name(level), "lut", tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream),
-                fingerprint, cheap=True,
-            )
-        )  # fmt: skip
-    return tasks
+class LutStage(Stage):
+    """Merge tree -> LUT."""
+
+    name = "lut"
+    summary = "The merge tree, cut at agglomerate.threshold: the segment of every fragment."
+    after = ("agglomerate",)
+    reads: ClassVar[Mapping[str, str]] = {"fragments": "tables"}
+    tables = (TableOutput("lut", {"fragment": "uint64", "segment": "uint64"}, redo="agglomerate", row_bytes=5),)
+    scheduled_as = "agglomerate"
+    by_voxel = False
+    keys_in_tables = True
+
+    def plan(self, job: Job) -> list[Task]:
+        """One task per level, root first; only the fingerprints of these hold the threshold."""
+        tree = octree_of(job)
+        tasks = []
+        for level in reversed(range(tree.levels)):
+            fingerprint = {
+                "format": self.format_version, "threshold": job.config.agglomerate.threshold, "level": level,
+            }  # fmt: skip
+            upstream = [agglomerate.task_name(level)]
+            upstream += [task_name(level + 1)] if level + 1 < tree.levels else []
+            upstream += ["fragments"] if level == 0 else []
+            tasks.append(
+                Task(
+                    task_name(level), self.name, tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream),
+                    fingerprint, cheap=True,
+                )
+            )  # fmt: skip
+        return tasks
+
+    def open(self, job: Job, task: Task, worker: int) -> Lut:
+        """What looks up the nodes of one level."""
+        return Lut(job, task)
+
+    def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
+        """By the fragments of a node."""
+        return WORKER_BYTES + round(self.rows(job, task, density) * BYTES_PER_ROW)
+
+    def rows(self, job: Job, task: Task, density: Density) -> float:
+        """Fragments of a leaf, or clusters that a node knows, about."""
+        return agglomerate.node_fragments(job, task, density)
+
+    def seconds(self, job: Job, task: Task, density: Density) -> float:
+        """Edges are charged to the agglomerate stage."""
+        return agglomerate.NODE_SECONDS
+
+    def check_tables(
+        self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
+    ) -> Contradiction | None:
+        """Fragments are in order, each has a segment, and a leaf misses none."""
+        columns = tables["lut"]
+        names, segments = (columns[name].astype(np.uint64) for name in ("fragment", "segment"))
+        if (names[1:] <= names[:-1]).any() or (segments == 0).any():
+            return Contradiction("its fragments are out of order, or one has no segment", "lut")
+        tree = octree_of(job)
+        if block.whole.shape != tree.grid(0).block_shape:
+            return None
+        known = listed_ids(job, tree.blocks_of_leaf(block.index))
+        missed = known[~np.isin(known, names)] if known is not None else names[:0]
+        return Contradiction(f"it misses fragment {missed[0]}", "lut") if len(missed) else None
 
 
 class Lut:
     """The nodes of one level."""
 
-    def __init__(self, job: Job, level: int) -> None:
-        self.job, self.level, self.tree = job, level, octree_of(job)
-        self.tables = job.output.tables(f"lut-{level}", "agglomerate")
+    def __init__(self, job: Job, task: Task) -> None:
+        assert task.level is not None  # LutStage.plan
+        self.job, self.level, self.tree = job, task.level, octree_of(job)
+        self.tables = job.output.tables(task.name, "agglomerate")
         self.threshold = job.config.agglomerate.threshold
 
-    def load(self, block: Vector) -> tuple[Ids, Merges, tuple[Ids, Ids] | None]:
+    def load(self, block: Block) -> tuple[Ids, Merges, tuple[Ids, Ids] | None]:
         """(all names that enter the node, its merges, (names that left it, their segments) or None at the root)."""
-        ids = read_entering(self.job, self.tree, self.level, block)
-        merges = read_merges(self.job, self.tree, self.level, block, ids)
+        ids = read_entering(self.job, self.tree, self.level, block.index)
+        merges = read_merges(self.job, self.tree, self.level, block.index, ids)
         is_root = self.level == self.tree.levels - 1
-        return ids, merges, None if is_root else self._roots(block, ids)
+        return ids, merges, None if is_root else self._roots(block.index, ids)
 
     def _roots(self, node: Vector, entering: Ids) -> tuple[Ids, Ids]:
         names = read_leaving(self.job, self.tree, self.level, node, entering)
@@ -73,11 +132,15 @@ class Lut:
             raise node_tables(self.job, "lut", self.level + 1).damage(above, "it misses a cluster of a node below")
         return names, segments[at]
 
-    def compute(self, block: Vector, loaded: tuple[Ids, Merges, tuple[Ids, Ids] | None]) -> dict[str, Any]:
+    def compute(self, block: Block, loaded: tuple[Ids, Merges, tuple[Ids, Ids] | None]) -> Columns:
+        """The columns of the LUT."""
         ids, merges, roots = loaded
         return {"fragment": ids, "segment": lut(ids, merges, self.threshold, roots)}
 
-    def store(self, block: Vector, computed: dict[str, Any]) -> Outcome:
-        name = task_name(self.level)
-        path = self.tables.write(block, computed, self.job.plan.identity(name, block)[0])
-        return outcome_of_tables([(path, computed)], self.job.plan.write_box(name, block).size)
+    def store(self, block: Block, computed: Columns) -> Outcome:
+        """Write the LUT of the node."""
+        path = self.tables.write(block.index, computed, block.key)
+        return outcome_of_tables([(path, computed)], block.write.size)
+
+
+STAGE = LutStage()

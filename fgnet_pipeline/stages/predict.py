@@ -1,4 +1,4 @@
-"""Stage 1: raw -> affinities. The only room of the pipeline that uses the model package besides training."""
+"""Stage predict: raw -> affinities. The only room of the pipeline that uses the model package besides training."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.config import Config
-from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
+from fgnet_pipeline.core.errors import InputError, StaleError
+from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.plan import differences
-from fgnet_pipeline.core.task import Task
+from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.stage import Outcome, outcome_of_array
+from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
+from fgnet_pipeline.stages.stage import ArrayOutput, Stage
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.volume import Frame
 
-FORMAT = 1
 #: A voxel size fits a model within this fraction an axis.
 VOXEL_SIZE_TOLERANCE = 0.2
 
@@ -53,8 +53,80 @@ def tiling_of(geometry: fgnet.Geometry) -> Tiling:
     return Tiling(geometry.tile, geometry.stride, geometry.margin)
 
 
-def plan_task(job: Job, stored: dict[str, Any] | None) -> Task:
-    """The predict task; ``stored`` is the fingerprint of earlier results, whose normalisation is kept."""
+class PredictStage(Stage):
+    """Raw -> affinities by the configured model."""
+
+    name = "predict"
+    summary = "Affinities of every voxel and its neighbours, by the model that model.checkpoint names."
+    array = ArrayOutput("affinities", "uint8", compressed=0.55)
+    lanes = 2
+    reads_inputs_only = True
+    preload = ("torch", "fgnet.predictor")
+    bytes_per_voxel = (16, 8)
+    bytes_per_channel = (0, 18)
+
+    def plan(self, job: Job) -> list[Task]:
+        """One task; none if affinities are the lab's own.
+
+        Raises:
+            InputError: model, geometry or storage shapes that do not fit, or no stored affinities if none are to be
+                predicted now.
+        """
+        if job.affinities is not None:
+            return []
+        if job.raw is None:
+            raise InputError("volume.path", None, "the raw volume", "set volume.path, or affinities.path")
+        stored = job.output.progress.fingerprint(self.name)
+        if job.new_affinities:
+            return [self._task(job, predict_fingerprint(job, stored, self.format_version))]
+        if stored is None:
+            raise InputError(
+                "output.path",
+                job.output.path,
+                "affinities, from an earlier run_predict.py (or affinities.path)",
+                "run run_predict.py with this configuration first",
+            )
+        if different := stored_differences(job, stored):
+            raise StaleError(
+                "output.path",
+                job.output.path,
+                f"affinities of this configuration, but its predict stage is stale ({'; '.join(different)})",
+                "run run_predict.py with --redo predict, or choose another output.path",
+            )
+        return [self._task(job, stored)]
+
+    def _task(self, job: Job, fingerprint: dict[str, Any]) -> Task:
+        """Of new or of stored affinities: for these no checkpoint, no torch and no raw voxels are needed."""
+        context, block = vector(fingerprint["context"]), vector(fingerprint["block_shape"])
+        return Task(self.name, self.name, Grid(block), context, context, job.bounds, (), fingerprint)
+
+    def open(self, job: Job, task: Task, worker: int) -> Predict:
+        """The model, loaded once per worker."""
+        return Predict(job, task, worker)
+
+    def array_attributes(self, task: Task) -> tuple[tuple[int, ...], dict[str, Any]]:
+        """One axis of channels."""
+        attributes = {key: task.fingerprint[key] for key in ("neighbourhood", "normalisation")}
+        return (len(attributes["neighbourhood"]),), attributes
+
+    def tiles(self, job: Job) -> dict[str, Any] | None:
+        """Tiles of the network."""
+        return None if job.raw is None else tiles_computed(job)
+
+    def check_ready(self, job: Job, first: bool) -> None:
+        """The device exists and the model loads; a model by which blocks were predicted need not be loaded again."""
+        if job.config.model.device != "auto":
+            choose_device(job.config.model.device, 0)
+        if first:
+            check_model(job.config)
+
+
+def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version: int) -> dict[str, Any]:
+    """What determines new affinities.
+
+    Args:
+        stored: the fingerprint of earlier results, whose normalisation is kept.
+    """
     assert job.raw is not None  # open_job
     config = job.config
     geometry = describe_model(config, job.frame)
@@ -63,7 +135,7 @@ def plan_task(job: Job, stored: dict[str, Any] | None) -> Task:
     values = sample(job.raw.shape, job.raw.read, "volume.path")
     volume = identity(job.raw.shape, values)
     fingerprint = {
-        "format": FORMAT,
+        "format": format_version,
         "block_shape": list(block),
         "shard_shape": list(shard),
         "chunk_shape": list(chunk),
@@ -76,8 +148,7 @@ def plan_task(job: Job, stored: dict[str, Any] | None) -> Task:
         "context": list(tiling_of(geometry).context),
     }
     fingerprint["normalisation"] = _normalisation(job, geometry, values, stored, volume)
-    context = tiling_of(geometry).context
-    return Task("predict", "predict", Grid(block), context, context, job.bounds, (), fingerprint)
+    return fingerprint
 
 
 def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
@@ -88,13 +159,6 @@ def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
     with contextlib.suppress(fgnet.ModelError):  # a machine that only agglomerates may have no checkpoint
         wanted["model"] = fgnet.checkpoint_digest(job.config.model.checkpoint)
     return differences({key: stored.get(key) for key in wanted}, wanted)
-
-
-def stored_task(job: Job, fingerprint: dict[str, Any]) -> Task:
-    """The predict task that made the stored affinities: no checkpoint, no torch and no raw voxels needed."""
-    context = vector(fingerprint["context"])
-    block = vector(fingerprint["block_shape"])
-    return Task("predict", "predict", Grid(block), context, context, job.bounds, (), fingerprint)
 
 
 def tiles_computed(job: Job) -> dict[str, Any] | None:
@@ -161,12 +225,6 @@ def choose_device(wanted: str, worker: int) -> str:
     return f"cuda:{worker % count}"
 
 
-def check_device(config: Config) -> None:
-    """See that the configured device exists; torch is needed where one is named. InputError where there is none."""
-    if config.model.device != "auto":
-        choose_device(config.model.device, 0)
-
-
 def check_model(config: Config) -> None:
     """Load the configured model on the CPU.
 
@@ -182,10 +240,9 @@ def check_model(config: Config) -> None:
 class Predict:
     """The predict stage in one worker: the model is loaded once."""
 
-    def __init__(self, job: Job, worker: int = 0) -> None:
-        assert job.raw is not None  # open_job
+    def __init__(self, job: Job, task: Task, worker: int) -> None:
+        assert job.raw is not None  # PredictStage.plan
         self.job, self.raw, self.volume = job, job.raw, job.bounds
-        task = job.plan.tasks["predict"]
         self.fingerprint = dict(task.fingerprint)
         config = job.config
         geometry = fgnet.read_geometry(config.model.checkpoint, config.model.mode)
@@ -198,28 +255,31 @@ class Predict:
             expect_sha256=self.fingerprint["model"],
         )
 
-    def load(self, block: Vector) -> npt.NDArray[Any]:
+    def load(self, block: Block) -> npt.NDArray[Any]:
+        """Raw voxels that the tiles of the block need."""
         return self.raw.read(self._reads(block))
 
-    def _reads(self, block: Vector) -> Box:
-        return self.tiling.reads(self.job.plan.write_box("predict", block), self.volume)
+    def _reads(self, block: Block) -> Box:
+        return self.tiling.reads(block.write, self.volume)
 
-    def compute(self, block: Vector, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    def compute(self, block: Block, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Affinities (C, z, y, x) of the write region; value / 255."""
         shift, scale = self.fingerprint["normalisation"]
         normalised = fgnet.normalise.apply(to_grey(loaded, self.job.config.volume.range), shift, scale)
-        box = self.job.plan.write_box("predict", block)
         affinities = self.tiling.predict(
             normalised,
             self._reads(block).begin,
             self.volume,
-            box,
+            block.write,
             self.network,
             self.channels,
             self.job.config.model.batch,
         )
         return to_uint8(affinities)
 
-    def store(self, block: Vector, computed: npt.NDArray[np.uint8]) -> Outcome:
-        whole_block = self.job.plan.tasks["predict"].grid.box(block)
-        written = self.job.plan.write_box("predict", block)
-        return outcome_of_array(computed, self.job.write_block("affinities", whole_block, written, computed))
+    def store(self, block: Block, computed: npt.NDArray[np.uint8]) -> Outcome:
+        """Write the affinities."""
+        return outcome_of_array(computed, self.job.write_block("affinities", block, computed))
+
+
+STAGE = PredictStage()

@@ -1,113 +1,111 @@
-"""Which tasks a job has, and which class runs each."""
+"""Which stages there are, and what follows from their descriptions for one job.
+
+Stages are found in this folder and in the entry-point group ``fgnet_pipeline.stages`` of installed packages, in the
+driver as in every worker.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import cache
 
 import numpy as np
 
-from fgnet_pipeline.core.errors import InputError, StaleError
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.core.registry import discover
 from fgnet_pipeline.core.task import Task
-from fgnet_pipeline.stages import agglomerate, edges, fragments, lut, relabel
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.stage import Stage
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.output import Output
+from fgnet_pipeline.store.tables import Tables
 
-#: Stages in the order of the data flow; ``status`` reports these and ``--redo`` takes them.
-STAGES = ("predict", "fragments", "edges", "agglomerate", "lut", "relabel")
+PACKAGE, ATTRIBUTE, GROUP = "fgnet_pipeline.stages", "STAGE", "fgnet_pipeline.stages"
 
 
-def plan_job(job: Job, *, new_affinities: bool = True) -> Plan:
+@cache
+def stages() -> dict[str, Stage]:
+    """All stages by name, in the order of the data flow; those of other packages come as late as possible.
+
+    Raises:
+        InputError: two stages of one name, one that comes after an unknown stage, or a circle.
+    """
+    waiting = discover(PACKAGE, ATTRIBUTE, GROUP, Stage)  # type: ignore[type-abstract]
+    ordered: dict[str, Stage] = {}
+    while waiting:
+        ready = [name for name, stage in waiting.items() if all(other in ordered for other in stage.after)]
+        if not ready:
+            raise InputError(GROUP, ", ".join(waiting), f"stages after some of {', '.join(ordered)}",
+                             "correct the attribute `after` of these stages")  # fmt: skip
+        ordered[ready[0]] = waiting.pop(ready[0])
+    return ordered
+
+
+def stage_of(task: Task) -> Stage:
+    """The stage that a task belongs to."""
+    return stages()[task.stage]
+
+
+def stage_names() -> tuple[str, ...]:
+    """Names of all stages in the order of the data flow; ``--redo`` takes these."""
+    return tuple(stages())
+
+
+def from_stage_on(name: str) -> tuple[str, ...]:
+    """``name`` and the stages after it in the data flow."""
+    names = stage_names()
+    return names[names.index(name) :]
+
+
+def stages_after(name: str) -> tuple[str, ...]:
+    """The stages after ``name`` in the data flow."""
+    return from_stage_on(name)[1:]
+
+
+def plan_job(job: Job, *, new_affinities: bool | None = None) -> Plan:
     """Build the plan of ``job`` and attach it.
 
     Args:
         new_affinities: whether affinities are to be predicted now; otherwise those stored are taken as they are, and
-            no checkpoint is needed.
+            no checkpoint is needed. By default they are predicted if none are stored.
 
     Raises:
         InputError: model, geometry or storage shapes that do not fit, or no stored affinities where they are needed.
     """
-    tasks: list[Task] = []
-    if job.affinities is None:
-        tasks.append(_predict_task(job, new_affinities))
-    tasks += [fragments.plan_task(job), edges.plan_task(job)]
-    tasks += agglomerate.plan_tasks(job) + lut.plan_tasks(job)
-    tasks.append(relabel.plan_task(job))
-    job.plan = Plan(job.roi, tasks, job.mask)
+    stored = job.output.progress.fingerprint("predict") is not None
+    job.new_affinities = not stored if new_affinities is None else new_affinities
+    job.plan = Plan(job.roi, [task for stage in stages().values() for task in stage.plan(job)], job.mask)
     return job.plan
-
-
-def _predict_task(job: Job, new_affinities: bool) -> Task:
-    from fgnet_pipeline.stages import predict
-
-    if job.raw is None:
-        raise InputError("volume.path", None, "the raw volume", "set volume.path, or affinities.path")
-    stored = job.output.progress.fingerprint("predict")
-    if new_affinities:
-        return predict.plan_task(job, stored)
-    if stored is None:
-        raise InputError(
-            "output.path",
-            job.output.path,
-            "affinities, from an earlier run_predict.py (or affinities.path)",
-            "run run_predict.py with this configuration first",
-        )
-    different = predict.stored_differences(job, stored)
-    if different:
-        raise StaleError(
-            "output.path",
-            job.output.path,
-            f"affinities of this configuration, but its predict stage is stale ({'; '.join(different)})",
-            "run run_predict.py with --redo predict, or choose another output.path",
-        )
-    return predict.stored_task(job, stored)
 
 
 def attach_known_keys(job: Job) -> None:
     """Let a worker's plan read the keys of octree nodes from their tables instead of computing the whole volume's."""
     for task in job.plan.tasks.values():
-        if task.stage in ("agglomerate", "lut"):
-            level = task.name.rpartition("-")[2]
-            kind = f"merges-{level}" if task.stage == "agglomerate" else task.name
-            tables = job.output.tables(kind, "agglomerate")
-            job.plan.known[task.name] = _key_reader(tables)
+        if stage_of(task).keys_in_tables:
+            job.plan.known[task.name] = _key_reader(tables_of(job, task.name)[-1])
 
 
-def _key_reader(tables: Any) -> Any:
-    def read(block: Vector) -> int:
-        return int(tables.read_key(block), 16)
-
-    return read
+def _key_reader(tables: Tables) -> Callable[[Vector], int]:
+    return lambda block: int(tables.read_key(block), 16)
 
 
-def open_stage(job: Job, name: str, worker: int = 0) -> Stage:
-    """The stage object that computes blocks of the task ``name``; models are loaded here."""
-    stage, _, level = name.partition("-")
-    if stage == "predict":
-        from fgnet_pipeline.stages.predict import Predict
-
-        return Predict(job, worker)
-    if stage == "fragments":
-        return fragments.Census(job) if job.fragments is not None else fragments.Fragments(job)
-    if stage == "edges":
-        return edges.Edges(job)
-    if stage == "agglomerate":
-        return agglomerate.Agglomerate(job, int(level))
-    if stage == "lut":
-        return lut.Lut(job, int(level))
-    return relabel.Relabel(job)
-
-
-#: Which array a task writes.
-ARRAYS = {"predict": "affinities", "fragments": "fragments", "relabel": "segmentation"}
+def tables_of(job: Job, name: str) -> list[Tables]:
+    """The tables that a task writes, in the order in which their checksum is taken."""
+    task = job.plan.tasks[name]
+    return [job.output.tables(output.kind_of(task), output.redo) for output in stage_of(task).tables]
 
 
 def array_of(job: Job, name: str) -> str | None:
     """The array that a task writes; None for tasks that write only tables."""
-    return None if name == "fragments" and job.fragments is not None else ARRAYS.get(name)
+    array = stage_of(job.plan.tasks[name]).array_of(job)
+    return None if array is None else array.name
+
+
+def array_names() -> Iterable[str]:
+    """The arrays that stages write."""
+    return [stage.array.name for stage in stages().values() if stage.array is not None]
 
 
 def clear_block(job: Job, name: str, block: Vector) -> None:
@@ -117,27 +115,28 @@ def clear_block(job: Job, name: str, block: Vector) -> None:
         box = job.plan.tasks[name].grid.box(block).intersect(job.bounds)
         stored = job.output.array(array)
         stored.write_block(box, box, np.zeros(stored.channels + box.shape, stored.array.dtype))
-    stage, _, level = name.partition("-")
-    for kind in (f"merges-{level}", f"residual-{level}") if stage == "agglomerate" else (name,):
-        job.output.tables(kind, stage).path(block).unlink(missing_ok=True)
+    for tables in tables_of(job, name):
+        tables.path(block).unlink(missing_ok=True)
 
 
 def create_array(job: Job, name: str, output: Output | None = None) -> None:
-    """Create the array that the task ``name`` writes, dropping an old one; in ``output`` where one is given."""
-    fingerprint = dict(job.plan.tasks[name].fingerprint)
-    lead: tuple[int, ...] = ()
-    dtype, extra = "uint64", {}
-    if name == "predict":
-        neighbourhood = fingerprint["neighbourhood"]
-        lead, dtype = (len(neighbourhood),), "uint8"
-        extra = {"neighbourhood": neighbourhood, "normalisation": fingerprint["normalisation"]}
-    block = job.config.schedule.block_shape_of(name)
-    shard, chunk = storage_shapes(block, job.config.output.shard_shape, job.config.output.chunk_shape, name)
+    """Create the array that the task ``name`` writes, dropping an old one.
+
+    Args:
+        output: where, if not in the job's own output.
+    """
+    task = job.plan.tasks[name]
+    stage = stage_of(task)
+    array = stage.array_of(job)
+    assert array is not None  # callers ask array_of first
+    lead, attributes = stage.array_attributes(task)
+    block, shapes = task.grid.block_shape, job.config.output
+    shard, chunk = storage_shapes(block, shapes.shard_shape, shapes.chunk_shape, stage.schedule)
     (output or job.output).create_array(
-        ARRAYS[name],
+        array.name,
         shape=(*lead, *job.bounds.shape),
-        dtype=dtype,
+        dtype=array.dtype,
         shard=shard,
         chunk=chunk,
-        attributes={**job.frame.attributes(channels=bool(lead)), **extra},
+        attributes={**job.frame.attributes(channels=bool(lead)), **attributes},
     )

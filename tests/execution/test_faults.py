@@ -6,11 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from pipeline_tools import CHECKOUT, assert_same_output, cells, records, script, standard_config, write_volume
+from pipeline_tools import (
+    CHECKOUT,
+    assert_same_output,
+    cells,
+    records,
+    script,
+    standard_config,
+    wait_for_records,
+    write_volume,
+)
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
@@ -38,14 +46,6 @@ def configured(folder: Path, raw: str) -> Path:
 def start(name: str, config: Path, workers: int = 2) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(CHECKOUT / "workflows" / name), str(config), "--workers", str(workers)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def wait_for_records(out: Path, stage: str, count: int, process: subprocess.Popen[bytes]) -> None:
-    """Until ``stage`` has ``count`` records or the process ends."""
-    give_up = time.monotonic() + PATIENCE
-    while len(records(out, stage)) < count and process.poll() is None:
-        assert time.monotonic() < give_up, f"no {count} records of {stage} in time"
-        time.sleep(0.01)
 
 
 def finished_once(out: Path, stage: str, before: list[dict]) -> bool:

@@ -14,10 +14,11 @@ import zarr
 from pipeline_tools import cells, fgnet, records, standard_config, write_volume
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.execution.run import ALL, open_planned, run
+from fgnet_pipeline.execution.run import open_planned, run
 from fgnet_pipeline.planning.block_counts import Tissue
 from fgnet_pipeline.planning.estimate import Estimate, StageEstimate, estimate, machine_memory
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stage_names
 
 ROI = "volume.roi=[[70,0,30],[480,470,410]]"
 
@@ -69,7 +70,7 @@ def test_counts_of_every_grid_are_those_of_the_run(raw: str, tmp_path: Path, blo
         "schedule.relabel.block_shape=[48,24,24]",
     ]
     config = load_config(standard_config(tmp_path, raw), changes)
-    job, found = open_planned(config, ALL), by_task(estimate(config))
+    job, found = open_planned(config, stage_names()), by_task(estimate(config))
     seen = Tissue(job)
     for name, task in job.plan.tasks.items():
         expected = job.plan.active(name, job.plan.blocks(name))

@@ -13,8 +13,9 @@ import pytest
 from pipeline_tools import assert_same_output, cells, read, script, standard_config, write_volume
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stages_after
 from fgnet_pipeline.store.tables import Tables
 
 Table = dict[str, Any]
@@ -178,7 +179,7 @@ def test_redo_mends(finished: Path, place: tuple[Path, Path]) -> None:
     done = script("run_agglomerate.py", config, "--workers", 2, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "--redo edges" in done.stderr and "--redo fragments" in done.stderr
-    run(load_config(config), AGGLOMERATE, redo="fragments")
+    run(load_config(config), stages_after("predict"), redo="fragments")
     assert_same_output(finished / "out.zarr", out)
 
 

@@ -10,11 +10,12 @@ from pipeline_tools import cells, read, standard_config, write_volume
 
 from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
-from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stages_after
 
 SHAPE = (48, 50, 60)
 
@@ -33,8 +34,8 @@ def test_small_contacts_are_filtered_exactly(config: Path, least: int, leaf: int
     resolved = load_config(config, [f"agglomerate.min_contact={least}", f"agglomerate.leaf_blocks={leaf}"])
     out = Path(resolved.output.path)
     with pytest.raises(StaleError, match="--redo agglomerate"):
-        run(resolved, AGGLOMERATE)
-    run(resolved, AGGLOMERATE, redo="agglomerate")
+        run(resolved, stages_after("predict"))
+    run(resolved, stages_after("predict"), redo="agglomerate")
     fragments = read(out, "fragments")
     edges = block_edges(read(out, "affinities"), fragments, tuple(slice(0, n) for n in SHAPE))
     keep = edges.count >= least
@@ -46,7 +47,7 @@ def test_small_contacts_are_filtered_exactly(config: Path, least: int, leaf: int
 
 def test_inspection_leaves_out_what_was_ignored(config: Path) -> None:
     resolved = load_config(config, ["agglomerate.min_contact=15"])
-    run(resolved, AGGLOMERATE, redo="agglomerate")
+    run(resolved, stages_after("predict"), redo="agglomerate")
     segmentation = read(Path(resolved.output.path), "segmentation")
     found = inspect_segment(resolved, int(segmentation[24, 25, 30]))
     assert found.voxels == (segmentation == found.segment).sum()

@@ -19,12 +19,12 @@ from scipy import ndimage
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.resume import left, prepare
-from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run
+from fgnet_pipeline.execution.run import open_planned, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut, sort_merges
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.configuration import load_config
-from fgnet_pipeline.stages.registry import attach_known_keys
+from fgnet_pipeline.stages.registry import attach_known_keys, stages_after
 from fgnet_pipeline.store.tables import Tables
 
 SHAPE = (48, 60, 60)
@@ -53,7 +53,7 @@ def assert_same_tree(one: Merges, other: Merges) -> None:
 
 def run_in_random_order(config: Config, rng: np.random.Generator) -> None:
     """Level by level as a worker does, blocks of a level in random order, some of them twice."""
-    job = open_planned(config, AGGLOMERATE)
+    job = open_planned(config, stages_after("predict"))
     job.output.create()
     prepare(job, list(job.plan.tasks), None)
     attach_known_keys(job)
@@ -63,7 +63,7 @@ def run_in_random_order(config: Config, rng: np.random.Generator) -> None:
         with BlockRunner(job, name, number) as runner:
             for i in [*rng.permutation(len(blocks)), *rng.integers(0, len(blocks), 2)]:
                 assert runner.run(blocks[i])
-    again = open_planned(config, AGGLOMERATE)
+    again = open_planned(config, stages_after("predict"))
     assert not any(left(again, name).todo.any() for name in again.plan.tasks), "workers and driver agree on every key"
 
 

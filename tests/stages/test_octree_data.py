@@ -13,12 +13,13 @@ from pipeline_tools import files_of, read, write_config
 from scipy import ndimage
 from test_octree import assert_same_tree, run_in_random_order, stored_tree
 
-from fgnet_pipeline.execution.run import AGGLOMERATE, open_planned, run
+from fgnet_pipeline.execution.run import open_planned, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.registry import stages_after
 
 CROP = (slice(34, 146), slice(60, 172), slice(60, 172))
 BLOCK, WHOLE = [16, 16, 16], [112, 112, 112]
@@ -81,8 +82,8 @@ def redone(finished: Path, folder: Path, *overrides: str) -> tuple[Path, int]:
         for tables in (out / "tables").glob(f"{kind}-*"):
             shutil.rmtree(tables)
     config = load_config(finished / "config.toml", [f"output.path={out}", *overrides])
-    run(config, AGGLOMERATE, redo="agglomerate")
-    job = open_planned(config, AGGLOMERATE)
+    run(config, stages_after("predict"), redo="agglomerate")
+    job = open_planned(config, stages_after("predict"))
     return out, octree_of(job).grid(0).covering(job.roi).size
 
 

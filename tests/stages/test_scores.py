@@ -15,11 +15,12 @@ from fgnet_pipeline.core.errors import BlocksFailedError, InputError, StaleError
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
 from fgnet_pipeline.evaluation.sweep import sweep
-from fgnet_pipeline.execution.run import AGGLOMERATE, run
+from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
 from fgnet_pipeline.kernels.region_graph import EdgeTable, block_edges
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stages_after
 from fgnet_pipeline.store.tables import Tables
 
 SHAPE = (48, 50, 60)
@@ -78,7 +79,7 @@ def test_tree_is_the_global_one(config: Path, overrides: list[str], least: int, 
     for kind in ("merges", "residual", "lut"):
         for folder in (out / "tables").glob(f"{kind}-*"):  # larger leaves have fewer levels
             shutil.rmtree(folder)
-    run(chosen, AGGLOMERATE, redo="agglomerate")
+    run(chosen, stages_after("predict"), redo="agglomerate")
     assert_segmented(out, global_tree(out, quantile, least))
 
 
@@ -90,7 +91,7 @@ def test_it_is_another_tree_than_that_of_the_mean(config: Path) -> None:
 
 def test_sweep_and_inspection_read_its_tree(config: Path) -> None:
     chosen = resolved(config)
-    run(chosen, AGGLOMERATE, redo="agglomerate")
+    run(chosen, stages_after("predict"), redo="agglomerate")
     out = Path(chosen.output.path)
     labels = write_volume(out.parent / "labels.zarr", (read(out, "segmentation") // np.uint64(3)))
     _, result = sweep(chosen, labels, [0.5, THRESHOLD])
@@ -130,9 +131,9 @@ def test_a_histogram_that_does_not_add_up_is_named(config: Path) -> None:
     key, columns = tables.read_key((0, 1, 1)), {k: np.array(v) for k, v in tables.read((0, 1, 1)).items()}
     tables.write((0, 1, 1), columns | {"histogram": columns["histogram"][::-1]}, key)
     with pytest.raises(BlocksFailedError, match=r"edges.*histogram.*--redo edges"):
-        run(resolved(config), AGGLOMERATE, redo="agglomerate")
+        run(resolved(config), stages_after("predict"), redo="agglomerate")
     tables.write((0, 1, 1), columns, key)
-    run(resolved(config), AGGLOMERATE, redo="agglomerate")
+    run(resolved(config), stages_after("predict"), redo="agglomerate")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from pipeline_tools import standard_config, write_volume
 
 from fgnet_pipeline.core.geometry import Box, Vector, indices, vector
 from fgnet_pipeline.execution.resume import voxels_where
-from fgnet_pipeline.execution.run import ALL, open_planned
+from fgnet_pipeline.execution.run import open_planned
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stage_names
 from fgnet_pipeline.store.records.columns import parse
 from fgnet_pipeline.store.records.latest import Latest
 from fgnet_pipeline.store.records.progress import Progress
@@ -115,7 +116,7 @@ def test_a_key_that_is_no_key_vouches_for_nothing() -> None:
 def test_voxels_of_blocks_are_those_that_they_write(tmp_path: Path) -> None:
     raw = write_volume(tmp_path / "raw", np.zeros((50, 40, 45), np.uint8))
     config = load_config(standard_config(tmp_path, raw), ["volume.roi=[[70,30,0],[430,400,410]]"])
-    job = open_planned(config, ALL)
+    job = open_planned(config, stage_names())
     blocks = job.plan.blocks("predict")
     chosen = np.random.default_rng(0).random(blocks.shape) < 0.6
     expected = sum(job.plan.write_box("predict", vector(b + blocks.begin)).size for b in np.argwhere(chosen))

@@ -20,8 +20,9 @@ from pipeline_tools import assert_same_output, cells, fgnet, read, records, stan
 
 from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.errors import DamageError, InputError, StaleError
-from fgnet_pipeline.execution.run import AGGLOMERATE, PREDICT, run
+from fgnet_pipeline.execution.run import PREDICT, run
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stages_after
 from fgnet_pipeline.store.tables import Tables
 from fgnet_pipeline.verification.verify import Report, verify
 
@@ -243,7 +244,7 @@ def test_run_notices_lost_shards(finished: Path, place: tuple[Path, Path]) -> No
     shard(out, "segmentation").unlink()
     shard(out, "affinities").unlink()
     with pytest.raises(DamageError, match="1 blocks of predict are recorded as done, but nothing of them is stored"):
-        run(load_config(config), AGGLOMERATE)
+        run(load_config(config), stages_after("predict"))
     finished_before = len(records(out, "edges"))
     assert_mended(finished, config, out)
     assert [tuple(r["block"]) for r in records(out, "predict")].count(ONE) == 2

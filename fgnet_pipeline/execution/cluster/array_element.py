@@ -15,7 +15,7 @@ from pathlib import Path
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, PipelineError, StoppedError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.signals import stop_on_signal
-from fgnet_pipeline.execution.block_runner import LANES, BlockRunner
+from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.cluster.submission import Submission, read_submission
 from fgnet_pipeline.execution.processes.interrupt import Terminated
 
@@ -110,7 +110,7 @@ def _one_pass(runner: BlockRunner, blocks: list[Vector], stop: threading.Event) 
                     return
                 failed.append(block)
 
-    serve_in_lanes(serve, LANES.get(runner.name, 1))
+    serve_in_lanes(serve, runner.lanes)
     return failed
 
 

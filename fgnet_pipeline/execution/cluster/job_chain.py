@@ -19,7 +19,6 @@ from pathlib import Path
 
 from fgnet_pipeline.core.cluster_config import SlurmStage
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, PipelineError
-from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.cluster import slurm
 from fgnet_pipeline.execution.cluster.submission import (
@@ -34,6 +33,7 @@ from fgnet_pipeline.execution.cluster.submission import (
 )
 from fgnet_pipeline.execution.resume import finish, left
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import stage_of
 
 FINISH = "finish"
 #: How long Slurm may be silent before waiting for jobs is given up; the jobs go on.
@@ -60,16 +60,11 @@ class Chain:
     steps: tuple[Step, ...]
 
 
-def schedule_stage(task: Task) -> str:
-    """The stage whose scheduling options hold for ``task``."""
-    return "agglomerate" if task.stage == "lut" else task.stage
-
-
 def chain_of(job: Job, spec: WorkerSpec, todo: dict[str, Bits]) -> Chain:
     """The chain that computes ``todo`` (name of a task -> for each of its blocks whether it is to do)."""
     work = {}
     for name, bits in todo.items():
-        workers = job.config.schedule.workers_of(schedule_stage(job.plan.tasks[name]))
+        workers = job.config.schedule.workers_of(stage_of(job.plan.tasks[name]).schedule)
         work[name] = Share(job.plan.blocks(name), bits, min(workers, int(bits.sum())))
     path = path_of(job.output.progress.root.absolute(), spec.run)
     steps = [_step(job, name, share, path) for name, share in work.items()]
@@ -77,7 +72,7 @@ def chain_of(job: Job, spec: WorkerSpec, todo: dict[str, Bits]) -> Chain:
 
 
 def _step(job: Job, name: str, share: Share, path: Path) -> Step:
-    stage = schedule_stage(job.plan.tasks[name])
+    stage = stage_of(job.plan.tasks[name]).schedule
     asked = job.config.schedule.slurm.of(stage)
     comment = f"{name}: {share.count} blocks in {share.shares} shares, one for each element of the array"
     words = ["worker", str(path), "--task", name]
@@ -90,11 +85,12 @@ def _step(job: Job, name: str, share: Share, path: Path) -> Step:
 
 
 def _last_step(job: Job, path: Path) -> Step:
-    asked = job.config.schedule.slurm.of("relabel").model_copy(update={"gpus": None})
+    stage = stage_of(list(job.plan.tasks.values())[-1]).schedule
+    asked = job.config.schedule.slurm.of(stage).model_copy(update={"gpus": None})
     words = ["worker", str(path), "--finish"]
     comment = "sees that every block has its record"
     array = slurm.build(asked, f"fgnet-{FINISH}", 1, job.output.logs.absolute(), words, comment)
-    return Step(FINISH, _table(job, "relabel"), 0, array, None)
+    return Step(FINISH, _table(job, stage), 0, array, None)
 
 
 def _table(job: Job, stage: str) -> str:

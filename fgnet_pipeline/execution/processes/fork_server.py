@@ -15,24 +15,31 @@ from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Protocol
 
 PRELOADED = [
     "fgnet_pipeline.execution.daisy_tasks",
     "fgnet_pipeline.commands.cli",
     "fgnet_pipeline.execution.processes.preload",
 ]
-PRELOADED_FOR = {"predict": ["torch", "fgnet_pipeline.stages.predict", "fgnet.predictor"]}
 
 
-def fork_server(names: Iterable[str], packages: Sequence[str] = ()) -> BaseContext:
-    """The context whose processes are forked with everything loaded that the tasks ``names`` need, and ``packages``.
+class Preloads(Protocol):
+    """What is asked of a stage (``stages.stage.Stage``)."""
+
+    @property
+    def preload(self) -> tuple[str, ...]: ...
+
+
+def fork_server(stages: Iterable[Preloads], packages: Sequence[str] = ()) -> BaseContext:
+    """The context whose processes are forked with everything loaded that ``stages`` need, and ``packages``.
 
     Starts the server and comes back at once: it imports while the driver does. The first call, :func:`start_early`
     included, settles what is loaded. Loading opens no connection and starts no thread: each process makes its own event
     loop at its first request.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return server_with(PRELOADED + [m for n in names for m in PRELOADED_FOR.get(n, [])] + [*packages])
+    return server_with(PRELOADED + [module for stage in stages for module in stage.preload] + [*packages])
 
 
 def server_with(modules: list[str]) -> BaseContext:

@@ -1,0 +1,63 @@
+"""How much a block has to hold, by formula: voxels that it reads, and edges of an octree node.
+
+The formulas are estimates; ``benchmarks/block_memory.py`` sets them beside measured blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.task import Task
+
+if TYPE_CHECKING:
+    from fgnet_pipeline.stages.job import Job
+
+#: Clusters that leave a node, over the fragments of its surface (docs/scale.md).
+FROZEN_PER_SURFACE = 2.5
+
+
+@dataclass(frozen=True)
+class Density:
+    """Fragments and edges per million voxels; ``source`` says where the numbers come from."""
+
+    fragments: float = 180.0
+    edges: float = 990.0
+    source: str = "assumed, as in FIB-25 (docs/scale.md)"
+
+
+def read_shape(task: Task) -> Vector:
+    """Voxels (z, y, x) that a block in the middle of the volume reads."""
+    z, y, x = (
+        min(block + below + above, whole)
+        for block, below, above, whole in zip(
+            task.grid.block_shape, task.below, task.above, task.reads.shape, strict=True
+        )
+    )
+    return z, y, x
+
+
+def written_voxels(job: Job, task: Task) -> float:
+    """Voxels that a block in the middle of the region of interest writes."""
+    return float(np.prod(np.minimum(task.grid.block_shape, job.roi.shape)))
+
+
+def node_edges(job: Job, task: Task, density: Density) -> float:
+    """Edges that a node of the octree holds: those of its volume in a leaf, above it what children left.
+
+    Children leave the clusters on their surfaces: the faces of the node, and those between its children.
+    """
+    shape = np.minimum(task.grid.block_shape, job.roi.shape).astype(float)
+    if task.level == 0:
+        return float(np.prod(shape)) * density.edges / 1e6
+    spacing = (1e6 / density.fragments) ** (1 / 3)
+    faces = 2 * (shape[0] * shape[1] + shape[1] * shape[2] + shape[0] * shape[2])
+    is_root = (shape >= job.roi.shape).all()
+    surface = faces * (1 if is_root else 2) / spacing**2
+    return min(
+        float(FROZEN_PER_SURFACE * surface * density.edges / density.fragments),
+        float(np.prod(shape)) * density.edges / 1e6,
+    )

@@ -1,0 +1,52 @@
+"""The metadata files of arrays: compared with what the configuration would create, and restored."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import array_of, create_array
+from fgnet_pipeline.store.atomic_files import read_json, write_atomic
+from fgnet_pipeline.store.output import Output
+from fgnet_pipeline.verification.block_checks import Finding
+from fgnet_pipeline.verification.report import METADATA
+
+
+def metadata_findings(job: Job) -> Iterator[Finding]:
+    """Arrays that have records, or chunks, and no metadata that fit them."""
+    for name in job.plan.tasks:
+        array = array_of(job, name)
+        if array is None or not _has_content(job, name, array):
+            continue
+        path = job.output.root / array / "zarr.json"
+        stored, wanted = read_json(path), json.loads(_metadata(job, name, array))
+        if not isinstance(stored, dict):
+            yield Finding(METADATA, name, None, (str(path),), f"the metadata of {array} are missing or unreadable")
+            continue
+        attributes = {**wanted.pop("attributes"), **stored.get("attributes", {})} == stored.pop("attributes", {})
+        if stored != wanted or not attributes:
+            yield Finding(METADATA, name, None, (str(path),), f"the metadata of {array} are not those it was made with")
+
+
+def _has_content(job: Job, name: str, array: str) -> bool:
+    return (job.output.root / array / "c").exists() or any(True for _ in job.output.progress.records(name))
+
+
+def _metadata(job: Job, name: str, array: str) -> bytes:
+    """The metadata file that the array of a task is created with."""
+    with tempfile.TemporaryDirectory(prefix="fgnet-") as folder:
+        empty = Output(str(Path(folder) / "empty.zarr"))
+        empty.create()
+        create_array(job, name, empty)
+        return (empty.root / array / "zarr.json").read_bytes()
+
+
+def restore_metadata(job: Job) -> list[Finding]:
+    found = list(metadata_findings(job))
+    for finding in found:
+        path = Path(finding.files[0])
+        write_atomic(path, _metadata(job, finding.task, path.parent.name))
+    return found
