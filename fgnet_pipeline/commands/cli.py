@@ -14,37 +14,41 @@ from typing import Any, NoReturn
 
 import typer
 
-from fgnet_pipeline.commands import demo_command as demonstrating
-from fgnet_pipeline.commands import evaluate as scoring
-from fgnet_pipeline.commands import import_ as importing
-from fgnet_pipeline.commands import plan as planning
-from fgnet_pipeline.commands import run as running
-from fgnet_pipeline.commands import status as watching
-from fgnet_pipeline.commands import submit as clustering
-from fgnet_pipeline.commands import train as modelling
-from fgnet_pipeline.commands import verify as verifying
+from fgnet_pipeline.commands.demo import demo_command
 from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
+from fgnet_pipeline.commands.evaluate import evaluate_command
+from fgnet_pipeline.commands.import_ import import_command
+from fgnet_pipeline.commands.inspect import inspect_command
+from fgnet_pipeline.commands.model_describe import describe_command
+from fgnet_pipeline.commands.plan import plan_command
+from fgnet_pipeline.commands.run import agglomerate_command, predict_command, run_command
+from fgnet_pipeline.commands.status import status_command
+from fgnet_pipeline.commands.submit import submit_command
+from fgnet_pipeline.commands.sweep import sweep_command
+from fgnet_pipeline.commands.train import train_command
+from fgnet_pipeline.commands.verify import verify_command
+from fgnet_pipeline.commands.worker import worker_command
 from fgnet_pipeline.core.errors import InputError, PipelineError
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 COMMANDS: dict[str, Callable[..., None]] = {
-    "run": running.run_command,
-    "predict": running.predict_command,
-    "agglomerate": running.agglomerate_command,
-    "submit": clustering.submit_command,
-    "worker": clustering.worker_command,
-    "plan": planning.plan_command,
-    "status": watching.status_command,
-    "verify": verifying.verify_command,
-    "evaluate": scoring.evaluate_command,
-    "sweep": scoring.sweep_command,
-    "inspect": watching.inspect_command,
-    "import": importing.import_command,
-    "train": modelling.train_command,
-    "demo": demonstrating.demo_command,
+    "run": run_command,
+    "predict": predict_command,
+    "agglomerate": agglomerate_command,
+    "submit": submit_command,
+    "worker": worker_command,
+    "plan": plan_command,
+    "status": status_command,
+    "verify": verify_command,
+    "evaluate": evaluate_command,
+    "sweep": sweep_command,
+    "inspect": inspect_command,
+    "import": import_command,
+    "train": train_command,
+    "demo": demo_command,
 }
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
-    "model": {"describe": modelling.describe_command},
+    "model": {"describe": describe_command},
 }
 
 app = typer.Typer(
@@ -94,12 +98,12 @@ def main() -> NoReturn:
 
 def run_predict() -> NoReturn:
     """The ``run_predict.py`` script."""
-    guarded(lambda: _single(running.predict_command))
+    guarded(lambda: _single(predict_command))
 
 
 def run_agglomerate() -> NoReturn:
     """The ``run_agglomerate.py`` script."""
-    guarded(lambda: _single(running.agglomerate_command))
+    guarded(lambda: _single(agglomerate_command))
 
 
 def _single(command: Callable[..., None]) -> None:

@@ -1,23 +1,32 @@
-"""The demo: a real sample, the shipped weights, a score and a picture."""
+"""demo: a real sample, the shipped weights, a score and a picture."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fgnet_pipeline.commands.progress_bars import Bars
-from fgnet_pipeline.datasets.demo_sample import Sample, find_sample
-from fgnet_pipeline.evaluation.comparison import compare
-from fgnet_pipeline.evaluation.overlay import save_overlay
-from fgnet_pipeline.execution.run import run
-from fgnet_pipeline.stages.configuration import load_config
-from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.store.arrays import open_array
+import typer
+
+from fgnet_pipeline.commands.options import ConfigFile, Overrides, Workers, extra
+
+if TYPE_CHECKING:
+    from fgnet_pipeline.datasets.demo_sample import Sample
+    from fgnet_pipeline.stages.job import Job
 
 #: Sections that the shipped weights were not trained on.
 UNSEEN = ("140,0,0", "180,250,250")
+
+
+def demo_command(
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    folder: Annotated[Path, typer.Option(help="Where the demo writes.")] = Path("demo"),
+) -> None:
+    """Segment the real sample with the shipped weights, score it, and draw an overlay."""
+    demo(config, folder, extra(set_, workers), typer.echo)
 
 
 def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[str], None]) -> dict[str, Any]:
@@ -28,6 +37,11 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
         overrides: more ``section.key=value``.
         say: prints a sentence.
     """
+    from fgnet_pipeline.commands.progress_bars import Bars
+    from fgnet_pipeline.datasets.demo_sample import find_sample
+    from fgnet_pipeline.execution.run import run
+    from fgnet_pipeline.stages.configuration import load_config
+
     sample = find_sample(folder, Path.cwd())
     say(sample.sentence)
     raw, output = str((sample.path / "raw").resolve()), str((folder / "segmentation.zarr").resolve())
@@ -45,6 +59,8 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
 
 
 def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, Any]:
+    from fgnet_pipeline.evaluation.comparison import compare
+
     segmentation, labels = f"{job.output.path}/segmentation", str(sample.path / "labels")
     scores = {"all": compare(segmentation, labels).to_dict()}
     if job.bounds.end == (180, 250, 250):
@@ -60,6 +76,9 @@ def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, An
 
 
 def _draw(job: Job, sample: Sample, picture: Path) -> None:
+    from fgnet_pipeline.evaluation.overlay import save_overlay
+    from fgnet_pipeline.store.arrays import open_array
+
     z = min(160, job.bounds.end[0] - 1)
     save_overlay(
         picture,

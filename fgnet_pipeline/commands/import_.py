@@ -1,4 +1,4 @@
-"""Other formats to the project's Zarr: import."""
+"""import: other formats to the project's Zarr."""
 
 from __future__ import annotations
 

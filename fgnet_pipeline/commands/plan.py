@@ -1,4 +1,4 @@
-"""Before anything runs: plan."""
+"""plan: what a run will take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Computing: run, predict, agglomerate."""
+"""run, predict, agglomerate: computing."""
 
 from __future__ import annotations
 

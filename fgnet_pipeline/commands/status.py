@@ -1,4 +1,4 @@
-"""Looking at a job: status, inspect."""
+"""status: how far a job is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
-from fgnet_pipeline.core.errors import InputError
 
 if TYPE_CHECKING:
     from fgnet_pipeline.execution.status import Status, Watch
@@ -104,40 +103,3 @@ def _driver_line(status: Status) -> str:
         return "no run has begun"
     where = f"run {status.driver['run']}, process {status.driver.get('pid')} on {status.driver.get('host')}"
     return f"{where}, {'is running' if status.running else 'has ended'}"
-
-
-def inspect_command(
-    config: ConfigFile,
-    segment: Annotated[str, typer.Argument(help="Id of a segment.")],
-    set_: Overrides = None,
-    workers: Workers = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many rows of each list are printed.")] = 10,
-    as_json: Json = False,
-) -> None:
-    """Why a segment is what it is: fragments, strongest and weakest merges, neighbours."""
-    from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
-
-    found = inspect_segment(configured(config, set_, workers), _id(segment), limit)
-    if as_json:
-        typer.echo(json.dumps(found.to_dict()))
-        return
-    typer.echo(f"segment {found.segment} at threshold {found.threshold:g}: {found.voxels} voxels, "
-               f"{len(found.fragments)} fragments, {found.merges} merges, "
-               f"voxels {list(found.begin)} to {list(found.end)}")  # fmt: skip
-    typer.echo("largest fragments (id, voxels, a voxel inside)")
-    for f in found.fragments[:limit]:
-        typer.echo(f"  {f.id:20d} {f.voxels:10d} {list(f.point)}")
-    for title, merges in (("strongest", found.strongest), ("weakest", found.weakest)):
-        typer.echo(f"{title} merges ({found.scored_by}, faces, voxels of both sides, where)")
-        for m in merges:
-            where = [round(v) for v in m.position or ()]
-            typer.echo(f"  {m.score:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}")
-    typer.echo(f"neighbours (segment, {found.scored_by}, faces, where)")
-    for n in found.neighbours[:limit]:
-        typer.echo(f"  {n.segment:20d} {n.score:8.4f} {n.count:8d} {[round(v) for v in n.position]}")
-
-
-def _id(text: str) -> int:
-    if not text.lstrip("-").isdecimal():
-        raise InputError("SEGMENT", text, "a whole number", "take an id from the segmentation")
-    return int(text)

@@ -1,4 +1,4 @@
-"""Reading back what is stored: verify."""
+"""verify: reading back what is stored."""
 
 from __future__ import annotations
 

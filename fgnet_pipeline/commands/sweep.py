@@ -1,0 +1,45 @@
+"""sweep: scores over agglomeration thresholds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
+
+
+def sweep_command(
+    config: ConfigFile,
+    labels: Annotated[str, typer.Argument(help="Zarr array of ground truth; 0 is ignored.")],
+    set_: Overrides = None,
+    workers: Workers = None,
+    begin: Annotated[str | None, typer.Option(help="First voxel of the labels to score: z,y,x.")] = None,
+    end: Annotated[str | None, typer.Option(help="Voxel after the last: z,y,x.")] = None,
+    threshold: Annotated[list[float] | None, typer.Option(help="One threshold to score; repeatable.")] = None,
+    first: Annotated[float, typer.Option("--from", help="First threshold, where --threshold is not given.")] = 0.02,
+    last: Annotated[float, typer.Option("--to", help="Last threshold.")] = 0.98,
+    step: Annotated[float, typer.Option("--step", help="From one threshold to the next.")] = 0.02,
+    png: Annotated[Path | None, typer.Option(help="The curve; sweep.png in the output where not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Scores over agglomeration thresholds, from the stored merge tree of a finished run."""
+    from fgnet_pipeline.evaluation.sweep import steps, sweep
+    from fgnet_pipeline.evaluation.sweep_plot import save_curve
+
+    resolved = configured(config, set_, workers)
+    job, result = sweep(resolved, labels, threshold or steps(first, last, step), begin, end)
+    picture = png or job.output.root / "sweep.png"
+    save_curve(result, picture, f"{job.output.path.rstrip('/').rpartition('/')[2]} against {labels}")
+    if as_json:
+        typer.echo(json.dumps({**result.to_dict(), "png": str(picture)}))
+        return
+    typer.echo(f"{'threshold':>9s} {'VOI split':>9s} {'merge':>9s} {'sum':>9s} {'Rand error':>10s}")
+    for p in result.curve:
+        voi = f"{p.voi_split:9.4f} {p.voi_merge:9.4f} {p.voi_sum:9.4f}"
+        typer.echo(f"{p.threshold:9g} {voi} {p.adapted_rand_error:10.4f}{'  best' if p == result.best else ''}")
+    low, high = result.plateau
+    typer.echo(f"best threshold {result.best.threshold:g}; plateau {low:g} to {high:g}; "
+               f"far from cliffs: {result.robust.threshold:g}\n{picture}")  # fmt: skip

@@ -1,0 +1,35 @@
+"""worker: one element of a job array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fgnet_pipeline.commands.options import say
+
+
+def worker_command(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="progress/submission-RUN.json")],
+    task: Annotated[str | None, typer.Option(help="The task whose blocks to compute.")] = None,
+    share: Annotated[int | None, typer.Option(help="Which share; default: the number of this array element.")] = None,
+    connect: Annotated[Path | None, typer.Option(help="Take blocks from the driver that this file names.")] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="See that every block is done.")] = False,
+) -> None:
+    """One element of a job array; the scripts of `fgnet submit` run it."""
+    from fgnet_pipeline.core.errors import InputError
+    from fgnet_pipeline.execution.cluster.array_element import run_share
+
+    if finish:
+        from fgnet_pipeline.execution.cluster.job_chain import finish_submission
+
+        say(finish_submission(submission))
+    elif task is None:
+        raise InputError("--task", None, "the name of a task", "give it, or --finish")
+    elif connect is not None:
+        from fgnet_pipeline.execution.daisy_tasks import serve_driver
+
+        say(f"{task}: computed {serve_driver(submission, task, connect)} blocks")
+    else:
+        say(f"{task}: computed {run_share(submission, task, share)} blocks")
