@@ -24,7 +24,7 @@ PAPER_TILE: Triple = (16, 256, 256)
 NANO_TILE: Triple = (96, 96, 96)
 
 
-class _LinspaceOnCpu(TorchFunctionMode):
+class LinspaceOnCpu(TorchFunctionMode):
     """sam2's Hiera reads numbers out of a linspace while it is built, which meta tensors do not have."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -36,7 +36,7 @@ class _LinspaceOnCpu(TorchFunctionMode):
 
 def shape_only(config: NetworkConfig) -> FGNet:
     """The network without memory for its weights."""
-    with torch.device("meta"), _LinspaceOnCpu():
+    with torch.device("meta"), LinspaceOnCpu():
         return FGNet(config).eval()
 
 

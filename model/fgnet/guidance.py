@@ -148,20 +148,20 @@ class CrossAttention(nn.Module):
         guide = self.guide_norm(guide)
         window = math.gcd(self.window, guide.shape[3], guide.shape[4])
         wide = window * (features.shape[3] // guide.shape[3])
-        query = self._windows(self.query(self.norm(features)), wide)
-        key, value = (self._windows(f(guide), window) for f in (self.key, self.value))
+        query = self.windows(self.query(self.norm(features)), wide)
+        key, value = (self.windows(f(guide), window) for f in (self.key, self.value))
         mixed = F.scaled_dot_product_attention(query, key, value)
-        result: Tensor = features + self.out(self._volume(mixed, features.shape, wide))
+        result: Tensor = features + self.out(self.volume(mixed, features.shape, wide))
         return result
 
-    def _windows(self, x: Tensor, window: int) -> Tensor:
+    def windows(self, x: Tensor, window: int) -> Tensor:
         """(B, heads * d, z, y, x) -> (B * z * windows, heads, window * window, d)."""
         b, c, z, y, w = x.shape
         x = x.reshape(b, self.heads, c // self.heads, z, y // window, window, w // window, window)
         return x.permute(0, 3, 4, 6, 1, 5, 7, 2).reshape(-1, self.heads, window * window, c // self.heads)
 
-    def _volume(self, x: Tensor, shape: torch.Size, window: int) -> Tensor:
-        """The inverse of `_windows`, to (B, heads * d, z, y, x) with B, z, y, x of `shape`."""
+    def volume(self, x: Tensor, shape: torch.Size, window: int) -> Tensor:
+        """The inverse of `windows`, to (B, heads * d, z, y, x) with B, z, y, x of `shape`."""
         b, _, z, y, w = shape
         x = x.reshape(b, z, y // window, w // window, self.heads, window, window, -1)
         return x.permute(0, 4, 7, 1, 2, 5, 3, 6).reshape(b, -1, z, y, w)
