@@ -99,8 +99,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999))
         self.reset_average()
         self.ends: dict[int, dict[str, Tensor]] = {}
-        self.iteration = 0
-        self.seconds = 0.0
+        self.iteration, self.seconds = 0, 0.0
 
     def reset_average(self) -> None:
         """Begin the running average at the present weights."""

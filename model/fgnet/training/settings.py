@@ -1,4 +1,4 @@
-"""Every number of a training, as frozen data with its default. Free of torch."""
+"""Every number of a training, as frozen data with its default. Importing this module does not import torch."""
 
 from __future__ import annotations
 
