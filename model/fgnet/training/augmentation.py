@@ -72,6 +72,7 @@ class Range:
     meaning: str
 
     def holds(self, value: float) -> bool:
+        """True if ``value`` is inside; nan never is."""
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
