@@ -35,7 +35,7 @@ from fgnet.network import FGNet
 from fgnet.predictor import NetworkPredictor
 from fgnet.tensors import read_weights
 from fgnet.training.loop import Step, Trainer, run
-from fgnet.training.sampling import LabelledVolume
+from fgnet.training.patch import LabelledVolume
 from fgnet.training.settings import AugmentSettings, LoopSettings, Phase, WarpSettings
 from fgnet.weights import locate
 from plain_unet import PlainPredictor, PlainUNet

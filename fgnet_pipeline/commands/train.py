@@ -22,11 +22,14 @@ def train_command(
     preview: Annotated[Path | None, typer.Option(help="Only draw augmented training patches into this PNG.")] = None,
 ) -> None:
     """Train a model; an interrupted training resumes."""
-    from fgnet_pipeline.training.train import TrainConfig, train, write_preview
+    from fgnet_pipeline.training.config import TrainConfig
+    from fgnet_pipeline.training.train import train
 
     threads = [] if workers is None else [f"machine.threads={workers}"]
     resolved = TrainConfig.load(config, [*(set_ or []), *threads])
     if preview is not None:
+        from fgnet_pipeline.training.preview import write_preview
+
         write_preview(resolved, preview)
         return
     train(resolved, progress=_progress_line(resolved.optimise.iterations))

@@ -18,6 +18,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector, whole
 from fgnet_pipeline.datasets.presets import Preset, check_shape, preset_of
 from fgnet_pipeline.datasets.source import Size, Source
+from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.store.group_writer import ImportWriter
 from fgnet_pipeline.store.volume import Frame
 
@@ -145,12 +146,10 @@ def _copy_labels(writer: ImportWriter, job: Conversion, tell: Callable[[Box], No
 
 
 def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Raw values as grey values 0 to 255; outside the range they are cut off."""
+    """Raw values as grey values 0 to 255, rounded; values outside of the range are clipped."""
     if value_range is None:
         return values.astype(np.uint8, copy=False)
-    low, high = value_range
-    scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.rint(to_grey(values, value_range)).astype(np.uint8)
 
 
 def to_ids(values: NDArray[Any], path: str) -> NDArray[np.uint64]:

@@ -15,6 +15,7 @@ from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Block, Task
+from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
@@ -201,14 +202,6 @@ def _normalisation(
 
 def _listed(values: tuple[float, float] | None) -> list[float] | None:
     return list(values) if values else None
-
-
-def to_grey(raw: npt.NDArray[Any], limits: tuple[float, float] | None) -> npt.NDArray[np.float32]:
-    """Raw values on the model's scale of grey, 0..255: ``limits`` (black, white) are spread over it and clipped."""
-    if limits is None:
-        return raw.astype(np.float32)
-    black, white = limits
-    return np.clip((raw.astype(np.float32) - black) * np.float32(255 / (white - black)), 0, 255)
 
 
 def choose_device(wanted: str, worker: int) -> str:

@@ -14,14 +14,14 @@ from fgnet_pipeline.stages.configuration import load_config
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """The document of ``fgnet.describe``; nothing is computed and no weights are read, only a file's header.
+    """The document of `fgnet.describe`. Of a file of weights only the header is read, and nothing is computed.
 
     Args:
         name: ``tiny``, ``small``, ``base_plus``, ``large``, ``nano``, a shipped name, a ``.safetensors`` file, or a
             TOML configuration of a training or of a run.
 
     Raises:
-        InputError: nothing of that name, a file that is neither, or torch is not installed.
+        InputError: nothing has that name, the file is neither of both kinds, or torch or sam2 is not installed.
     """
     try:
         return _described(name)
@@ -39,7 +39,7 @@ def _described(name: str) -> dict[str, Any]:
         return {**fgnet.describe(load_config(name).model.checkpoint), "name": name}
     from fgnet.describing import describe_network
 
-    from fgnet_pipeline.training.train import TrainConfig
+    from fgnet_pipeline.training.config import TrainConfig
 
     training = TrainConfig.load(name)
     return describe_network(name, training.network(), training.exported_geometry())

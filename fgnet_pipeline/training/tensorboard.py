@@ -1,4 +1,4 @@
-"""A training seen in TensorBoard: scalars of every iteration and validation, and pictures of what the network predicts.
+"""A training seen in TensorBoard: scalars of every iteration and validation, and pictures of what is predicted.
 
 TensorBoard is optional: ``pip install 'fgnet-pipeline[tensorboard]'``, then ``tensorboard --logdir OUTPUT``.
 """
@@ -24,28 +24,32 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """Event files in ``folder``; events from ``first_iteration`` on are those of an interrupted run and are dropped."""
+    """The event files of one training."""
 
     def __init__(self, folder: Path, first_iteration: int) -> None:
+        """Open event files in ``folder``.
+
+        Events from ``first_iteration`` on belong to an interrupted run; TensorBoard is told to drop them.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         writer: Any = SummaryWriter
         self.writer = writer(str(folder), purge_step=first_iteration)
 
     def step(self, step: Step) -> None:
-        """Loss, learning rate and seconds of one iteration."""
+        """Write loss, learning rate and seconds of one iteration."""
         for name, value in (("loss", step.loss), ("rate", step.rate), ("seconds", step.seconds)):
             self.writer.add_scalar(f"train/{name}", value, step.iteration)
 
     def scores(self, iteration: int, curves: Sequence[Sequence[Score]], threshold: float) -> None:
-        """VOI and adapted Rand error of every held-out box at the plateau's threshold."""
+        """Write VOI and adapted Rand error of every held-out box at the plateau's threshold."""
         for i, curve in enumerate(curves):
             score = next(s for s in curve if s.threshold == threshold)
             for name in ("voi_split", "voi_merge", "voi_sum", "arand"):
                 self.writer.add_scalar(f"held_out_{i}/{name}", getattr(score, name), iteration)
 
     def picture(self, trainer: Trainer) -> None:
-        """The panels of the preview, and beside them the affinities that the averaged weights predict."""
+        """Write the panels of the preview, and beside them the affinities that the averaged weights predict."""
         settings = trainer.settings
         shape = settings.phase(max(0, trainer.iteration - 1)).patch
         patch = draw(trainer.volumes, shape, settings.augment, Chance(settings.seed, trainer.iteration, 0, 0))
@@ -58,4 +62,5 @@ class Board:
         self.writer.add_image("patch", picture, trainer.iteration, dataformats="HWC")
 
     def close(self) -> None:
+        """Write what is still in memory, and end."""
         self.writer.close()

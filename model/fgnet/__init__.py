@@ -1,6 +1,6 @@
 """FGNet: affinities of volume electron microscopy, guided by the SAM 2 image encoder (arXiv 2511.13063).
 
-Importing this package does not import torch: a pipeline reads a model's geometry without it.
+Importing this package does not import torch, so that a pipeline can read a model's geometry without it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def load_predictor(
     threads: int = 1,
     expect_sha256: str | None = None,
 ) -> Predictor:
-    """See `fgnet.predictor.load_predictor`; torch is imported only now."""
+    """Load a model for inference, see `fgnet.predictor.load_predictor`; this call imports torch."""
     from fgnet import predictor
 
     return predictor.load_predictor(checkpoint, mode, device, threads, expect_sha256)
 
 
 def describe(name: str) -> dict[str, Any]:
-    """See `fgnet.describing.describe`; torch is imported only now."""
+    """What a model costs, see `fgnet.describing.describe`; this call imports torch."""
     from fgnet import describing
 
     return describing.describe(name)

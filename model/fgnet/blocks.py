@@ -15,15 +15,15 @@ from fgnet.precision import onednn_computes
 
 
 def same(kernel: Triple) -> Triple:
-    """The zero padding that keeps a shape under an odd kernel."""
+    """The zero padding, zyx in voxels per face, with which a convolution of an odd kernel keeps the shape."""
     return kernel[0] // 2, kernel[1] // 2, kernel[2] // 2
 
 
 class Conv3d(nn.Conv3d):
-    """torch's Conv3d, which for inference on one CPU thread is taken to oneDNN whatever its size.
+    """torch's Conv3d, computed by oneDNN for inference on a CPU.
 
-    torch leaves small kernels of one sample to its own `slow_conv3d` there, which unfolds the input, answers in another
-    memory layout, and slows down what follows (benchmarks/fge_profile.py).
+    On one CPU thread torch computes small kernels of a single sample by its own `slow_conv3d`, which unfolds the input
+    and returns another memory layout; the layers that follow are slower then (benchmarks/fge_profile.py).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,16 +39,17 @@ class Conv3d(nn.Conv3d):
         )
 
     def _is_misread(self, x: Tensor) -> bool:
-        """True where oneDNN's bfloat16 gradient of the weights is what lay in memory before, up to NaN: two sections.
+        """True if oneDNN would return a gradient of the weights that it never computed: bfloat16 and two sections.
 
-        Seen with torch 2.13 on a processor with AVX512-BF16, for kernels of three sections and every other size.
+        The gradient then holds the former content of its memory, even NaN. Seen with torch 2.13 on a processor with
+        AVX512-BF16, if the kernel has three sections, whatever the other sizes are.
         """
         mixed = x.device.type == "cpu" and torch.is_grad_enabled() and torch.is_autocast_enabled("cpu")
         return mixed and x.shape[2] == 2 and self.kernel_size[0] > 1
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    """GroupNorm over at most `groups` groups, as many as divide the channels."""
+    """GroupNorm with the greatest number of groups that divides the channels and is at most ``groups``."""
     while channels % groups:
         groups -= 1
     return nn.GroupNorm(groups, channels)
@@ -57,13 +58,22 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
 def conv_norm_elu(
     inputs: int, outputs: int, kernel: Triple, groups: int, stride: Triple = (1, 1, 1), padding: Padding = "zeros"
 ) -> nn.Sequential:
-    """Convolution without bias (`padding` as torch names it), GroupNorm, ELU."""
+    """Convolution without bias, GroupNorm, ELU.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: zyx in voxels, odd.
+        groups: of the norm at most, see `group_norm`.
+        stride: zyx in voxels.
+        padding: ``padding_mode`` as torch names it.
+    """
     conv = Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False, padding_mode=padding)
     return nn.Sequential(conv, group_norm(outputs, groups), nn.ELU(inplace=True))
 
 
 class ConvNextBlock(nn.Module):
-    """x + [depthwise, norm, 1x1x1 to `expansion` times the channels, ELU, 1x1x1 back, norm]."""
+    """x + [depthwise, norm, 1x1x1 to `expansion` times the channels, ELU, 1x1x1 back, norm]; the shape stays."""
 
     def __init__(self, channels: int, kernel: Triple, expansion: int, groups: int) -> None:
         super().__init__()
@@ -82,7 +92,11 @@ class ConvNextBlock(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """x + [convolution, norm, ELU, convolution, norm]: on a CPU cheaper to train than a depthwise convolution."""
+    """x + [convolution, norm, ELU, convolution, norm]; the shape stays.
+
+    On a CPU it is cheaper to train than a depthwise convolution. It has no expansion; the argument makes the two kinds
+    of blocks interchangeable.
+    """
 
     def __init__(self, channels: int, kernel: Triple, expansion: int, groups: int) -> None:
         super().__init__()
@@ -102,7 +116,7 @@ BLOCKS: dict[str, type[ConvNextBlock] | type[DenseBlock]] = {"convnext": ConvNex
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of each voxel."""
+    """LayerNorm over the channels of each voxel; the shape stays."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -114,7 +128,13 @@ class ChannelNorm(nn.Module):
 
 
 def resize(x: Tensor, shape: tuple[int, ...], corners: bool) -> Tensor:
-    """Trilinear to (z, y, x) = shape. corners: see `NetworkConfig.align_corners`."""
+    """Trilinear interpolation of (B, C, z, y, x) to another (z, y, x).
+
+    Args:
+        x: the map.
+        shape: zyx wanted.
+        corners: see `NetworkConfig.align_corners`.
+    """
     if tuple(x.shape[2:]) == tuple(shape):
         return x
     return F.interpolate(x, size=list(shape), mode="trilinear", align_corners=corners)

@@ -1,4 +1,4 @@
-"""Sizes of a network as frozen data, and the presets. Free of torch."""
+"""Sizes of a network as frozen data, and the presets. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GUIDANCE = ("fga", "none", "se", "cbam", "eca", "cross_attention")
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Arguments of sam2's Hiera and FpnNeck; the names are sam2's own."""
+    """Arguments of sam2's Hiera and FpnNeck, named as in sam2; the defaults are those of the large encoder."""
 
     embed_dim: int = 144
     num_heads: int = 2
@@ -28,12 +28,25 @@ class EncoderConfig:
     head_mul: float = 2.0
     d_model: int = 256
     imagenet: bool = True
-    """Scale by ImageNet's mean and deviation after the normalisation, as the authors' code does."""
+    """Subtract ImageNet's mean and divide by its deviation after the normalisation, as the authors' code does."""
 
 
 @dataclass(frozen=True)
 class FineConfig:
-    """The fine-grained encoder and the refined decoder: one entry a level, finest first; all shapes zyx."""
+    """The fine-grained encoder and the refined decoder: one entry per level, finest first; kernels and strides zyx.
+
+    Attributes:
+        filters: channels.
+        strides: of the convolution that leads to the level.
+        kernels: of that convolution.
+        stem: kernels of the convolutions before the first level, with ``filters[0]`` channels each.
+        block: a name of `fgnet.blocks.BLOCKS`.
+        block_kernel: kernel of the blocks, and of the decoder's convolutions.
+        expansion: of the channels inside of a ``convnext`` block.
+        blocks: number of blocks.
+        decoder_convs: number of convolutions on the way up; the entry of the coarsest level is not used.
+        head_kernel: kernel of the last convolution.
+    """
 
     filters: tuple[int, ...] = (16, 64, 64, 64, 64)
     strides: tuple[Triple, ...] = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
@@ -49,7 +62,21 @@ class FineConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Everything that shapes a network's parameters. `auxiliary`: further offsets predicted in training only."""
+    """Everything that shapes a network's parameters.
+
+    Attributes:
+        name: of the preset.
+        encoder: the section encoder.
+        fine: the fine-grained encoder and the refined decoder.
+        guide_channels: channels of a guide.
+        guided_levels: levels of the fine encoder that take a guide, 0 = finest; level n takes guide n - 1.
+        guidance: how they take it, one of `GUIDANCE`.
+        coarse_channels: channels of the coarse head.
+        coarse_convs: number of its convolutions.
+        groups: of every norm at most.
+        neighbourhood: one zyx offset in voxels per channel of the affinities.
+        auxiliary: further offsets, predicted in training only.
+    """
 
     name: str = "large"
     encoder: EncoderConfig = EncoderConfig()
@@ -58,14 +85,14 @@ class NetworkConfig:
     guided_levels: tuple[int, ...] = (1, 2, 3)
     guidance: str = "fga"
     pool_guides: bool = False
-    """Average guides over z where a level is coarser in z, instead of interpolating between sections."""
+    """Average guides over z for a level that is coarser in z, instead of interpolating between sections."""
     align_corners: bool = True
-    """Stretch a coarse map so that its corner voxels meet those of the finer one, as the authors' code does: how far
-    then depends on the size of the tile. False: every coarse voxel covers whole finer ones, wherever it lies."""
+    """True: a coarse map is stretched until its corner voxels meet those of the finer one, as in the authors' code; how
+    far depends on the size of the tile. False: a coarse voxel covers the same finer voxels in tiles of any size."""
     coarse_channels: int = 64
     coarse_convs: int = 4
     coarse_padding: Padding = "zeros"
-    """Padding of the coarse head, as torch names it; the authors' code repeats the edge (`replicate`)."""
+    """``padding_mode`` of the coarse head, as torch names it; the authors' code repeats the edge (``replicate``)."""
     groups: int = 8
     neighbourhood: tuple[Triple, ...] = NEAREST
     auxiliary: tuple[Triple, ...] = ()
@@ -79,11 +106,16 @@ class NetworkConfig:
             )
 
     def to_json(self) -> str:
+        """The configuration as text, keys sorted."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> NetworkConfig:
-        """The inverse of `to_json`; ModelError where a field is unknown. A field that came later has its default."""
+        """The inverse of `to_json`; a field that the text lacks has its default.
+
+        Raises:
+            ModelError: a field is unknown, or the text is no JSON object.
+        """
         try:
             fields = {name: _tuples(value) for name, value in json.loads(text).items()}
             fields["encoder"] = EncoderConfig(**fields["encoder"])
@@ -144,7 +176,11 @@ PRESETS = ("nano", *_SAM)
 
 
 def preset(name: str) -> NetworkConfig:
-    """The configuration of one of `PRESETS`; ModelError on another name."""
+    """The configuration of one of `PRESETS`.
+
+    Raises:
+        ModelError: another name.
+    """
     if name == "nano":
         return _NANO
     if name not in _SAM:

@@ -1,6 +1,6 @@
-"""What a model costs: parameters, and floating-point operations an output voxel in every mode.
+"""What a model costs: parameters, and floating-point operations per output voxel in every mode.
 
-Everything is counted on torch's meta device: no memory is taken and nothing is computed.
+Everything is counted on torch's meta device, which takes no memory and computes nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PAPER_TILE: Triple = (16, 256, 256)
 NANO_TILE: Triple = (96, 96, 96)
 
 
-class _LinspaceOnCpu(TorchFunctionMode):
-    """sam2's Hiera reads numbers out of a linspace while it is built, which meta tensors do not have."""
+class LinspaceOnCpu(TorchFunctionMode):
+    """Makes linspace on the CPU: sam2's Hiera reads its numbers while it is built, and meta tensors hold none."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -35,13 +35,13 @@ class _LinspaceOnCpu(TorchFunctionMode):
 
 
 def shape_only(config: NetworkConfig) -> FGNet:
-    """The network without memory for its weights."""
-    with torch.device("meta"), _LinspaceOnCpu():
+    """The network on the meta device, in evaluation mode: shapes of its weights without memory for them."""
+    with torch.device("meta"), LinspaceOnCpu():
         return FGNet(config).eval()
 
 
 def default_geometry(config: NetworkConfig) -> Geometry:
-    """The geometry of a preset without trained weights: the paper's for its tile, three quarters of it for nano."""
+    """The geometry of a preset without trained weights: the paper's tile with half of it as stride, or that of nano."""
     if config.name == "nano":
         return Geometry(NANO_TILE, (72, 72, 72), (8, 8, 8), (10.0, 10.0, 10.0), architecture="nano")
     return Geometry(PAPER_TILE, (8, 128, 128), (0, 0, 0), (40.0, 4.0, 4.0), architecture=config.name)
@@ -54,10 +54,15 @@ def _flop(function: Any, *arguments: Any) -> int:
 
 
 def flop_per_output_voxel(network: FGNet, geometry: Geometry, mode: str) -> float:
-    """Operations (a multiply-add counts two) an output voxel, far from a volume's borders.
+    """Floating-point operations per output voxel far from a volume's borders; a multiply-add counts two.
 
-    `reference` encodes every section anew in every tile; the other modes once for each xy tile, whatever the overlap
-    in z.
+    ``reference`` encodes every section in every tile; the other modes encode a section once per xy tile, however tiles
+    overlap in z.
+
+    Args:
+        network: on the meta device, see `shape_only`.
+        geometry: of the mode, see `fgnet.weights.in_mode`.
+        mode: one of `fgnet.weights.MODES`.
     """
     depth = geometry.tile[0]
     volume = torch.zeros((1, 1, *geometry.tile), device="meta")
@@ -75,7 +80,11 @@ def _parameters(module: nn.Module) -> int:
 
 
 def resolve(name: str) -> tuple[NetworkConfig, Geometry]:
-    """Architecture and geometry of a preset, a shipped name or a file."""
+    """Architecture and geometry of a preset, a shipped name or a file.
+
+    Raises:
+        ModelError: nothing of that name, or a model without a network.
+    """
     if name in PRESETS:
         config = preset(name)
         return config, default_geometry(config)
@@ -87,28 +96,32 @@ def resolve(name: str) -> tuple[NetworkConfig, Geometry]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """See `describe_network`; `tiny`, `small`, `base_plus`, `large`, `nano`, a shipped name or a .safetensors file."""
+    """What a model costs, see `describe_network`.
+
+    Args:
+        name: a preset, a shipped name or a ``.safetensors`` file, of which the header is read.
+
+    Raises:
+        ModelError: nothing of that name, or a model without a network.
+    """
     return describe_network(name, *resolve(name))
 
 
 def describe_network(name: str, config: NetworkConfig, geometry: Geometry) -> dict[str, Any]:
-    """Parameters, tile, context and cost of an architecture at a geometry; `name` is only repeated.
+    """Parameters, tile, context and cost of an architecture at a geometry.
 
-    Returns plain numbers, strings, lists and dicts. `context`: the farthest raw voxel on either side that a written
-    voxel can depend on, since every tile that covers it is read whole.
-    `receptive_shape`: the raw that one output can depend on, which is the whole tile, as the norms couple it.
+    Args:
+        name: repeated in the result.
+        config: the architecture.
+        geometry: of the mode ``exact``.
+
+    Returns:
+        Plain numbers, strings, lists and dicts; shapes zyx in voxels, ``voxel_size`` zyx in nm. ``context``: the
+        distance of the farthest raw voxel on either side that a written voxel can depend on, since every tile that
+        covers it is read whole. ``receptive_shape``: the raw that one output can depend on: the whole tile, because the
+        norms couple its voxels.
     """
-    inference = dataclasses.replace(config, auxiliary=())
-    network = shape_only(inference)
-    modes = {}
-    for mode in MODES:
-        shaped = in_mode(geometry, mode)
-        modes[mode] = {
-            "flop_per_output_voxel": flop_per_output_voxel(network, shaped, mode),
-            "tile": list(shaped.tile),
-            "stride": list(shaped.stride),
-            "margin": list(shaped.margin),
-        }
+    network = shape_only(dataclasses.replace(config, auxiliary=()))
     return {
         "name": name,
         "architecture": config.name,
@@ -120,5 +133,15 @@ def describe_network(name: str, config: NetworkConfig, geometry: Geometry) -> di
         "receptive_shape": list(geometry.tile),
         "voxel_size": list(geometry.voxel_size),
         "neighbourhood": [list(n) for n in geometry.neighbourhood],
-        "modes": modes,
+        "modes": {mode: _cost(network, in_mode(geometry, mode), mode) for mode in MODES},
+    }
+
+
+def _cost(network: FGNet, geometry: Geometry, mode: str) -> dict[str, Any]:
+    """What one mode costs, and how it places tiles."""
+    return {
+        "flop_per_output_voxel": flop_per_output_voxel(network, geometry, mode),
+        "tile": list(geometry.tile),
+        "stride": list(geometry.stride),
+        "margin": list(geometry.margin),
     }

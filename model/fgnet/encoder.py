@@ -1,4 +1,4 @@
-"""The SAM 2 image encoder, section by section, from sam2's own classes (no Hydra)."""
+"""The SAM 2 image encoder, section by section, built from sam2's own classes without Hydra."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fgnet.tensors import compare_keys, read_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-
-
+#: What the names of the image encoder's parameters begin with in an official checkpoint.
 OFFICIAL_PREFIX = "image_encoder."
 
 
 class SectionTrunk(Hiera):
-    """Hiera that keeps the position embedding of a shape as long as its weights stay and no gradient is wanted.
+    """Hiera that keeps the position embedding of one shape until its weights change or a gradient is wanted.
 
-    Interpolating it anew costs a tenth of the encoder where sections are small and come one by one.
+    If sections are small and come one by one, interpolating the embedding in every call takes a share of the time that
+    can be measured.
     """
 
     def _get_pos_embed(self, hw: tuple[int, int]) -> Tensor:
@@ -42,14 +42,14 @@ class SectionTrunk(Hiera):
 
 
 class NoPosition(nn.Module):
-    """Stands in for sam2's position encoding, which FGNet never reads and which has no parameters."""
+    """Replaces sam2's position encoding, which has no parameters and which FGNet does not read."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:0]
 
 
 def build_image_encoder(config: EncoderConfig) -> ImageEncoder:
-    """sam2's ImageEncoder; its parameters carry the official names without the prefix `image_encoder.`."""
+    """sam2's ImageEncoder; its parameters have the official names without the prefix ``image_encoder.``."""
     trunk = SectionTrunk(
         embed_dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -71,7 +71,7 @@ def build_image_encoder(config: EncoderConfig) -> ImageEncoder:
 
 
 class SectionEncoder(nn.Module):
-    """(N, 1, H, W) normalised sections -> three maps (N, d_model, H/s, W/s), s = 4, 8, 16. H, W multiples of 32."""
+    """Normalised sections (N, 1, y, x), multiples of 32 -> three maps (N, d_model, y/s, x/s), s = 4, 8, 16."""
 
     mean: Tensor
     deviation: Tensor
@@ -92,10 +92,16 @@ class SectionEncoder(nn.Module):
 
 
 def load_official(encoder: SectionEncoder, path: Path) -> None:
-    """Load the image encoder of an official checkpoint (`sam2.1_hiera_*.pt`) into `encoder`, in place.
+    """Put the image encoder of an official checkpoint into ``encoder``, in place.
 
-    Everything else in the file (memory, prompts, mask decoder) is left out. ModelError lists the keys that are missing,
-    extra or of another shape.
+    The other parts of the file (memory, prompts, mask decoder) are left out.
+
+    Args:
+        encoder: of the same size.
+        path: of a file ``sam2.1_hiera_*.pt``.
+
+    Raises:
+        ModelError: another kind of file, or keys that are missing, extra or of another shape (all listed).
     """
     loaded = read_weights(path)
     state = loaded.get("model", loaded)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 
 class ModelError(ValueError):
-    """Something the user gave does not fit the model.
+    """Something the user gave does not fit the model; the message holds all attributes.
 
-    Attributes: `field` (what was given), `value`, `expected`, `remedy` (what to do about it); the message has all four.
+    Attributes:
+        field: name of what was given.
+        value: what was given.
+        expected: what would have been right.
+        remedy: what to do about it.
     """
 
     def __init__(self, field: str, value: object, expected: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""What a pipeline must know of a model to cut a volume into tiles. Free of torch."""
+"""What a pipeline must know of a model to cut a volume into tiles. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ FORMAT = "fgnet-geometry-1"
 
 @dataclass(frozen=True)
 class Geometry:
-    """Shapes in voxels (zyx), sizes in nm.
+    """How a model is applied to a volume.
 
-    tile: one network input. margin: voxels cropped off each face of a predicted tile. stride: distance of neighbouring
-    tiles; the cropped outputs (`output`) overlap by `output - stride` and are blended. neighbourhood: one zyx step a
-    channel, nearest neighbours in z, y, x first. normalisation: a kind known to `fgnet.normalise`.
+    Attributes:
+        tile: zyx in voxels, one network input.
+        stride: zyx in voxels from one tile to the next; outputs overlap by output - stride and are blended.
+        margin: zyx, voxels cropped off each face of a predicted tile.
+        voxel_size: zyx in nm, of the data that the model was trained on.
+        neighbourhood: one zyx offset in voxels per channel of the affinities, nearest neighbours in z, y, x first.
+        architecture: name of the preset, or of the model without weights.
+        normalisation: one of `fgnet.normalise.KINDS`.
+        any_voxel_size: True if the voxel size of a volume does not matter.
+
+    Raises:
+        ModelError: the neighbourhood does not begin with the nearest neighbours, or tiles would leave gaps.
     """
 
     tile: Triple
@@ -41,22 +50,27 @@ class Geometry:
 
     @property
     def output(self) -> Triple:
-        """Shape of what one tile yields: tile - 2 * margin."""
+        """Shape of what one tile yields, zyx in voxels: tile - 2 * margin."""
         z, y, x = (t - 2 * m for t, m in zip(self.tile, self.margin, strict=True))
         return z, y, x
 
     @property
     def overlap_factor(self) -> float:
-        """Input voxels computed for one output voxel, far from the borders of a volume."""
+        """Input voxels computed per output voxel, far from the borders of a volume."""
         (a, b, c), (p, q, r) = self.tile, self.stride
         return (a * b * c) / (p * q * r)
 
     def to_json(self) -> str:
+        """The geometry as text, keys sorted, with its format."""
         return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Geometry:
-        """The inverse of `to_json`; ModelError on another format."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ModelError: another format, or a field that is missing or unknown.
+        """
         try:
             fields: dict[str, Any] = json.loads(text)
             if fields.pop("format") != FORMAT:

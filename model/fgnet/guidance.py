@@ -1,4 +1,9 @@
-"""Feature-guided attention: how a level of the fine-grained encoder takes a guide."""
+"""Feature-guided attention (arXiv 2511.13063) and what it was compared with: how a level takes a guide.
+
+Every module here maps features (B, channels, z, y, x) and a guide (B, guide_channels, D, h, w) to features of the same
+shape. Arguments that all of them share: ``pool``: average a guide that is finer in z than the features over z, instead
+of interpolating between its sections. ``corners``: see `fgnet.config.NetworkConfig.align_corners`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from fgnet.blocks import Conv3d, group_norm, resize, same
 
 
 def fit_depth(guide: Tensor, depth: int, pool: bool) -> Tensor:
-    """The guide averaged over z down to `depth` sections if `pool`, else as it is."""
+    """The guide (B, C, D, h, w), averaged over z to ``depth`` sections if ``pool`` and D is greater."""
     if not pool or guide.shape[2] <= depth:
         return guide
     return F.adaptive_avg_pool3d(guide, (depth, guide.shape[3], guide.shape[4]))
@@ -21,8 +26,7 @@ def fit_depth(guide: Tensor, depth: int, pool: bool) -> Tensor:
 class FeatureGuidedAttention(nn.Module):
     """features * a + b with a = Up(sigmoid(GN(conv(guide)))) and b = Up(GN(conv(guide))), conv (1, 3, 3).
 
-    features (B, channels, z, y, x), guide (B, guide_channels, D, h, w). With `pool`, a guide that is finer in z than
-    the features is averaged over z first; otherwise the interpolation picks between sections.
+    GN is GroupNorm, Up trilinear interpolation to the shape of the features; a and b have convolutions of their own.
     """
 
     def __init__(self, guide_channels: int, channels: int, groups: int, pool: bool, corners: bool) -> None:
@@ -52,7 +56,7 @@ class NoGuidance(nn.Module):
 
 
 class AddedGuide(nn.Module):
-    """gate(features + Up(GN(conv(guide)))): the guide is added, and one of the classic attentions gates the sum."""
+    """gate(features + Up(GN(conv(guide)))), conv (1, 3, 3): the gate is one of the well-known attentions."""
 
     def __init__(
         self, guide_channels: int, channels: int, groups: int, pool: bool, corners: bool, gate: nn.Module
@@ -117,9 +121,9 @@ class EfficientChannelAttention(nn.Module):
 class CrossAttention(nn.Module):
     """features + multi-head attention of the features (queries) to the guide (keys, values), in windows of one section.
 
-    A window holds at most `window` x `window` guide voxels (a divisor of the tile) and the features over them. The
-    inner width is chosen so that the parameters equal those of `FeatureGuidedAttention`: 9 g c / (g + c), rounded to
-    whole heads of `head` channels.
+    A window holds at most ``window`` x ``window`` guide voxels (a divisor of the section) and the features over them.
+    The inner width makes the number of parameters that of `FeatureGuidedAttention`, 2 * 9 g c, for g guide channels and
+    c channels: 2 w (g + c) parameters have w = 9 g c / (g + c), rounded to whole heads of ``head`` channels.
     """
 
     def __init__(
@@ -148,34 +152,43 @@ class CrossAttention(nn.Module):
         guide = self.guide_norm(guide)
         window = math.gcd(self.window, guide.shape[3], guide.shape[4])
         wide = window * (features.shape[3] // guide.shape[3])
-        query = self._windows(self.query(self.norm(features)), wide)
-        key, value = (self._windows(f(guide), window) for f in (self.key, self.value))
+        query = self.windows(self.query(self.norm(features)), wide)
+        key, value = (self.windows(f(guide), window) for f in (self.key, self.value))
         mixed = F.scaled_dot_product_attention(query, key, value)
-        result: Tensor = features + self.out(self._volume(mixed, features.shape, wide))
+        result: Tensor = features + self.out(self.volume(mixed, features.shape, wide))
         return result
 
-    def _windows(self, x: Tensor, window: int) -> Tensor:
+    def windows(self, x: Tensor, window: int) -> Tensor:
         """(B, heads * d, z, y, x) -> (B * z * windows, heads, window * window, d)."""
         b, c, z, y, w = x.shape
         x = x.reshape(b, self.heads, c // self.heads, z, y // window, window, w // window, window)
         return x.permute(0, 3, 4, 6, 1, 5, 7, 2).reshape(-1, self.heads, window * window, c // self.heads)
 
-    def _volume(self, x: Tensor, shape: torch.Size, window: int) -> Tensor:
-        """The inverse of `_windows`, to (B, heads * d, z, y, x) with B, z, y, x of `shape`."""
+    def volume(self, x: Tensor, shape: torch.Size, window: int) -> Tensor:
+        """The inverse of `windows`, to (B, heads * d, z, y, x) with B, z, y, x of `shape`."""
         b, _, z, y, w = shape
         x = x.reshape(b, z, y // window, w // window, self.heads, window, window, -1)
         return x.permute(0, 4, 7, 1, 2, 5, 3, 6).reshape(b, -1, z, y, w)
 
 
 def build_gate(kind: str, channels: int) -> nn.Module:
-    """The gate of `AddedGuide`: se, cbam or eca."""
+    """The gate of `AddedGuide`, for the kind ``se``, ``cbam`` or ``eca``."""
     if kind == "se":
         return SqueezeExcitation(channels)
     return BlockAttention(channels) if kind == "cbam" else EfficientChannelAttention()
 
 
 def build_guidance(kind: str, guide_channels: int, channels: int, groups: int, pool: bool, corners: bool) -> nn.Module:
-    """The module (features, guide) -> features of one level, for a kind in `fgnet.config.GUIDANCE`."""
+    """The module of one level.
+
+    Args:
+        kind: one of `fgnet.config.GUIDANCE`.
+        guide_channels: channels of the guide.
+        channels: channels of the features.
+        groups: of the norms at most.
+        pool: see the module.
+        corners: see the module.
+    """
     if kind == "none":
         return NoGuidance()
     if kind == "fga":

@@ -1,9 +1,9 @@
-"""Guides of sections seen before: encoder and fusion run once for a section and xy tile, however tiles overlap.
+"""A cache of guides: encoder and fusion run once per section and xy tile, however tiles overlap in z.
 
-A section is known by its content (a digest of its voxels), so the cache needs to know nothing of tiles, blocks or
-mirrored borders, and a wrong hit is as good as impossible. Sections are encoded in batches of one fixed size, the
-last one filled up with copies: rounding depends on the size of a batch, and a guide must not depend on how many others
-were missing beside it.
+The key of a section is a digest of its voxels, so the cache does not know tiles, blocks or mirrored borders. Two
+sections with the same digest of 128 bits are practically impossible. Sections are encoded in batches of one fixed size,
+and the last batch is filled up with copies: rounding depends on the size of a batch, and a guide must not depend on
+how many other guides were missing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from torch import Tensor
 
 from fgnet.network import FGNet
 
-#: Enough where tiles follow one another along z: no more than one tile's guides are needed then.
+#: If tiles follow one another along z, no more than one tile's guides are needed, and the cache may be small.
 DEFAULT_BYTES = 1 << 24
 
 
 class GuideCache:
-    """Least recently used guides, at most `limit` bytes of them (and never fewer than one tile needs).
+    """The guides used last.
 
-    batch: sections a call of the encoder.
+    Attributes:
+        network: whose encoder and fusion make guides.
+        limit: bytes of guides that are kept at most; those of the last tile are kept in any case.
+        batch: sections per call of the encoder.
+        held: bytes of the guides kept now.
+        entries: digest of a section -> its three guides (C, y/s, x/s), least recently used first.
     """
 
     def __init__(self, network: FGNet, limit: int = DEFAULT_BYTES, batch: int = 1) -> None:
@@ -34,9 +39,11 @@ class GuideCache:
         self.entries: OrderedDict[bytes, list[Tensor]] = OrderedDict()
 
     def guides(self, x: Tensor, tile: NDArray[np.float32]) -> list[Tensor]:
-        """(1, 1, z, y, x) -> three guides (1, C, z, y/s, x/s), as `FGNet.guides` gives them.
+        """Three guides (1, C, z, y/s, x/s), s = 4, 8, 16, as `FGNet.guides` makes them.
 
-        tile: what `x` holds, in the host's memory, where its sections are told apart.
+        Args:
+            x: (1, 1, z, y, x) on the network's device.
+            tile: float32 (z, y, x), the same values in the host's memory, where sections are digested.
         """
         sections = x[0, 0]
         keys = [_digest(section) for section in tile]

@@ -1,6 +1,6 @@
-"""FGNet (arXiv 2511.13063): a SAM 2 encoder per section guides a 3D fine-grained encoder; affinities come out.
+"""FGNet (arXiv 2511.13063): a SAM 2 encoder per section guides a 3D fine-grained encoder, which predicts affinities.
 
-Coarse logits (from the guides alone) are a training aid; the refined logits are the answer.
+Coarse logits come from the guides alone and help in training only; the refined logits are the prediction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ from fgnet.guidance import build_guidance
 
 @dataclass
 class Logits:
-    """refined: (B, C, z, y, x). coarse: the same shape or None. auxiliary: (B, C', z, y, x) or None."""
+    """Logits of affinities; a sigmoid gives probabilities of the same object.
+
+    Attributes:
+        refined: (B, C, z, y, x), one channel per offset of the neighbourhood.
+        coarse: the same shape, in training only.
+        auxiliary: (B, C', z, y, x), one channel per auxiliary offset, in training only.
+    """
 
     refined: Tensor
     coarse: Tensor | None = None
@@ -28,7 +34,7 @@ class Logits:
 
 
 class FineEncoder(nn.Module):
-    """(B, 1, z, y, x) and guides -> features of every level, finest first."""
+    """(B, 1, z, y, x) and three guides -> features (B, filters, z/sz, y/sy, x/sx) of every level, finest first."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -75,7 +81,7 @@ class FineEncoder(nn.Module):
 class RefinedDecoder(nn.Module):
     """Features of every level -> (B, filters[0], z, y, x): 1x1x1, upsample, add the skip, channel norm.
 
-    The list of levels is used up, so that no level is held longer than it is needed.
+    The list of levels is emptied on the way, so that a level is freed as soon as it was added.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -102,10 +108,7 @@ class RefinedDecoder(nn.Module):
 
 
 class FGNet(nn.Module):
-    """(B, 1, z, y, x) normalised raw -> `Logits`.
-
-    y and x are multiples of 32, z of the product of the z strides.
-    """
+    """(B, 1, z, y, x) normalised raw -> `Logits`; y and x multiples of 32, z of the product of the z strides."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -130,7 +133,7 @@ class FGNet(nn.Module):
     def guides(self, x: Tensor) -> list[Tensor]:
         """(B, 1, z, y, x) -> three guides (B, C, z, y/s, x/s), s = 4, 8, 16.
 
-        No operation crosses sections, so that guides may be cached by section.
+        No operation mixes sections, so that the guides of a section can be cached.
         """
         batch, _, depth, height, width = x.shape
         maps = self.encoder(x.reshape(batch * depth, 1, height, width))
@@ -159,7 +162,7 @@ class FGNet(nn.Module):
 
 
 def channels_last(network: FGNet) -> FGNet:
-    """The same network with its 3D weights laid out channels last: about twice as fast on CPUs."""
+    """The same network, with the weights of its 3D convolutions in the memory layout channels last: faster on CPUs."""
     for module in network.modules():
         if isinstance(module, nn.Conv3d):
             weight = module.weight.data

@@ -1,7 +1,7 @@
-"""From raw grey values to what the network is fed. Plain numpy, free of torch.
+"""Normalisation of raw grey values for a network, in numpy.
 
-The constants are those of a whole volume: take them once from values at fixed positions, store them, and hand the same
-two numbers to every worker, so that no tile, block or mask changes them.
+The constants are those of a whole volume: they are taken once from values at fixed positions and stored, and every
+worker uses the same two numbers, so that no tile, block or mask changes them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,17 @@ KINDS = ("robust", "range")
 def constants(samples: NDArray[np.generic], kind: str = "robust") -> tuple[float, float]:
     """(shift, scale) for `apply`.
 
-    samples: 1-D raw values at fixed positions, any real dtype. kind "robust": mean and standard deviation of the values
-    between the 1st and the 99th percentile, zeros left out since volumes are padded with them; "range": the paper's
-    (x/255 - .5)/.5, whatever the samples are. Blank samples give a scale of 1. ModelError on an unknown kind.
+    Args:
+        samples: raw values at fixed positions, any real dtype.
+        kind: ``robust``: mean and standard deviation of the values between the 1st and the 99th percentile. Zeros are
+            left out, because volumes are padded with them, and so are nan and infinity. ``range``: the paper's
+            (x / 255 - .5) / .5, whatever the samples are.
+
+    Returns:
+        In raw units. The scale is 1 if all samples are equal; (0, 1) if no sample is left.
+
+    Raises:
+        ModelError: an unknown kind.
     """
     if kind == "range":
         return 127.5, 127.5
@@ -36,6 +44,15 @@ def constants(samples: NDArray[np.generic], kind: str = "robust") -> tuple[float
 
 
 def apply(raw: NDArray[np.generic], shift: float, scale: float) -> NDArray[np.float32]:
-    """(raw - shift) / scale as float32, of the same shape."""
+    """Normalised values.
+
+    Args:
+        raw: any shape and real dtype.
+        shift: in raw units.
+        scale: in raw units.
+
+    Returns:
+        (raw - shift) / scale, float32 of the same shape, computed in float32.
+    """
     result: NDArray[np.float32] = (np.asarray(raw, dtype=np.float32) - np.float32(shift)) / np.float32(scale)
     return result

@@ -1,4 +1,4 @@
-"""Where bfloat16 pays, and where it can be had at all."""
+"""Which devices compute in bfloat16."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """True where the device has instructions for bfloat16; elsewhere it would be emulated, and slower than float32.
+    """True if the device has instructions for bfloat16.
 
-    On a CPU with AVX2 alone a training step in mixed precision took fifty times as long as in float32.
+    Other devices emulate it, which is far slower than float32 on a CPU with AVX2 alone.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -17,7 +17,7 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def onednn_computes(dtype: torch.dtype) -> bool:
-    """True where oneDNN convolves on this CPU in ``dtype``; it refuses bfloat16 on a CPU without AVX512."""
+    """True if oneDNN convolves in ``dtype`` on this CPU; it refuses bfloat16 on a CPU without AVX512."""
     if not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))

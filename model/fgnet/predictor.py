@@ -1,4 +1,4 @@
-"""From normalised tiles to affinities, one tile at a time, so that no tile's result depends on its batch-mates."""
+"""From normalised tiles to affinities, one tile per call of the network: rounding depends on the size of a batch."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from fgnet.precision import computes_bfloat16
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
 
-#: Sections a call of the encoder in float32 and in bfloat16 on a CPU, and at most so many on a GPU, where launching the
-#: kernels of a call costs more than its arithmetic. The first two divide the depth and the stride in z of every
-#: preset's tile, so that batches are filled up at the faces of a volume alone.
+#: Sections per call of the encoder on a CPU, in float32 and in bfloat16, and the greatest number on a GPU, where
+#: starting the kernels of a call costs more than its arithmetic. The first two divide the depth and the z stride of
+#: every preset's tile, so that batches are filled up with copies at the faces of a volume only.
 CPU_BATCH, BATCH, GPU_BATCH = 4, 8, 32
 
 
 class Predictor(Protocol):
-    """Tiles (B, *geometry.tile) float32, normalised -> affinities (B, C, *geometry.output) float32 in [0, 1]."""
+    """Tiles float32 (B, *geometry.tile), normalised -> affinities float32 (B, C, *geometry.output), 1 = same object."""
 
     geometry: Geometry
 
@@ -37,19 +37,19 @@ class Predictor(Protocol):
 
 
 def crop_margin(tiles: NDArray[np.float32], margin: Triple) -> NDArray[np.float32]:
-    """Cut `margin` voxels off each face of the last three axes."""
+    """Tiles without ``margin`` voxels (zyx) at each face of their last three axes; a view."""
     z, y, x = (slice(m, n - m) for m, n in zip(margin, tiles.shape[-3:], strict=True))
     return tiles[..., z, y, x]
 
 
 def check_tiles(tiles: NDArray[np.float32], geometry: Geometry) -> None:
-    """ModelError unless `tiles` are (B, *tile)."""
+    """Raise ModelError unless ``tiles`` are (B, *geometry.tile)."""
     if tiles.ndim != 4 or tuple(tiles.shape[1:]) != geometry.tile:
         raise ModelError("tiles", tiles.shape, f"(B, *{geometry.tile})", "cut tiles as the geometry says")
 
 
 def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
-    """How many sections the encoder takes at once: on a GPU the most that divide the tile's depth and stride in z."""
+    """Sections per call of the encoder: on a GPU the greatest number that divides the tile's depth and z stride."""
     if device.type == "cpu":
         return BATCH if mode == "fast" else CPU_BATCH
     common = math.gcd(geometry.tile[0], geometry.stride[0])
@@ -57,7 +57,7 @@ def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
 
 
 class ToyPredictor:
-    """`identity`: every channel is raw/255. `shift`: its mean over 3x3x3 voxels, the tile's edge repeated."""
+    """``identity``: every channel is raw / 255. ``shift``: its mean over 3x3x3 voxels, the tile's edge repeated."""
 
     def __init__(self, name: str) -> None:
         self.geometry, self.name = TOYS[name], name
@@ -73,15 +73,25 @@ class ToyPredictor:
 
 
 class NetworkPredictor:
-    """An FGNet with its weights.
+    """An FGNet with its weights, in one of three modes.
 
-    mode `reference` evaluates both branches and encodes every section of every tile; `exact` the refined branch alone,
-    with the guides of sections seen before from a bounded cache: the same output for the same tile but for rounding.
-    `fast` is `exact` in bfloat16 (weights, guides, features) where the device computes in it. On a GPU, `reference` and
-    `exact` are float32 throughout: cuDNN's TF32, torch's default for convolutions, is left to `fast`.
+    ``reference`` evaluates both branches and encodes every section of every tile. ``exact`` evaluates the refined
+    branch alone and takes guides of sections seen before from a cache; for the same tile its output is that of
+    ``reference`` but for rounding. ``fast`` is ``exact`` in bfloat16 (weights, guides, features) if the device computes
+    in it. On a GPU, ``reference`` and ``exact`` are float32 throughout: cuDNN's TF32, which torch allows convolutions
+    by default, is for ``fast`` only.
     """
 
     def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
+        """Prepare a network for inference.
+
+        Args:
+            network: already on the device.
+            geometry: of the mode.
+            mode: one of `fgnet.weights.MODES`.
+            device: as torch names it.
+            threads: of torch in this process.
+        """
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
         self.device = torch.device(device)
@@ -110,14 +120,18 @@ class NetworkPredictor:
         return crop_margin(probabilities, self.geometry.margin)
 
     def _both_branches(self, x: Tensor) -> Logits:
-        """What the authors' code evaluates: every section of the tile anew, the coarse branch and the refined one."""
+        """What the authors' code evaluates: every section of the tile, the coarse branch and the refined one."""
         guides = self.network.guides(x)
         coarse = self.network.coarse_logits(guides, tuple(x.shape[2:]))
         return Logits(self.network.refine(x, guides), coarse)
 
 
 def load_network(path: Path) -> FGNet:
-    """The network that a safetensors file states, with its weights as float32."""
+    """The network that a safetensors file states, with its weights as float32.
+
+    Raises:
+        ModelError: the header states no network, or keys or shapes differ from it.
+    """
     network = FGNet(read_network(path))
     weights = read_weights(path)
     compare_keys(weights, network.state_dict(), str(path))
@@ -132,10 +146,18 @@ def load_predictor(
     threads: int = 1,
     expect_sha256: str | None = None,
 ) -> Predictor:
-    """The predictor of a checkpoint: a path, a shipped name, `identity` or `shift`.
+    """The predictor of a checkpoint.
 
-    mode: see `NetworkPredictor`. device: as torch names it. threads: of torch, in this process. ModelError where the
-    file's bytes do not have the SHA-256 `expect_sha256`, and where keys or shapes differ from the architecture.
+    Args:
+        checkpoint: a path, a shipped name, ``identity`` or ``shift``.
+        mode: see `NetworkPredictor`.
+        device: as torch names it.
+        threads: of torch in this process.
+        expect_sha256: what the file's bytes must hash to, in hexadecimal; None checks nothing.
+
+    Raises:
+        ModelError: an unknown mode, no such file, other bytes than expected, or keys or shapes that differ from the
+            architecture.
     """
     if mode not in MODES:
         raise ModelError("model.mode", mode, f"one of {MODES}", "choose one of these")

@@ -1,4 +1,4 @@
-"""Tensors in files, and whether they fit a network."""
+"""Reading tensors from files, and comparing them with those of a network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from fgnet.errors import ModelError
 def compare_keys(
     given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, field: str = "model.checkpoint"
 ) -> None:
-    """ModelError that lists missing, extra and wrongly shaped keys, unless there are none."""
+    """See that tensors are exactly those of a network.
+
+    Args:
+        given: from ``source``.
+        expected: of the network.
+        source: what the error calls the value.
+        field: what the error calls the field.
+
+    Raises:
+        ModelError: lists all keys that are missing, extra or of another shape.
+    """
     missing = sorted(expected.keys() - given.keys())
     extra = sorted(given.keys() - expected.keys())
     shapes = [
@@ -34,7 +44,11 @@ def compare_keys(
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Tensors of a safetensors file, or of a torch file read with `weights_only=True`; ModelError on anything else."""
+    """Tensors of a safetensors file, or of a torch file; no code in the file is executed (``weights_only``).
+
+    Raises:
+        ModelError: the file cannot be read, or does not hold a dictionary.
+    """
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

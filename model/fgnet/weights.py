@@ -1,4 +1,4 @@
-"""Where weights lie and what their header says. Free of torch."""
+"""Files of weights and their headers. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -30,16 +30,20 @@ def _toy(name: str) -> Geometry:
 
 
 TOYS = {name: _toy(name) for name in ("identity", "shift")}
-"""Models without weights, for exact tests of blocking: `identity` gives raw/255, `shift` its mean over 3x3x3."""
+"""Models without weights, for exact tests of blocking: ``identity`` gives raw / 255, ``shift`` its mean over 3x3x3."""
 
 
 def names() -> list[str]:
-    """Every checkpoint that goes by name."""
+    """The names of all models that have one: those without weights, then the shipped ones."""
     return [*TOYS, *sorted(p.stem for p in SHIPPED.glob("*.safetensors"))]
 
 
 def locate(checkpoint: str, field: str = "model.checkpoint") -> Path:
-    """The file of a shipped name or of a path; ModelError, which names `field`, where there is none."""
+    """The file of a shipped name or of a path.
+
+    Raises:
+        ModelError: there is none; the error names ``field``.
+    """
     shipped = SHIPPED / f"{checkpoint}.safetensors"
     path = shipped if "/" not in checkpoint and shipped.exists() else Path(checkpoint)
     if not path.is_file():
@@ -49,7 +53,11 @@ def locate(checkpoint: str, field: str = "model.checkpoint") -> Path:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """The text entries in a safetensors file's header; ModelError where the file is something else."""
+    """The text entries in the header of a safetensors file.
+
+    Raises:
+        ModelError: the file cannot be read, or is of another format.
+    """
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -63,7 +71,15 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def read_geometry(checkpoint: str, mode: str = "exact") -> Geometry:
-    """Geometry of a checkpoint (a path or a name) in `mode`, from the file's header alone."""
+    """The geometry of a checkpoint in a mode; of a file only the header is read.
+
+    Args:
+        checkpoint: a path or a name.
+        mode: one of `MODES`.
+
+    Raises:
+        ModelError: an unknown mode, no such file, or a file without geometry.
+    """
     if mode not in MODES:
         raise ModelError("model.mode", mode, f"one of {MODES}", "choose one of these")
     if checkpoint in TOYS:
@@ -74,10 +90,10 @@ def read_geometry(checkpoint: str, mode: str = "exact") -> Geometry:
 def in_mode(geometry: Geometry, mode: str) -> Geometry:
     """The geometry in a mode.
 
-    `reference` overlaps tiles by half whatever the stride is. `exact` keeps tile and stride of the file. `fast` takes
-    tiles larger in plane where they are thin, of a size that the encoder's windows divide: 512 for windows of 8 and 16
-    (L), 448 for those of 7 and 14 (T, S, B+). Cubes stay: a larger one needs more memory, and another stride would no
-    longer fit the block shapes that this one was chosen for.
+    ``reference`` overlaps tiles by half, whatever the stride is. ``exact`` keeps tile and stride of the file. ``fast``
+    makes the thin tiles of the paper larger in plane, to a size that the encoder's windows divide: 512 for windows of 8
+    and 16 (large), 448 for windows of 7 and 14 (tiny, small, base_plus). Cubes stay: a larger cube needs more memory,
+    and the block shapes of users fit the stride of this one.
     """
     z, y, x = geometry.tile
     if mode == "reference":
@@ -89,7 +105,11 @@ def in_mode(geometry: Geometry, mode: str) -> Geometry:
 
 
 def read_network(path: Path) -> NetworkConfig:
-    """The architecture that a file's header states."""
+    """The architecture that a file's header states.
+
+    Raises:
+        ModelError: no such file, or a file without architecture.
+    """
     return NetworkConfig.from_json(_entry(path, "network"))
 
 

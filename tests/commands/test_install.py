@@ -13,7 +13,7 @@ import pytest
 from pipeline_tools import CHECKOUT, script
 
 from fgnet_pipeline.stages.configuration import load_config, validate
-from fgnet_pipeline.training.train import TrainConfig
+from fgnet_pipeline.training.config import TrainConfig
 
 CONFIGS = sorted((CHECKOUT / "configs").glob("*.toml"))
 

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from fgnet.guide_cache import GuideCache
-from fgnet.network import FGNet, channels_last
+from fgnet.network import FGNet
 from fgnet.predictor import NetworkPredictor
-from tests.test_model_predictor import GEOMETRY, SMALL
-
-
-@pytest.fixture(scope="module")
-def network() -> FGNet:
-    torch.manual_seed(0)
-    return channels_last(FGNet(SMALL)).eval()
+from tiny_network import GEOMETRY
 
 
 def encoded_sections(network: FGNet) -> list[int]:

@@ -20,22 +20,14 @@ from fgnet.precision import computes_bfloat16
 from fgnet.predictor import BATCH, CPU_BATCH, NetworkPredictor, sections_a_call
 from fgnet.weights import MODES, in_mode
 from numpy.typing import NDArray
-from tests.test_model_predictor import GEOMETRY, SMALL
+from tiny_network import DEVICES, GEOMETRY, SMALL
 
 from fgnet_pipeline.core.geometry import Box, Grid, indices, vector, whole
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 
 Array = NDArray[np.float32]
-#: The processor, and a GPU where torch sees one.
-DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
 #: Tiles that overlap by half in z and by margins in plane.
 OVERLAPPING = Geometry((32, 32, 32), (8, 24, 24), (4, 4, 4), (10.0, 10.0, 10.0), architecture="test")
-
-
-@pytest.fixture(scope="module")
-def network() -> FGNet:
-    torch.manual_seed(0)
-    return channels_last(FGNet(SMALL)).eval()
 
 
 def volume(*shape: int) -> Array:
@@ -156,16 +148,21 @@ def test_fast_comes_close_with_every_guidance(kind: str, device: str) -> None:
         assert not np.array_equal(fast, exact)
 
 
-def test_the_kept_position_embedding_follows_the_weights() -> None:
+def test_the_position_embedding_is_interpolated_once_and_follows_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     encoder = SectionEncoder(SMALL.encoder).eval()
     trunk = encoder.image_encoder.trunk
     torch.nn.init.normal_(trunk.pos_embed)
     section = torch.randn(1, 1, 32, 32)
+    calls: list[int] = []
+    interpolate = F.interpolate
+    monkeypatch.setattr(F, "interpolate", lambda *args, **kwargs: (calls.append(1), interpolate(*args, **kwargs))[1])
     with torch.inference_mode():
         first = encoder(section)[0]
-        assert trunk._get_pos_embed((8, 8)) is trunk._get_pos_embed((8, 8))
-        assert trunk._get_pos_embed((8, 16)).shape == (1, 8, 16, 8)
+        once = len(calls)
+        encoder(section)
+        assert len(calls) == 2 * once - 1
+        assert encoder(torch.randn(1, 1, 32, 64))[0].shape == (1, SMALL.encoder.d_model, 8, 16)
     with torch.no_grad():
         trunk.pos_embed += 1
     with torch.inference_mode():

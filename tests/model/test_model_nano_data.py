@@ -14,7 +14,7 @@ from fgnet import normalise
 from fgnet.weights import locate, read_network
 from pipeline_tools import CHECKOUT
 
-from fgnet_pipeline.training.train import TrainConfig
+from fgnet_pipeline.training.config import TrainConfig
 from fgnet_pipeline.training.validation import predict_alone, score_affinities
 
 BOX = (slice(140, 180), slice(120, 195), slice(0, 75))

@@ -11,11 +11,11 @@ import torch
 from fgnet import ModelError
 from fgnet.blocks import resize
 from fgnet.config import GUIDANCE, PRESETS, EncoderConfig, NetworkConfig, preset
-from fgnet.describing import shape_only
+from fgnet.describing import LinspaceOnCpu, shape_only
 from fgnet.encoder import SectionEncoder, load_official
 from fgnet.guidance import build_guidance
 from fgnet.network import FGNet
-from tests.test_model_predictor import SMALL
+from tiny_network import SMALL
 
 MILLIONS = {"large": 212.70, "base_plus": 69.11, "small": 34.32, "tiny": 27.22}
 #: MFLOP an output voxel of the authors' code, added up by hand over its layers (2 x multiply-add).
@@ -47,10 +47,9 @@ def test_describe_counts_nano_and_refuses_what_has_no_network() -> None:
 
 def official_names(name: str) -> dict[str, torch.Tensor]:
     """Keys and shapes of the whole official model, from sam2's own builder, on the meta device."""
-    from fgnet.describing import _LinspaceOnCpu
     from sam2.build_sam import build_sam2
 
-    with torch.device("meta"), _LinspaceOnCpu():
+    with torch.device("meta"), LinspaceOnCpu():
         model = build_sam2(f"configs/sam2.1/sam2.1_hiera_{OFFICIAL[name]}.yaml", None, device="meta")
     return dict(model.state_dict())
 
@@ -130,7 +129,7 @@ def test_cross_attention_has_as_many_parameters_as_fga(name: str) -> None:
 def test_cross_attention_windows_are_undone_exactly() -> None:
     attention = build_guidance("cross_attention", 8, 16, 4, True, True)
     x = torch.randn(2, attention.heads * 16, 3, 8, 16)
-    assert torch.equal(attention._volume(attention._windows(x, 4), x.shape, 4), x)
+    assert torch.equal(attention.volume(attention.windows(x, 4), x.shape, 4), x)
 
 
 def test_without_stretching_a_coarse_voxel_lies_where_it_lies_in_a_larger_tile() -> None:

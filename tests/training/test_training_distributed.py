@@ -14,8 +14,8 @@ from fgnet.training.batches import make_batch
 from fgnet.training.loop import Trainer
 from fgnet.training.losses import total_loss
 from pipeline_tools import CHECKOUT
-from tests.test_model_predictor import SMALL
-from tests.test_training_loop import SETTINGS, phantom
+from tiny_network import SMALL
+from tiny_training import SETTINGS, phantom
 
 SCRIPT = """
 import sys
@@ -23,8 +23,8 @@ from pathlib import Path
 import torch
 from fgnet.training.distributed import join, leave
 from fgnet.training.loop import Trainer, run
-from tests.test_model_predictor import SMALL
-from tests.test_training_loop import SETTINGS, phantom
+from tiny_network import SMALL
+from tiny_training import SETTINGS, phantom
 torch.set_num_threads(1)
 crew, device = join("cpu")
 trainer = Trainer(SMALL, SETTINGS, [phantom()], device, crew)
@@ -37,7 +37,9 @@ leave()
 def test_two_processes_share_gradients_and_one_writes(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "model"), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join(
+        [str(CHECKOUT), str(CHECKOUT / "model"), str(CHECKOUT / "tests"), os.environ.get("PYTHONPATH", "")]
+    )
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(tmp_path / "script.py"), str(tmp_path)], env=environment, capture_output=True, text=True
@@ -47,7 +49,6 @@ def test_two_processes_share_gradients_and_one_writes(tmp_path: Path) -> None:
     assert all(torch.equal(first[k], second[k]) for k in first)
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(losses) == SETTINGS.iterations
-    torch.set_num_threads(1)
     alone = Trainer(SMALL, SETTINGS, [phantom()])
     shares = []
     for rank in (0, 1):

@@ -1,1 +1,1 @@
-"""Training of FGNet in plain torch: targets, losses, augmentation, the loop and its checkpoints."""
+"""Training of FGNet in torch: patches and their augmentation, targets, losses, the loop and its checkpoints."""

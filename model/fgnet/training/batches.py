@@ -15,36 +15,46 @@ from torch.utils.data import DataLoader, Dataset
 from fgnet.config import NetworkConfig
 from fgnet.errors import ModelError
 from fgnet.training.chance import Chance
-from fgnet.training.sampling import LabelledVolume, draw
+from fgnet.training.patch import LabelledVolume
+from fgnet.training.sampling import draw
 from fgnet.training.settings import LoopSettings
-from fgnet.training.targets import affinities, erode
+from fgnet.training.targets import affinities, erode, eroded_axes
 
 Weighted = tuple[Tensor, Tensor]
-#: Batches that every drawing process has ready.
+#: Batches that a drawing process has ready.
 AHEAD = 4
 
 
 @dataclass(frozen=True)
 class Batch:
-    """raw (B, 1, z, y, x) float32 and labels (B, z, y, x) int32 of patches; whether each is isotropic."""
+    """Patches for one step of the training.
+
+    Attributes:
+        raw: float32 (B, 1, z, y, x), normalised.
+        labels: int32 (B, z, y, x), 0 = ignored.
+        isotropic: of every patch, False for thin sections.
+    """
 
     raw: Tensor
     labels: Tensor
     isotropic: tuple[bool, ...]
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device; at once, without waiting for the copy, where its memory is pinned."""
+        """The same batch on a device; if its memory is pinned, without waiting for the copy."""
         raw, labels = (t.to(device, non_blocking=t.is_pinned()) for t in (self.raw, self.labels))
         return replace(self, raw=raw, labels=labels)
 
     def pin_memory(self) -> Batch:
-        """Called by torch's loader."""
+        """The same batch in page-locked memory; torch's loader calls this."""
         return replace(self, raw=self.raw.pin_memory(), labels=self.labels.pin_memory())
 
     def targets(self, network: NetworkConfig) -> tuple[Weighted, Weighted | None]:
-        """(target, weight) of the affinities, and the same pair for the auxiliary offsets; see `affinities`."""
+        """(target, weight) of the affinities, and the same pair for the auxiliary offsets; see `affinities`.
+
+        Labels are eroded for the affinities only: auxiliary offsets are longer than the gap.
+        """
         eroded = [
-            erode(labels[None], (0, 1, 2) if isotropic else (1, 2))[0]
+            erode(labels[None], eroded_axes(isotropic))[0]
             for labels, isotropic in zip(self.labels, self.isotropic, strict=True)
         ]
         main = affinities(self.labels, torch.stack(eroded), network.neighbourhood)
@@ -54,7 +64,15 @@ class Batch:
 def make_batch(
     volumes: Sequence[LabelledVolume], settings: LoopSettings, iteration: int, part: int = 0, rank: int = 0
 ) -> Batch:
-    """The batch of an iteration, a function of the arguments alone."""
+    """One batch, a function of the arguments alone.
+
+    Args:
+        volumes: what patches are drawn from.
+        settings: of the training.
+        iteration: counted from 0.
+        part: of the batches whose gradients are added up for the iteration.
+        rank: of this process; every process has patches of its own.
+    """
     phase = settings.phase(iteration)
     patches = [
         draw(volumes, phase.patch, settings.augment, Chance(settings.seed, iteration, part, i))
@@ -78,7 +96,10 @@ class _Batches(Dataset[Batch]):
 
 
 def _end_with_the_training(number: int) -> None:
-    """In a drawing process: end when the training was killed. torch watches the fork server instead, which lives on."""
+    """Make a drawing process end when the training is killed.
+
+    Torch has it watch the fork server, which survives the training.
+    """
     del number
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -93,10 +114,15 @@ def _end_with_the_training(number: int) -> None:
 def stream(
     volumes: Sequence[LabelledVolume], settings: LoopSettings, first: int, rank: int, loaders: int, pinned: bool
 ) -> Iterator[Batch]:
-    """Every batch from iteration `first` to the end, in order: the same whatever `loaders` is.
+    """Every batch from iteration ``first`` to the end, in order; the number of loaders changes none of them.
 
-    loaders: processes that draw ahead, the volumes in memory that all share; 0 draws when asked. pinned: in page-locked
-    memory, which a GPU copies from while it computes.
+    Args:
+        volumes: what patches are drawn from; the loaders share their memory.
+        settings: of the training.
+        first: iteration to begin with.
+        rank: of this process.
+        loaders: processes that draw ahead; 0 draws a batch when it is asked for.
+        pinned: put batches into page-locked memory, from which a GPU copies while it computes.
 
     Raises:
         ModelError: a drawing process was killed.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,13 @@ from fgnet.weights import locate
 AUXILIARY = "auxiliary."
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write `data` to `path` through a temporary file, flushed to disk before it takes the name."""
+@contextmanager
+def _renamed_when_whole(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, flushed to disk and renamed to ``path`` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training state (tensors, numbers, strings in dicts and lists) whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(dict(state), temporary)
+        yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -48,8 +36,24 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all; folders are made."""
+    with _renamed_when_whole(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training state (tensors, numbers and strings in dicts and lists) to ``path``, whole or not at all."""
+    with _renamed_when_whole(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote, tensors only (`weights_only`). ModelError where it cannot be read."""
+    """Read what `save_state` wrote; no code in the file is executed (``weights_only``).
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
@@ -59,10 +63,16 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def sharpened(weights: Mapping[str, Tensor], sharpness: float, shift: float) -> dict[str, Tensor]:
-    """Weights whose refined logits are `sharpness` * (logit - `shift`): the head's weight and bias take it up.
+    """Weights of a network whose refined logits are ``sharpness`` * (logit - ``shift``).
 
-    A mean over the faces of a contact is told apart best where single faces are near 0 or 1, and where a doubtful face
-    counts as a boundary: membranes are rare in the training data, so that the plain network is too sure of their gaps.
+    The weight and the bias of the head are changed. Contacts are told apart by the mean over their faces, which works
+    best if single faces are near 0 or 1, and if a doubtful face counts as a boundary: membranes are rare in training
+    data, so the plain network joins too much through gaps in them.
+
+    Args:
+        weights: of an FGNet.
+        sharpness: greater than 0; 1 changes nothing.
+        shift: in units of the logit; 0 changes nothing.
     """
     changed = dict(weights)
     changed["head.weight"] = weights["head.weight"] * sharpness
@@ -71,9 +81,14 @@ def sharpened(weights: Mapping[str, Tensor], sharpness: float, shift: float) -> 
 
 
 def begin_from(network: FGNet, checkpoint: str) -> None:
-    """Take over exported weights, in place; the auxiliary head, which is not exported, stays as it is.
+    """Put exported weights into ``network``, in place; the auxiliary head, which is not exported, stays as it is.
 
-    checkpoint: a path or a shipped name. ModelError lists the keys that are missing, extra or of another shape.
+    Args:
+        network: of the same architecture.
+        checkpoint: a path or a shipped name.
+
+    Raises:
+        ModelError: no such file, or keys that are missing, extra or of another shape (all listed).
     """
     given = {k: v.float() for k, v in read_weights(locate(checkpoint, "model.weights")).items()}
     ours = network.state_dict()
@@ -83,7 +98,15 @@ def begin_from(network: FGNet, checkpoint: str) -> None:
 
 
 def export(path: Path, network: FGNet, weights: Mapping[str, Tensor], geometry: Geometry, half: bool = True) -> None:
-    """Write `weights` as safetensors, architecture and geometry in the header, the auxiliary head left out."""
+    """Write ``weights`` as safetensors, without the auxiliary head.
+
+    Args:
+        path: of the file.
+        network: whose architecture is stated in the header.
+        weights: of that network.
+        geometry: stated in the header.
+        half: write float16, else float32.
+    """
     dtype = torch.float16 if half else torch.float32
     kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith(AUXILIARY)}
     config = dataclasses.replace(network.config, auxiliary=())

@@ -1,4 +1,4 @@
-"""Several processes in one training, as torchrun starts them; a single process where nobody did."""
+"""Several processes in one training, if torchrun started them; else a single process."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Crew:
 
     @property
     def leads(self) -> bool:
+        """True in the process that writes the files."""
         return self.rank == 0
 
     def mean(self, value: float) -> float:
@@ -32,13 +33,20 @@ class Crew:
         return float(tensor) / self.size
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             dist.barrier()
 
 
 def join(device: str) -> tuple[Crew, str]:
-    """Join the processes that torchrun started (its environment says so), and this process's device."""
+    """Join the processes that torchrun started, if its environment variables say so.
+
+    Args:
+        device: as torch names it.
+
+    Returns:
+        This process's place among them, and its device: of ``cuda`` the GPU of its number on this machine.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Crew(), device

@@ -24,7 +24,7 @@ from fgnet.training.batches import Batch, stream
 from fgnet.training.checkpoints import load_state, save_state
 from fgnet.training.distributed import Crew
 from fgnet.training.losses import total_loss
-from fgnet.training.sampling import LabelledVolume
+from fgnet.training.patch import LabelledVolume
 from fgnet.training.settings import LoopSettings
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,14 @@ LAST = "last.pt"
 
 @dataclass(frozen=True)
 class Step:
-    """What one iteration did. seconds: wall clock of this iteration."""
+    """What one iteration did.
+
+    Attributes:
+        iteration: counted from 0.
+        loss: mean over all processes.
+        rate: learning rate.
+        seconds: wall clock.
+    """
 
     iteration: int
     loss: float
@@ -42,7 +49,7 @@ class Step:
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights with decay; biases and norms (one-dimensional parameters) without."""
+    """Groups for AdamW: weights with decay; biases and norms (one-dimensional parameters) without."""
     trained = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
@@ -51,11 +58,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 class Trainer:
-    """A network in training, with its optimiser and the running average of its weights.
-
-    `build` makes it from its configuration: what stands in FGNet's place gives `Logits`, too. loaders: processes that
-    draw patches ahead, see `stream`.
-    """
+    """A network in training, with its optimiser and the running average of its weights."""
 
     def __init__(
         self,
@@ -67,6 +70,17 @@ class Trainer:
         build: Callable[[NetworkConfig], FGNet] = FGNet,
         loaders: int = 0,
     ) -> None:
+        """Build the network, with random weights of ``settings.seed``.
+
+        Args:
+            config: architecture.
+            settings: of the training.
+            volumes: what patches are drawn from.
+            device: as torch names it.
+            crew: the processes of this training; None for this one alone.
+            build: makes the network; another network than FGNet must give `Logits`, too.
+            loaders: processes that draw patches ahead, see `stream`.
+        """
         torch.manual_seed(settings.seed)
         self.settings, self.volumes, self.device = settings, volumes, torch.device(device)
         self.mixed = settings.mixed and computes_bfloat16(self.device)
@@ -85,28 +99,31 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.999))
         self.reset_average()
         self.ends: dict[int, dict[str, Tensor]] = {}
-        self.iteration = 0
-        self.seconds = 0.0
+        self.iteration, self.seconds = 0, 0.0
 
     def reset_average(self) -> None:
         """Begin the running average at the present weights."""
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def result(self) -> dict[str, Tensor]:
-        """The running average; at the end of the last cycle the mean of the averages at the ends of `ends` cycles."""
+        """The weights to export.
+
+        The running average; at the end of a training with ``settings.ends`` > 1 the mean of the averages at the ends
+        of the last cycles.
+        """
         if not self.settings.kept_ends or self.iteration < self.settings.iterations:
             return self.average
         ends = [self.ends[iteration] for iteration in self.settings.kept_ends]
         return {name: torch.stack([end[name] for end in ends]).mean(0) for name in self.average}
 
     def averaged_network(self) -> FGNet:
-        """A copy of the network with the weights of `result`, for evaluation."""
+        """A copy of the network with the weights of `result`, in evaluation mode."""
         network = self.build(self.network.config)
         network.load_state_dict(self.result())
         return channels_last(network).to(self.device).eval()
 
     def loss(self, batch: Batch) -> Tensor:
-        """The loss of a batch, with its graph. The affinities are derived from the labels on the device."""
+        """The loss of a batch, one number with its graph. Affinities are derived from the labels on the device."""
         batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.parallel(batch.raw)
@@ -121,20 +138,17 @@ class Trainer:
         return next(self._batches)
 
     def step(self) -> Step:
-        """One iteration. ModelError where the loss is not finite: nothing is updated then."""
+        """Do one iteration.
+
+        Raises:
+            ModelError: the loss is not finite; no weight was changed.
+        """
         start = time.perf_counter()
         rate = self.settings.rate(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        value = 0.0
-        for _ in range(self.settings.accumulate):
-            loss = self.loss(self.batch()) / self.settings.accumulate
-            value += self.crew.mean(float(loss.detach()))
-            if not math.isfinite(value):
-                remedy = "lower optimise.learning_rate and run again: it resumes from the last checkpoint"
-                raise ModelError("loss", value, f"a finite number at iteration {self.iteration}", remedy)
-            loss.backward()  # type: ignore[no-untyped-call]
+        value = self._accumulate()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
         self.optimizer.step()
         self._average()
@@ -145,8 +159,21 @@ class Trainer:
         self.seconds += seconds
         return Step(self.iteration - 1, value, rate, seconds)
 
+    def _accumulate(self) -> float:
+        """Add up the gradients of the batches of one iteration; returns their mean loss."""
+        value = 0.0
+        for _ in range(self.settings.accumulate):
+            loss = self.loss(self.batch()) / self.settings.accumulate
+            value += self.crew.mean(float(loss.detach()))
+            if not math.isfinite(value):
+                remedy = "lower optimise.learning_rate and run again: it resumes from the last checkpoint"
+                raise ModelError("loss", value, f"a finite number at iteration {self.iteration}", remedy)
+            loss.backward()  # type: ignore[no-untyped-call]
+        return value
+
     @torch.no_grad()
     def _average(self) -> None:
+        """Update the running average; it keeps less of the old weights during the first iterations."""
         decay = min(self.settings.average, (1 + self.iteration) / (10 + self.iteration))
         now = self.network.state_dict()
         get_ema_multi_avg_fn(decay)([self.average[name] for name in now], list(now.values()), 0)
@@ -165,7 +192,11 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`; ModelError where it belongs to another network or seed, or lacks an end of a cycle."""
+        """Go on from a state.
+
+        Raises:
+            ModelError: it belongs to another architecture or seed, or lacks the average at an end of a cycle.
+        """
         for field_name, ours in (("architecture", self.network.config.to_json()), ("seed", self.settings.seed)):
             theirs = state[field_name]
             if field_name == "architecture":  # an older state may lack fields that have a default
@@ -190,7 +221,7 @@ class Trainer:
 
 
 def resume(trainer: Trainer, folder: Path) -> None:
-    """Go on from `folder`/last.pt where it exists, writing nothing.
+    """Go on from ``last.pt`` in ``folder``, if there is one; writes nothing.
 
     Raises:
         ModelError: a torn state, or one of another network or seed.
@@ -202,9 +233,16 @@ def resume(trainer: Trainer, folder: Path) -> None:
 
 
 def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callable[[Step], None] | None = None) -> None:
-    """Train to the end, resuming from `folder`/last.pt where it exists; the losses go to `folder`/log.jsonl.
+    """Train to the end; an earlier state in ``folder`` is resumed.
 
-    Of several processes the first alone writes and reports.
+    Args:
+        trainer: before its first iteration, or already resumed.
+        folder: where ``last.pt`` and ``log.jsonl`` (one line per iteration) are written, by the first process.
+        checkpoint_every: iterations between two states.
+        progress: called after every iteration, in the first process.
+
+    Raises:
+        ModelError: a state that cannot be resumed, or a loss that is not finite.
     """
     last, log = folder / LAST, folder / "log.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
@@ -228,7 +266,7 @@ def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callabl
 
 
 def truncate(log: Path, iteration: int) -> None:
-    """Drop the lines from `iteration` on: those of iterations that will be done again, a torn last line included."""
+    """Drop the lines from ``iteration`` on, whose iterations will be done again, and a torn last line."""
     if not log.exists():
         return
     kept = []

@@ -1,4 +1,4 @@
-"""Losses on logits, with a weight a voxel (0 = ignored)."""
+"""Losses on logits, with a weight per voxel and channel (0 = ignored)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ from torch import Tensor
 
 from fgnet.network import Logits
 
+#: Added to both sides of the Dice fraction, so that patches with few positive voxels do not dominate.
 DICE_SMOOTH = 100.0
 
 
 def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, dice: float = 0.5) -> Tensor:
-    """Mean binary cross entropy + `dice` x Dice loss (smooth 100) over the weighted voxels."""
+    """Mean binary cross entropy plus ``dice`` times the Dice loss.
+
+    The Dice loss is 1 - (2 sum(p t) + s) / (sum(p) + sum(t) + s) with smoothing s = `DICE_SMOOTH` (Milletari et al.
+    2016, arXiv 1606.04797, but without squares), over all voxels and channels together.
+
+    Args:
+        logits: (B, C, z, y, x), computed with as float32.
+        target: float32 of the same shape, 0 to 1.
+        weight: float32 of the same shape, 0 = ignored.
+        dice: factor of the Dice loss.
+
+    Returns:
+        One number, float32.
+    """
     logits = logits.float()
     total = weight.sum().clamp(min=1.0)
     entropy = (F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight).sum() / total
@@ -25,7 +39,15 @@ def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, dice: float = 0.5) 
 def total_loss(
     logits: Logits, target: Tensor, weight: Tensor, auxiliary: tuple[Tensor, Tensor] | None, auxiliary_weight: float
 ) -> Tensor:
-    """Mean over coarse and refined, plus `auxiliary_weight` x the loss of the auxiliary offsets."""
+    """Mean of the losses of coarse and refined logits, plus ``auxiliary_weight`` times that of the auxiliary ones.
+
+    Args:
+        logits: of the network in training mode.
+        target: float32 (B, C, z, y, x), 0 or 1.
+        weight: float32 of the same shape, 0 = ignored.
+        auxiliary: target and weight of the auxiliary offsets, (B, C', z, y, x) each, or None.
+        auxiliary_weight: factor of their loss.
+    """
     loss = bce_dice(logits.refined, target, weight)
     if logits.coarse is not None:
         loss = (loss + bce_dice(logits.coarse, target, weight)) / 2

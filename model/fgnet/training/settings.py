@@ -1,57 +1,47 @@
-"""Every number of a training, as frozen data with its default. Free of torch."""
+"""Every number of a training, as frozen data with its default. Importing this module does not import torch."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from fgnet.geometry import Triple
+from fgnet.training.augmentation import check_ranges, table_fields
+from fgnet.training.tables import Table
+
+_WARP: Any = table_fields("warp")
+_INTENSITY: Any = table_fields("intensity")
+_DEFECTS: Any = table_fields("defects")
 
 
 @dataclass(frozen=True)
-class WarpSettings:
-    """Probabilities and ranges. rotate: probability of a turn by any angle. zoom: largest factor. elastic: voxels."""
-
-    probability: float = 0.6
-    rotate: float = 0.6
-    zoom: float = 1.3
-    elastic: float = 3.0
-    elastic_spacing: int = 24
+class WarpSettings(_WARP):
+    """`[optimise.augment.warp]`: the settings of the augmentations that name this table."""
 
 
 @dataclass(frozen=True)
-class IntensitySettings:
-    """Probabilities of each change, and how strong it may be, in deviations of the normalised raw."""
-
-    contrast: float = 0.8
-    contrast_range: float = 1.6
-    brightness: float = 0.4
-    curve: float = 0.5
-    field: float = 0.3
-    field_strength: float = 0.4
-    noise: float = 0.5
-    noise_strength: float = 0.4
-    blur: float = 0.25
-    blur_sigma: float = 1.2
-    sharpen: float = 0.15
+class IntensitySettings(_INTENSITY):
+    """`[optimise.augment.intensity]`: the settings of the augmentations that name this table."""
 
 
 @dataclass(frozen=True)
-class DefectSettings:
-    """Probability of each defect in a patch."""
-
-    section_contrast: float = 0.2
-    missing_section: float = 0.08
-    missing_part: float = 0.08
-    misaligned: float = 0.05
-    motion_blur: float = 0.05
-    cut_noise: float = 0.05
-    cut_blur: float = 0.05
+class DefectSettings(_DEFECTS):
+    """`[optimise.augment.defects]`: the settings of the augmentations that name this table."""
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """What happens to a patch. `enabled = false` draws plain crops. candidates: see `fgnet.training.sampling.place`."""
+    """What happens to a patch.
+
+    Attributes:
+        enabled: if False, patches are cut and nothing else happens to them.
+        candidates: random places per patch, of which the one with most labels is taken, see
+            `fgnet.training.sampling.place`.
+        warp: turn, zoom and bend.
+        intensity: grey values of the whole patch.
+        defects: what goes wrong in microscopes.
+    """
 
     enabled: bool = True
     candidates: int = 2
@@ -59,10 +49,25 @@ class AugmentSettings:
     intensity: IntensitySettings = field(default_factory=IntensitySettings)
     defects: DefectSettings = field(default_factory=DefectSettings)
 
+    @property
+    def tables(self) -> dict[Table, Any]:
+        """Name of a table -> its values."""
+        return {"warp": self.warp, "intensity": self.intensity, "defects": self.defects}
+
+    def check(self) -> None:
+        """See that every setting of an augmentation lies in its range; ModelError names the first one that does not."""
+        check_ranges(self.tables)
+
 
 @dataclass(frozen=True)
 class Phase:
-    """From iteration `begin` on: patches of `patch` voxels (zyx), `batch` of them an iteration."""
+    """A part of a training.
+
+    Attributes:
+        begin: iteration from which it holds.
+        patch: zyx of a patch in voxels.
+        batch: patches per batch and process.
+    """
 
     begin: int
     patch: Triple
@@ -71,11 +76,25 @@ class Phase:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how.
+    """How long a training lasts, and how it proceeds.
 
-    cycles: iterations at which the learning rate starts anew; the last one is the end of training. ends: the result is
-    the mean of the averages at the ends of so many last cycles. mixed: bfloat16 where torch finds it safe and the
-    device has instructions for it, float32 elsewhere.
+    Attributes:
+        cycles: iterations at which the learning rate starts anew, rising; the last one is the end of the training.
+        phases: size and number of patches, by the iteration from which they hold, rising; the first one begins at 0.
+        learning_rate: AdamW's, at the peak of the first cycle.
+        final_rate: the learning rate at the end of a cycle, as a share of the cycle's peak.
+        restart_rate: the peak of every later cycle, as a share of the first one.
+        warm_up: iterations over which the learning rate rises linearly at the begin of a cycle.
+        weight_decay: AdamW's, of all parameters with more than one axis.
+        clip: greatest norm of the gradient of all parameters together.
+        average: share of the old value that the running average of the weights keeps per iteration; lower at first.
+        ends: the result is the mean of the running averages at the ends of so many last cycles; 1 = the last average.
+        auxiliary_weight: factor of the loss of the auxiliary affinities.
+        accumulate: batches whose gradients are added up for one iteration.
+        mixed: compute in bfloat16 if torch finds it safe and the device has instructions for it, else in float32.
+        seed: of the first weights and of all patches.
+        freeze_encoder: leave the weights of the section encoder as they are.
+        augment: what happens to a patch.
     """
 
     cycles: tuple[int, ...]
@@ -97,18 +116,23 @@ class LoopSettings:
 
     @property
     def iterations(self) -> int:
+        """The length of the whole training."""
         return self.cycles[-1]
 
     @property
     def kept_ends(self) -> tuple[int, ...]:
-        """The ends of cycles that the result is the mean of; none where it is the running average."""
+        """The ends of cycles whose averages make the result; none if the result is the running average."""
         return self.cycles[-self.ends :] if self.ends > 1 else ()
 
     def phase(self, iteration: int) -> Phase:
+        """The phase that holds in an iteration."""
         return [p for p in self.phases if p.begin <= iteration][-1]
 
     def rate(self, iteration: int) -> float:
-        """The learning rate: in every cycle a linear warm-up and a cosine down to `final_rate` of the peak."""
+        """The learning rate: per cycle a linear warm-up, times half a cosine from the peak down to ``final_rate``.
+
+        The cosine with restarts is that of Loshchilov and Hutter 2017 (arXiv 1608.03983).
+        """
         begin = max((c for c in (0, *self.cycles[:-1]) if c <= iteration), default=0)
         end = min(c for c in self.cycles if c > iteration)
         peak = self.learning_rate * (self.restart_rate if begin else 1.0)

@@ -1,4 +1,4 @@
-"""From labels to affinities. Labels are (B, z, y, x) integer tensors, 0 = not labelled."""
+"""From labels to affinities. Labels are integer tensors (B, z, y, x), 0 = not labelled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fgnet.geometry import Triple
 
 
 def _overlap(shape: Sequence[int], offset: Triple) -> tuple[Any, Any]:
-    """Slices of the voxels v with v + offset inside, and of v + offset, over the last three axes."""
+    """Slices of the last three axes: the voxels v for which v + offset is inside, and these v + offset."""
     here: list[slice] = []
     there: list[slice] = []
     for size, step in zip(shape, offset, strict=True):
@@ -21,10 +21,22 @@ def _overlap(shape: Sequence[int], offset: Triple) -> tuple[Any, Any]:
     return (..., *here), (..., *there)
 
 
-def erode(labels: Tensor, axes: Sequence[int] = (0, 1, 2)) -> Tensor:
-    """Labels with 0 where a neighbour along one of the zyx `axes` carries another non-zero label: one voxel a side.
+def eroded_axes(isotropic: bool) -> tuple[int, ...]:
+    """The zyx axes along which labels are eroded: thin sections keep their labels along z."""
+    return (0, 1, 2) if isotropic else (1, 2)
 
-    Voxels not labelled take no label from anyone, and do not erode their neighbours.
+
+def erode(labels: Tensor, axes: Sequence[int] = (0, 1, 2)) -> Tensor:
+    """Labels with a gap of one voxel on either side of every border between two objects.
+
+    Voxels without label are no border: they do not erode their neighbours.
+
+    Args:
+        labels: integers (B, z, y, x), 0 = not labelled.
+        axes: of zyx, along which neighbours are compared.
+
+    Returns:
+        The same labels, 0 wherever a neighbour along one of the axes carries another label.
     """
     border = torch.zeros_like(labels, dtype=torch.bool)
     for axis in axes:
@@ -38,10 +50,16 @@ def erode(labels: Tensor, axes: Sequence[int] = (0, 1, 2)) -> Tensor:
 
 
 def affinities(labels: Tensor, objects: Tensor, offsets: Sequence[Triple]) -> tuple[Tensor, Tensor]:
-    """(target, weight), both float32 (B, C, z, y, x).
+    """Targets and weights of the loss.
 
-    target: 1 iff v and v + offset carry the same non-zero id in `objects` (the eroded labels). weight: 1 where both lie
-    inside and both are labelled in `labels`, else 0.
+    Args:
+        labels: integers (B, z, y, x), 0 = not labelled.
+        objects: the eroded labels, of the same shape.
+        offsets: one zyx step in voxels per channel.
+
+    Returns:
+        target: float32 (B, C, z, y, x), 1 if v and v + offset carry the same id in ``objects`` that is not 0, else 0.
+        weight: of the same shape, 1 if v + offset is inside and both voxels are labelled in ``labels``, else 0.
     """
     shape = (labels.shape[0], len(offsets), *labels.shape[1:])
     target, weight = (torch.zeros(shape, device=labels.device) for _ in range(2))

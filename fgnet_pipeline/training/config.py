@@ -1,0 +1,242 @@
+"""The configuration of a training: strict and frozen, one class per table of the TOML file.
+
+`fgnet.training.settings.LoopSettings` holds the table ``[optimise]``. Importing this module does not import torch.
+docs/training.md lists every key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fgnet import Geometry, ModelError
+from fgnet.config import NetworkConfig, preset
+from fgnet.training.settings import LoopSettings
+from pydantic import Field, ValidationError
+
+from fgnet_pipeline.core.config_file import apply_override, input_error, read_toml
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.strict import Strict
+from fgnet_pipeline.training.model_errors import as_input_error
+
+Triple = tuple[int, int, int]
+#: The encoder halves y and x five times.
+IN_PLANE_MULTIPLE = 32
+MOST_LOADERS = 16
+
+
+class TrainingVolume(Strict):
+    """One labelled volume, or a box of it.
+
+    Attributes:
+        raw: path of a Zarr array (z, y, x).
+        labels: path of a Zarr array of integers in the same voxel grid, 0 = ignored.
+        begin: zyx in voxels, the first voxel of the box.
+        end: zyx in voxels, behind the last voxel of the box; None for the end of the volume.
+        weight: how often patches are drawn from it, relative to the other volumes.
+        mask: path of an array whose zeros are ignored as label 0 is, at any coarser or equal resolution.
+    """
+
+    raw: str
+    labels: str
+    begin: Triple = (0, 0, 0)
+    end: Triple | None = None
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    mask: Annotated[str | None, Field(exclude_if=lambda mask: mask is None)] = None
+
+
+class Architecture(Strict):
+    """Which network, and what it begins from.
+
+    Attributes:
+        preset: a name of `fgnet.config.PRESETS`.
+        guidance: how guides enter the fine encoder, one of `fgnet.config.GUIDANCE`.
+        encoder_checkpoint: path of an official SAM 2.1 checkpoint, whose image encoder is the first one.
+        weights: exported weights of the same architecture to go on from, a shipped name or a path.
+    """
+
+    preset: str = "nano"
+    guidance: str = "fga"
+    encoder_checkpoint: str | None = None
+    weights: Annotated[str | None, Field(exclude_if=lambda weights: weights is None)] = None
+
+
+class TileGeometry(Strict):
+    """The geometry stated in the exported weights: zyx in voxels, ``voxel_size`` in nm. See `fgnet.Geometry`."""
+
+    tile: Triple = (96, 96, 96)
+    margin: Triple = (8, 8, 8)
+    stride: Triple = (72, 72, 72)
+    voxel_size: tuple[float, float, float] = (10.0, 10.0, 10.0)
+
+
+class Export(Strict):
+    """What is done to the averaged weights before they are written: see `fgnet.training.checkpoints.sharpened`."""
+
+    sharpness: Annotated[float, Field(gt=0)] = 1.0
+    shift: float = 0.0
+
+
+class DataConfig(Strict):
+    """What to learn from, what to be scored on, and the kind of normalisation (see `fgnet.normalise`)."""
+
+    volumes: Annotated[tuple[TrainingVolume, ...], Field(min_length=1)]
+    validation: tuple[TrainingVolume, ...] = ()
+    normalisation: Literal["robust", "range"] = "robust"
+
+
+class TrainOutput(Strict):
+    """Where results are written, and how often.
+
+    Attributes:
+        path: the folder.
+        every: iterations between two states to resume from.
+        validate_every: iterations between two validations, 0 = never.
+        tensorboard: also write event files for TensorBoard.
+    """
+
+    path: str
+    every: Annotated[int, Field(gt=0)] = 100
+    validate_every: Annotated[int, Field(ge=0)] = 0
+    tensorboard: bool = False
+
+    def validates_after(self, iteration: int) -> bool:
+        """True if a validation follows the iteration of this number, counted from 1."""
+        return self.validate_every > 0 and iteration % self.validate_every == 0
+
+
+class Machine(Strict):
+    """What the training runs on.
+
+    Attributes:
+        device: as torch names it, or ``auto``: a GPU if torch sees one.
+        threads: of torch, per process.
+        loaders: processes that draw patches ahead of the training. None: no process on a CPU; beside a GPU this
+            process's share of the processors, at most `MOST_LOADERS`.
+    """
+
+    device: str = "auto"
+    threads: Annotated[int, Field(gt=0)] = 2
+    loaders: Annotated[int | None, Field(ge=0)] = None
+
+    def torch_device(self) -> str:
+        """``device``, with ``auto`` resolved."""
+        import torch
+
+        return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+    def loading_processes(self) -> int:
+        """``loaders``, or the default of the device."""
+        if self.loaders is not None:
+            return self.loaders
+        share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return 0 if self.torch_device() == "cpu" else min(MOST_LOADERS, max(1, share))
+
+
+class TrainConfig(Strict):
+    """A whole training."""
+
+    model: Architecture = Architecture()
+    geometry: TileGeometry = TileGeometry()
+    export: Export = Export()
+    data: DataConfig
+    optimise: LoopSettings
+    output: TrainOutput
+    machine: Machine = Machine()
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+        """Read a TOML file, apply ``section.key=value`` overrides and validate.
+
+        Relative paths in the file are relative to the file.
+
+        Raises:
+            InputError: no such file, no TOML, an unknown key, a wrong type or range.
+        """
+        file = Path(path)
+        tables = read_toml(file)
+        make_paths_absolute(tables, file.resolve().parent)
+        for override in overrides:
+            apply_override(tables, override)
+        return cls.validated(tables)
+
+    @classmethod
+    def validated(cls, tables: dict[str, Any]) -> TrainConfig:
+        """The configuration that ``tables`` hold; what is wrong with them becomes one InputError."""
+        try:
+            config = cls.model_validate_json(json.dumps(tables, default=str))
+        except ValidationError as error:
+            raise input_error(error) from error
+        config.check()
+        return config
+
+    def check(self) -> None:
+        """Raise InputError if values are out of range or do not fit each other."""
+        self._check_shapes()
+        self._check_schedule()
+        self.exported_geometry()
+        try:
+            self.optimise.augment.check()
+        except ModelError as error:
+            raise as_input_error(error) from error
+
+    def _check_shapes(self) -> None:
+        """The network halves its input some times, so tiles and patches must be divisible."""
+        shapes = {"geometry.tile": self.geometry.tile}
+        shapes |= {f"optimise.phases.{i}.patch": p.patch for i, p in enumerate(self.optimise.phases)}
+        depth = math.prod(s[0] for s in self.network().fine.strides)
+        for field, shape in shapes.items():
+            in_plane = all(n >= IN_PLANE_MULTIPLE and n % IN_PLANE_MULTIPLE == 0 for n in shape[1:])
+            if shape[0] < depth or shape[0] % depth or not in_plane:
+                expected = f"z a multiple of {depth}, y and x multiples of {IN_PLANE_MULTIPLE}"
+                raise InputError(field, list(shape), expected, "round it up")
+
+    def _check_schedule(self) -> None:
+        """Phases and cycles must cover the training from its first iteration to its last one."""
+        optimise = self.optimise
+        if not optimise.phases or optimise.phases[0].begin != 0:
+            raise InputError("optimise.phases", len(optimise.phases), "a first phase with begin = 0", "add it")
+        if not optimise.cycles or list(optimise.cycles) != sorted(set(optimise.cycles)):
+            expected = "rising iteration numbers, the last one the end"
+            raise InputError("optimise.cycles", list(optimise.cycles), expected, "sort them")
+        if not 1 <= optimise.ends <= len(optimise.cycles):
+            expected = f"1 to the number of cycles, {len(optimise.cycles)}"
+            raise InputError("optimise.ends", optimise.ends, expected, "lower it, or add cycles")
+
+    def network(self) -> NetworkConfig:
+        """The architecture with its guidance."""
+        try:
+            return dataclasses.replace(preset(self.model.preset), guidance=self.model.guidance)
+        except ModelError as error:
+            raise as_input_error(error) from error
+
+    def exported_geometry(self) -> Geometry:
+        """What the exported weights state."""
+        g, network = self.geometry, self.network()
+        try:
+            return Geometry(
+                g.tile, g.stride, g.margin, g.voxel_size, network.neighbourhood, network.name, self.data.normalisation
+            )
+        except ModelError as error:
+            raise as_input_error(error) from error
+
+
+def make_paths_absolute(tables: dict[str, Any], base: Path) -> None:
+    """Make the paths in the tables of a file absolute, in place; ``base`` is the file's folder."""
+    entries = [(tables.get("output"), "path"), (tables.get("model"), "encoder_checkpoint")]
+    model = tables.get("model")
+    if isinstance(model, dict) and "/" in str(model.get("weights")):  # else a shipped name
+        entries.append((model, "weights"))
+    data = tables.get("data")
+    if isinstance(data, dict):
+        for name in ("volumes", "validation"):
+            volumes = data.get(name, [])
+            entries += [(v, key) for v in volumes if isinstance(v, dict) for key in ("raw", "labels", "mask")]
+    for table, key in entries:
+        if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
+            table[key] = str((base / Path(table[key]).expanduser()).resolve())

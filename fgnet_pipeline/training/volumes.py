@@ -1,0 +1,128 @@
+"""Labelled Zarr volumes as arrays in memory: read, checked, normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fgnet import normalise
+from numpy.typing import NDArray
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.store.tissue_mask import Mask
+from fgnet_pipeline.store.volume import Volume, open_volume
+from fgnet_pipeline.training.config import TrainConfig, TrainingVolume
+
+if TYPE_CHECKING:
+    from fgnet.training.patch import LabelledVolume
+
+#: Raw values that the normalisation constants are taken from: every n-th one of the volume, about this many at most.
+NORMALISATION_SAMPLES = 2_000_000
+#: Of a volume with large sections at least so many sections are read.
+FEWEST_SECTIONS = 8
+#: Up to this ratio of the longest to the shortest edge of a voxel, a volume is treated as isotropic.
+ISOTROPY = 1.5
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """A box of a labelled volume in memory.
+
+    Attributes:
+        raw: float32 (z, y, x), normalised by constants of the whole volume.
+        labels: int32 (z, y, x), 0 = ignored, else 1, 2, ...
+        isotropic: False for thin sections.
+    """
+
+    raw: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    isotropic: bool
+
+
+def load_volumes(config: TrainConfig) -> list[LabelledVolume]:
+    """Every training volume in memory, 8 bytes per voxel."""
+    import torch
+    from fgnet.training.patch import LabelledVolume
+
+    volumes = []
+    for i, entry in enumerate(config.data.volumes):
+        box = read_box(entry, f"data.volumes.{i}", config.data.normalisation)
+        raw, labels = torch.from_numpy(box.raw), torch.from_numpy(box.labels)
+        volumes.append(LabelledVolume(raw, labels, entry.weight, box.isotropic))
+    return volumes
+
+
+def load_validation(config: TrainConfig) -> list[LabelledBox]:
+    """Every validation box in memory."""
+    entries = enumerate(config.data.validation)
+    return [read_box(entry, f"data.validation.{i}", config.data.normalisation) for i, entry in entries]
+
+
+def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
+    """The box of one volume.
+
+    Args:
+        entry: paths and box.
+        field: what errors call the entry.
+        kind: of normalisation, see `fgnet.normalise`.
+
+    Raises:
+        InputError: unreadable arrays, labels of another grid than raw, a box outside or without labels, a mask that
+            cannot be placed, raw values that are not finite.
+    """
+    raw, labels = open_volume(entry.raw, f"{field}.raw"), open_volume(entry.labels, f"{field}.labels")
+    _check_labels(raw, labels, f"{field}.labels")
+    box = Box(entry.begin, entry.end or raw.shape)
+    if any(not 0 <= b < e <= n for b, e, n in zip(box.begin, box.end, raw.shape, strict=True)):
+        raise InputError(f"{field}.end", list(box.end), f"a box inside {list(raw.shape)}", "correct begin and end")
+    dense = dense_labels(_unmasked(labels.read(box), raw, entry, box, f"{field}.mask"))
+    if not dense.any():
+        raise InputError(f"{field}.labels", 0, "labelled voxels", "choose a box that has some")
+    values = normalise.apply(raw.read(box), *sampled_constants(raw, kind))
+    if not np.isfinite(values).all():
+        raise InputError(f"{field}.raw", entry.raw, "finite values", "replace nan and infinity, or choose another box")
+    size = raw.frame.voxel_size if raw.frame else (1.0, 1.0, 1.0)
+    return LabelledBox(values, dense, max(size) <= ISOTROPY * min(size))
+
+
+def _check_labels(raw: Volume, labels: Volume, field: str) -> None:
+    """Raise InputError unless ``labels`` are integers in the voxel grid of ``raw``."""
+    if raw.shape != labels.shape:
+        remedy = "give labels for the same voxels, or crop raw"
+        raise InputError(field, list(labels.shape), f"the shape of raw, {list(raw.shape)}", remedy)
+    if raw.frame and labels.frame and raw.frame != labels.frame:
+        expected = f"the voxel size and offset of raw, {raw.frame.voxel_size} and {raw.frame.offset} nm"
+        found = f"{labels.frame.voxel_size} and {labels.frame.offset} nm"
+        raise InputError(field, found, expected, "correct the attributes, or crop")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(field, str(labels.dtype), "an integer dtype", "give ids, not affinities")
+
+
+def _unmasked(ids: NDArray[Any], raw: Volume, entry: TrainingVolume, box: Box, field: str) -> NDArray[Any]:
+    """The labels of a box of raw, 0 wherever the mask is 0; InputError if the mask cannot be placed."""
+    if entry.mask is None:
+        return ids
+    if raw.frame is None:
+        expected = "raw with voxel_size and offset attributes, which place the mask"
+        raise InputError(field, entry.mask, expected, "add them to raw")
+    mask = Mask(open_volume(entry.mask, field), raw.frame, field)
+    return np.where(mask.read(box), ids, ids.dtype.type(0))
+
+
+def sampled_constants(volume: Volume, kind: str) -> tuple[float, float]:
+    """Normalisation constants (shift, scale) of a whole volume, from evenly spaced sections."""
+    z, y, x = volume.shape
+    step = max(1, (z * y * x) // NORMALISATION_SAMPLES)
+    sections = range(0, z, min(step, max(1, z // FEWEST_SECTIONS)))
+    every = max(1, len(sections) * y * x // NORMALISATION_SAMPLES)
+    values = [volume.read(Box((k, 0, 0), (k + 1, y, x))).ravel()[::every] for k in sections]
+    return normalise.constants(np.concatenate(values), kind)
+
+
+def dense_labels(labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Ids renumbered 1, 2, ... in their order, 0 kept: float32 holds labels below 2**24 only."""
+    ids, index = np.unique(labels, return_inverse=True)
+    first = 0 if len(ids) and ids[0] == 0 else 1
+    return (index.reshape(labels.shape) + first).astype(np.int32)

@@ -1,0 +1,28 @@
+"""Fixtures for tests of the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fgnet.network import FGNet, channels_last
+from fgnet.training.checkpoints import export
+from tiny_network import GEOMETRY, SMALL
+
+
+@pytest.fixture(scope="module")
+def network() -> FGNet:
+    """An untrained network, in evaluation mode."""
+    torch.manual_seed(0)
+    return channels_last(FGNet(SMALL)).eval()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exported weights of an untrained network."""
+    torch.manual_seed(0)
+    network = FGNet(SMALL)
+    path = tmp_path_factory.mktemp("weights") / "test.safetensors"
+    export(path, network, network.state_dict(), GEOMETRY, half=False)
+    return path
