@@ -21,7 +21,7 @@ from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import STAGES, array_of, create_array
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.records.latest import Latest
-from fgnet_pipeline.store.records.progress import Failure
+from fgnet_pipeline.store.records.record import Failure
 from fgnet_pipeline.store.stored_files import stored_blocks
 
 REDO_FILE = "redo.json"

@@ -18,7 +18,7 @@ from fgnet_pipeline.stages.registry import STAGES, plan_job
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.atomic_files import read_json
 from fgnet_pipeline.store.records.latest import Latest, Totals
-from fgnet_pipeline.store.records.progress import Failure
+from fgnet_pipeline.store.records.record import Failure
 
 
 @dataclass(frozen=True)
