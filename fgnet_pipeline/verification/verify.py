@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -30,12 +29,13 @@ from fgnet_pipeline.core.plan import format_key
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.cluster import job_chain as chain
 from fgnet_pipeline.execution.cluster import slurm
-from fgnet_pipeline.execution.resume import DriverLock, check_fresh
+from fgnet_pipeline.execution.resume import check_fresh
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import ARRAYS, STAGES, array_of, create_array, plan_job
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.atomic_files import read_json, write_atomic
 from fgnet_pipeline.store.disk_errors import disk_errors
+from fgnet_pipeline.store.driver_lock import DriverLock, is_held
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.records.results import Result, drop_lines, latest_results, unreadable_lines
 from fgnet_pipeline.store.stored_files import files_below, is_partial, shard_index, table_index
@@ -135,7 +135,7 @@ def _open_stored(config: Config) -> Job:
 
 
 def _survey(job: Job, config: Config, watch: Watcher, locked: bool = False) -> Report:
-    report = Report(running=not locked and _is_locked(job.output.progress.root / "lock"))
+    report = Report(running=not locked and is_held(job.output.progress.root / "lock"))
     report.damage = list(_metadata_findings(job))
     unusable = {finding.task for finding in report.damage}
     handled: list[Path] = []
@@ -384,15 +384,3 @@ def _repair(job: Job, report: Report) -> None:
 def _remove(files: Iterable[str]) -> None:
     for path in files:
         Path(path).unlink(missing_ok=True)
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a driver holds the lock now."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
-        try:
-            fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
-        except OSError:
-            return False  # a file system without locks
-    return False

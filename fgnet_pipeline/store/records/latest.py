@@ -88,7 +88,7 @@ class Totals:
         done = records["key"] != 0
         if not done.any():
             return
-        made = {name: values[done] for name, values in records.items()}
+        made = records if done.all() else {name: values[done] for name, values in records.items()}
         self.blocks += int(done.sum())
         self.seconds += float(made["seconds"].sum())
         self.voxels += int(made["voxels"].sum())
