@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector
+from fgnet_pipeline.core.units import nm_per
 from fgnet_pipeline.datasets.source import Request, Size, check_three_axes, missing_package
 
 _RETRIES = {
     f"{kind}_request_retries": {"max_retries": 4, "initial_delay": "200ms", "max_delay": "2s"}
     for kind in ("http", "s3", "gcs")
 }
-_NM = {"nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "um": 1e3, "µm": 1e3, "micrometer": 1e3, "mm": 1e6, "m": 1e9}
 
 
 class TensorSource:
@@ -112,7 +112,7 @@ def _n5_frame(attributes: dict[str, Any], rank: int) -> tuple[list[float] | None
     pixel = attributes.get("pixelResolution")
     if size is None and isinstance(pixel, dict):
         size, units = pixel.get("dimensions"), [pixel.get("unit", "nm")] * rank
-    scale = [_NM.get(str(unit), 1.0) for unit in units] if isinstance(units, list) else [1.0] * rank
+    scale = [nm_per(unit) or 1.0 for unit in units] if isinstance(units, list) else [1.0] * rank
     factors = attributes.get("downsamplingFactors", [1] * rank) if pixel is not None else [1] * rank
     return _scaled(size, scale, factors), _scaled(attributes.get("offset"), scale, [1] * rank)
 

@@ -15,15 +15,10 @@ import zarr
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
+from fgnet_pipeline.core.units import nm_per
 from fgnet_pipeline.store.arrays import open_array
 from fgnet_pipeline.store.object_store import open_store
 
-_NM = {
-    "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0,
-    "um": 1e3, "µm": 1e3, "micron": 1e3, "micrometer": 1e3, "micrometers": 1e3, "micrometre": 1e3,
-    "mm": 1e6, "millimeter": 1e6, "m": 1e9, "meter": 1e9,
-    "angstrom": 0.1, "pm": 1e-3, "picometer": 1e-3,
-}  # fmt: skip
 Size = tuple[float, float, float]
 
 
@@ -181,7 +176,7 @@ def _numbers(value: object, order: tuple[int, int, int], ndim: int) -> npt.NDArr
 def _unit_factors(units: object, ndim: int) -> list[float]:
     """Nanometres per unit, one an axis as stored; a single unit serves all axes."""
     names = [units] * ndim if isinstance(units, str) else units if isinstance(units, list | tuple) else []
-    return [_NM.get(str(name).lower(), 1.0) for name in names]
+    return [nm_per(name) or 1.0 for name in names]
 
 
 def _ome_dataset(array: zarr.Array[Any], path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -225,6 +220,6 @@ def _ome_transform(
             scale, shift = scale * transform["scale"], shift * transform["scale"]
         if transform.get("type") == "translation":
             shift = shift + transform["translation"]
-    unit = np.asarray([_NM.get(str(axis.get("unit", "nm")).lower(), 1.0) for axis in axes])
+    unit = np.asarray([nm_per(axis.get("unit", "nm")) or 1.0 for axis in axes])
     pick = [names.index(n) for n in "zyx"]
     return (scale * unit)[pick], (shift * unit)[pick]
