@@ -5,8 +5,7 @@ Every id has one colour, in every picture and on every machine: it is computed f
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.hashing import mix
+from fgnet_pipeline.store.atomic_files import write_atomic
 
 Rgb = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.integer]
@@ -140,8 +140,7 @@ def save_overlay(
     _check_shapes(raw, {"affinities": affinities, **given})
     cuts: list[tuple[Cut, int]] = [("z", _section("z", z, raw.shape[0])), ("y", _section("y", y, raw.shape[1]))]
     rows = [_panels(cut, at, raw, affinities, ids) for cut, at in cuts]
-    figure = _figure(rows, cuts, voxel_size, title)
-    _write(figure, Path(path))
+    write_atomic(Path(path), _png(_figure(rows, cuts, voxel_size, title)))
 
 
 def _panels(
@@ -187,16 +186,11 @@ def _draw(axis: Axes, picture: Rgb, caption: str, aspect: float) -> None:
     axis.set_yticks([])
 
 
-def _write(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".png", prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        figure.savefig(name, metadata={"Software": None})
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+def _png(figure: Figure) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _section(name: str, at: int | None, size: int) -> int:
