@@ -18,7 +18,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector, whole
 from fgnet_pipeline.datasets.presets import Preset, check_shape, preset_of
 from fgnet_pipeline.datasets.source import Size, Source
-from fgnet_pipeline.store.group_writer import ImportWriter
+from fgnet_pipeline.store.group_writer import GroupWriter
 from fgnet_pipeline.store.volume import Frame
 
 FORMAT = "fgnet-import-1"
@@ -112,7 +112,7 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
             progress(done, job.voxels)
 
     summary = job.describe()
-    with ImportWriter(output, summary) as writer:
+    with GroupWriter(output, summary) as writer:
         _copy_raw(writer, job, tell)
         if job.labels is not None:
             count = _copy_labels(writer, job, tell)
@@ -121,14 +121,14 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
     return summary
 
 
-def _copy_raw(writer: ImportWriter, job: Conversion, tell: Callable[[Box], None]) -> None:
+def _copy_raw(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> None:
     target = writer.array("raw", job.raw.shape, "uint8", job.frame, job.raw.by_section)
     for box in target.blocks():
         target.write(box, to_uint8(job.raw.read(box), job.value_range))
         tell(box)
 
 
-def _copy_labels(writer: ImportWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
+def _copy_labels(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
     """The number of voxels with a label."""
     assert job.labels is not None and job.labelled is not None
     target = writer.array("labels", job.raw.shape, "uint64", job.frame, job.labels.by_section)

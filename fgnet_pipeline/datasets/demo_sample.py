@@ -32,7 +32,7 @@ from PIL import Image
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.datasets import phantom
-from fgnet_pipeline.store.sample_writer import write_sample
+from fgnet_pipeline.store.group_writer import write_sample
 
 _log = logging.getLogger(__name__)
 

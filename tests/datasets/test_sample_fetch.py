@@ -19,7 +19,7 @@ from PIL import Image
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.datasets.demo_sample import find_sample, shipped_registry
-from fgnet_pipeline.store.sample_writer import write_sample
+from fgnet_pipeline.store.group_writer import write_sample
 
 DEPTH, CUBE = 5, 8
 
