@@ -10,7 +10,7 @@ from typing import Any
 from fgnet_pipeline.commands.progress_bars import Bars
 from fgnet_pipeline.datasets.demo_sample import Sample, find_sample
 from fgnet_pipeline.evaluation.comparison import compare
-from fgnet_pipeline.evaluation.overlay import save_overlay
+from fgnet_pipeline.evaluation.overlay import Panels, save_overlay
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.job import Job
@@ -61,13 +61,12 @@ def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, An
 
 def _draw(job: Job, sample: Sample, picture: Path) -> None:
     z = min(160, job.bounds.end[0] - 1)
-    save_overlay(
-        picture,
+    panels = Panels(
         open_array(str(sample.path / "raw"), "sample"),
         affinities=job.output.array("affinities").array,
         fragments=job.output.array("fragments").array,
         segmentation=job.output.array("segmentation").array,
         labels=open_array(str(sample.path / "labels"), "sample"),
         voxel_size=job.frame.voxel_size,
-        z=z,
     )
+    save_overlay(picture, panels, z=z)
