@@ -1,7 +1,7 @@
-"""One segment under the magnifying glass: its fragments, the merges that made it, and what lies beside it.
+"""One segment in detail: its fragments, the merges that made it, and the segments that touch it.
 
-A segment that should be two neurons shows it in its weakest merges: a low mean affinity over a small contact that
-joined two large sides. Positions say where to look.
+If a segment should be two neurons, look at its weakest merges: a low mean affinity over a small contact between two
+large sides. Every merge has a position, at which to look in the volume.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ Position = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Fragment:
-    """``point``: one of its voxels, zyx."""
+    """A fragment of the segment.
+
+    Attributes:
+        id: of the fragment.
+        voxels: its size.
+        point: one of its voxels, zyx.
+    """
 
     id: int
     voxels: int
@@ -41,10 +47,17 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Merge:
-    """Cluster ``a`` joined cluster ``b``: mean affinity in [0, 1] over ``count`` faces.
+    """A merge of two clusters.
 
-    score: what thresholds are compared with: the mean, or a quantile of the affinities.
-    voxels_a, voxels_b: sizes of the two sides then. position: centre of their contact, zyx in voxels.
+    Attributes:
+        a: id of one cluster.
+        b: id of the other.
+        mean: affinity in [0, 1] over the faces of their contact.
+        score: which is compared with the threshold, in [0, 1]: the mean, or a quantile of the affinities.
+        count: number of faces.
+        voxels_a: size of cluster ``a`` before the merge.
+        voxels_b: size of cluster ``b`` before the merge.
+        position: centre of the contact in voxels, zyx; None if the tables of edges have no contact.
     """
 
     a: int
@@ -59,10 +72,15 @@ class Merge:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A touching segment: mean affinity in [0, 1] over ``count`` faces between ``contacts`` pairs of fragments.
+    """A segment that touches the inspected one.
 
-    score: as in :class:`Merge`.
-    position: centre of the contact, zyx in voxels.
+    Attributes:
+        segment: its id.
+        mean: affinity in [0, 1] over the faces between the two.
+        score: as in :class:`Merge`.
+        count: number of faces.
+        contacts: number of pairs of fragments that touch.
+        position: centre of all faces in voxels, zyx.
     """
 
     segment: int
@@ -75,10 +93,20 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A segment at a threshold. begin, end: its bounding box in voxels, zyx. scored_by: what the threshold is of.
+    """A segment at a threshold.
 
-    fragments: largest first. strongest, weakest: at most as many merges as asked for, by falling and rising score.
-    neighbours: by falling score; all are below the threshold, or they would be part of the segment.
+    Attributes:
+        segment: its id.
+        threshold: in [0, 1].
+        scored_by: what is compared with the threshold, in words.
+        voxels: its size.
+        begin: first voxel of its bounding box, zyx.
+        end: the voxel after the last of its bounding box, zyx.
+        fragments: largest first.
+        merges: how many merges made it.
+        strongest: those with the highest scores, highest first; at most as many as asked for.
+        weakest: those with the lowest scores, lowest first; at most as many as asked for.
+        neighbours: by falling score; all scores are below the threshold, or they would be part of the segment.
     """
 
     segment: int
@@ -94,11 +122,17 @@ class Inspection:
     neighbours: list[Neighbour]
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return asdict(self)
 
 
 def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection:
-    """Look at ``segment`` of the segmentation at ``agglomerate.threshold``; at most ``limit`` merges a list.
+    """Describe a segment of the segmentation at ``agglomerate.threshold``.
+
+    Args:
+        config: of a finished run.
+        segment: its id.
+        limit: how many merges ``strongest`` and ``weakest`` hold at most.
 
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
@@ -157,7 +191,7 @@ def _fragment_rows(job: Job, tree: Octree, ids: Ids) -> dict[str, npt.NDArray[An
 
 
 def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """One row an id: a lab's own fragments may lie in several blocks."""
+    """One row per id: fragments that another program made may have rows in the tables of several blocks."""
     ids, first, which = np.unique(rows["id"], return_index=True, return_inverse=True)
     voxels = np.zeros(len(ids), np.int64)
     begin, end = rows["begin"][first].copy(), rows["end"][first].copy()
@@ -168,14 +202,15 @@ def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
 
 
 def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Graph:
-    """The RAG around the members: every edge with an end among them, with sum, count, summed position and histogram.
+    """The RAG around the members: every edge of which at least one fragment is a member.
 
-    Without contacts below ``agglomerate.min_contact``, which agglomeration ignores.
+    An edge has the sum of its affinities, their count, the sum of their positions and their histogram. Contacts below
+    ``agglomerate.min_contact`` are left out, since agglomeration ignores them.
     """
     grid, tables = job.plan.tasks["edges"].grid, job.output.tables("edges", "edges")
     blocks: set[Vector] = set()
     for begin, end in zip(rows["begin"], rows["end"], strict=True):
-        # A contact is counted by the block of its upper voxel, which may lie one voxel past the fragment.
+        # A contact belongs to the block of its upper voxel, which may be one voxel outside the fragment's box.
         box = Box(vector(begin), vector(np.add(end, 1))).intersect(job.roi)
         blocks.update(indices(grid.covering(box)))
     graph = nx.Graph()
@@ -203,13 +238,13 @@ def _add_edges(graph: nx.Graph, table: dict[str, npt.NDArray[Any]], chosen: npt.
 
 
 def _merges_of(merges: Merges, members: Ids, threshold: float) -> Merges:
-    """The rows, in canonical order, that made the segment."""
+    """The merges, in canonical order, that made the segment."""
     inner = np.isin(merges.a, members) & cut(merges.a, merges.b, merges.sum, merges.count, threshold)
     return Merges(*(column[inner] for column in merges))
 
 
 def _sides(merges: Merges, sizes: dict[int, int], count: int) -> dict[int, tuple[int, int]]:
-    """Voxels of both sides of the first and the last ``count`` rows, by row."""
+    """Row -> voxels of both sides, for the first and the last ``count`` rows."""
     total, sides = len(merges.a), {}
     for i, (a, b) in enumerate(zip(merges.a.tolist(), merges.b.tolist(), strict=True)):
         if i < count or i >= total - count:
@@ -263,7 +298,7 @@ def _mean(total: int, count: int) -> float:
 
 
 def _position(edges: list[dict[str, Any]]) -> Position | None:
-    """Centre of all faces of some edges."""
+    """Centre of all faces of some edges, zyx in voxels; None if there are no edges."""
     if not edges:
         return None
     z, y, x = sum(edge["position"] for edge in edges) / sum(edge["count"] for edge in edges)
