@@ -10,21 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from required import skip_or_fail
 from slurm_cluster import Cluster, missing_programs
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-
-
-def required(name: str) -> bool:
-    """True where ``FGNET_REQUIRE`` names ``name``: a test must then fail instead of being skipped."""
-    return name in os.environ.get("FGNET_REQUIRE", "").replace(" ", "").split(",")
-
-
-def skip_or_fail(name: str, reason: str) -> None:
-    """Skip the running test with ``reason``, or fail it where ``FGNET_REQUIRE`` names ``name``."""
-    if required(name):
-        pytest.fail(f"FGNET_REQUIRE names {name!r}, but {reason}")
-    pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks

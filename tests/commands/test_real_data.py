@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from conftest import skip_or_fail
 from pipeline_tools import CHECKOUT, assert_same_output, fgnet, read
+from required import skip_or_fail
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config

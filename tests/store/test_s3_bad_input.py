@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import skip_or_fail
 from pipeline_tools import cells, files_of, standard_config, write_volume
+from required import skip_or_fail
 
 from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.errors import InputError, StoreError

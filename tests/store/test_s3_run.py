@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from conftest import skip_or_fail
 from pipeline_tools import cells, fgnet, files_of, records, standard_config, write_config, write_volume
+from required import skip_or_fail
 
 from fgnet_pipeline.core.errors import DamageError, InputError
 from fgnet_pipeline.core.geometry import Box
