@@ -6,7 +6,6 @@ large sides. Every merge has a position, at which to look in the volume.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,15 +15,12 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Box, Vector, block_of_ids, indices, vector
-from fgnet_pipeline.core.plan import single
+from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.evaluation.segment_tables import fragment_rows, graph_around
 from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, cut, names_after
 from fgnet_pipeline.kernels.agglomeration.quantiles import value_at
-from fgnet_pipeline.stages.checked_tables import edge_columns, key_of
 from fgnet_pipeline.stages.configuration import quantile_part
-from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.octree import Octree
 
 Ids = npt.NDArray[np.uint64]
 Position = tuple[float, float, float]
@@ -141,8 +137,8 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)
-    rows = _fragment_rows(job, stored.tree, members)
-    graph = _graph(job, rows, members)
+    rows = fragment_rows(job, stored.tree, members)
+    graph = graph_around(job, rows, members)
     merges = _merges_of(stored.merges, members, threshold)
     sizes = dict(zip(members.tolist(), rows["voxels"].tolist(), strict=True))
     total, count = len(merges.a), min(limit, len(merges.a))
@@ -165,76 +161,11 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
 def _require_segment(stored: StoredTree, segment: int, threshold: float) -> None:
     expected, remedy = f"a segment at threshold {threshold:g}", "take an id from the segmentation"
     ids = np.array([segment], np.uint64) if 0 < segment < 2**63 else np.zeros(0, np.uint64)
-    if len(ids) == 0 or len(_fragment_rows(stored.job, stored.tree, ids)["id"]) == 0:
+    if len(ids) == 0 or len(fragment_rows(stored.job, stored.tree, ids)["id"]) == 0:
         raise InputError("SEGMENT", segment, expected, remedy)
     actual = int(stored.segments(ids, threshold)[0])
     if actual != segment:
         raise InputError("SEGMENT", segment, f"{expected} (this fragment is part of {actual})", f"inspect {actual}")
-
-
-def _fragment_rows(job: Job, tree: Octree, ids: Ids) -> dict[str, npt.NDArray[Any]]:
-    """Columns id, voxels, begin, end, point of the fragments that exist among ``ids``, sorted by id."""
-    blocks: Iterable[Vector] = indices(job.plan.blocks("fragments"))
-    if tree.packed:
-        blocks = [vector(block) for block in np.unique(block_of_ids(ids), axis=0)]
-    tables = job.output.tables("fragments", "fragments")
-    names = ["id", "voxels", "begin", "end", "point"]
-    parts = []
-    for block in blocks:
-        if job.plan.active("fragments", single(block)).all():
-            table = tables.read(block, names, key_of(job, "fragments", block))
-            chosen = np.isin(table["id"], ids)
-            parts.append({name: table[name][chosen] for name in names})
-    if not parts:
-        return {name: np.zeros(0, np.int64) for name in names}
-    return _united({name: np.concatenate([part[name] for part in parts]) for name in names})
-
-
-def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """One row per id: fragments that another program made may have rows in the tables of several blocks."""
-    ids, first, which = np.unique(rows["id"], return_index=True, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    begin, end = rows["begin"][first].copy(), rows["end"][first].copy()
-    np.add.at(voxels, which, rows["voxels"])
-    np.minimum.at(begin, which, rows["begin"])
-    np.maximum.at(end, which, rows["end"])
-    return {"id": ids, "voxels": voxels, "begin": begin, "end": end, "point": rows["point"][first]}
-
-
-def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Graph:
-    """The RAG around the members: every edge of which at least one fragment is a member.
-
-    An edge has the sum of its affinities, their count, the sum of their positions and their histogram. Contacts below
-    ``agglomerate.min_contact`` are left out, since agglomeration ignores them.
-    """
-    grid, tables = job.plan.tasks["edges"].grid, job.output.tables("edges", "edges")
-    blocks: set[Vector] = set()
-    for begin, end in zip(rows["begin"], rows["end"], strict=True):
-        # A contact belongs to the block of its upper voxel, which may be one voxel outside the fragment's box.
-        box = Box(vector(begin), vector(np.add(end, 1))).intersect(job.roi)
-        blocks.update(indices(grid.covering(box)))
-    graph = nx.Graph()
-    names = [*edge_columns(job), "position"]
-    for block in sorted(blocks):
-        if job.plan.active("edges", single(block)).all():
-            table = tables.read(block, names, key_of(job, "edges", block))
-            _add_edges(graph, table, np.isin(table["u"], members) | np.isin(table["v"], members))
-    least = job.config.agglomerate.min_contact
-    graph.remove_edges_from([(u, v) for u, v, count in graph.edges(data="count") if count < least])
-    return graph
-
-
-def _add_edges(graph: nx.Graph, table: dict[str, npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]) -> None:
-    bins = table.get("histogram", np.zeros((len(table["u"]), 0)))
-    columns = [table[name][chosen] for name in ("u", "v", "sum", "count", "position")]
-    for u, v, total, count, position, histogram in zip(*columns, bins[chosen], strict=True):
-        if not graph.has_edge(int(u), int(v)):
-            graph.add_edge(int(u), int(v), sum=0, count=0, position=np.zeros(3), histogram=0)
-        edge = graph.edges[int(u), int(v)]
-        edge["sum"] += int(total)
-        edge["count"] += int(count)
-        edge["position"] = edge["position"] + position
-        edge["histogram"] = edge["histogram"] + histogram.astype(np.int64)
 
 
 def _merges_of(merges: Merges, members: Ids, threshold: float) -> Merges:
