@@ -41,7 +41,8 @@ from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import stages_after
-from fgnet_pipeline.store.records.progress import Record, RecordWriter
+from fgnet_pipeline.store.records.record import Record
+from fgnet_pipeline.store.records.writer import RecordWriter
 
 BLOCK = 64
 """Voxels along a block; only the grid matters, no voxel is written."""

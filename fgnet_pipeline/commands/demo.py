@@ -76,17 +76,16 @@ def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, An
 
 
 def _draw(job: Job, sample: Sample, picture: Path) -> None:
-    from fgnet_pipeline.evaluation.overlay import save_overlay
+    from fgnet_pipeline.evaluation.overlay import Panels, save_overlay
     from fgnet_pipeline.store.arrays import open_array
 
     z = min(160, job.bounds.end[0] - 1)
-    save_overlay(
-        picture,
+    panels = Panels(
         open_array(str(sample.path / "raw"), "sample"),
         affinities=job.output.array("affinities").array,
         fragments=job.output.array("fragments").array,
         segmentation=job.output.array("segmentation").array,
         labels=open_array(str(sample.path / "labels"), "sample"),
         voxel_size=job.frame.voxel_size,
-        z=z,
     )
+    save_overlay(picture, panels, z=z)

@@ -1,1 +1,1 @@
-"""Volumes of other formats, converted to the project's Zarr block by block."""
+"""Volumes of other formats, the sample of the demo, and a generator of test volumes."""

@@ -1,7 +1,7 @@
-"""From opened sources to a Zarr group of ``raw`` (uint8) and ``labels`` (uint64), zyx, a block at a time.
+"""Converts opened sources to a Zarr group of ``raw`` (uint8) and ``labels`` (uint64), zyx, block by block.
 
-Memory: one block of raw or labels, whatever the volume (16 whole sections where sections cannot be read in part).
-Labels take the grid of raw, at the voxel that their offset says; what lies outside them is 0, and takes no space.
+Memory: one block of raw or labels, however large the volume is (16 whole sections if sections cannot be read in part).
+Labels take the grid of raw, at the voxel that their offset gives. Voxels outside the labels are 0 and take no space.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from fgnet_pipeline.core.geometry import Box, vector, whole
 from fgnet_pipeline.datasets.presets import Preset, check_shape, preset_of
 from fgnet_pipeline.datasets.source import Size, Source
 from fgnet_pipeline.kernels.grey import to_grey
-from fgnet_pipeline.store.group_writer import ImportWriter
+from fgnet_pipeline.store.group_writer import GroupWriter
 from fgnet_pipeline.store.volume import Frame
 
 FORMAT = "fgnet-import-1"
-#: CREMI marks voxels without ground truth by the highest ids (bigcat: outside, invalid, transparent).
+#: The lowest of the ids by which CREMI marks voxels without ground truth (bigcat: outside, invalid, transparent).
 RESERVED = np.uint64(2**64 - 3)
+#: Told the number of voxels read so far, and of all voxels to read.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A conversion that was checked; nothing is written yet.
+    """A conversion that has been checked; nothing is written yet.
 
     Attributes:
-        frame: of raw, and so of the labels.
-        labelled: the box of raw that the labels cover.
-        splits: name -> box of raw.
-        value_range: raw values that become 0 and 255; None takes uint8 as it is.
+        raw: source of the grey values.
+        labels: source of the ids; None if there are none.
+        frame: voxel size and offset of raw, and therefore of the labels.
+        labelled: the box, in voxels of raw, that the labels cover.
+        splits: name -> box in voxels of raw.
+        value_range: raw values that become 0 and 255; None keeps uint8 values as they are.
+        preset: name of the published volume; None for any other.
     """
 
     raw: Source
@@ -49,7 +53,7 @@ class Conversion:
 
     @property
     def voxels(self) -> int:
-        """How many have to be read."""
+        """Number of voxels that have to be read."""
         return whole(self.raw.shape).size + (self.labelled.size if self.labelled else 0)
 
     def describe(self) -> dict[str, Any]:
@@ -77,7 +81,16 @@ def plan(
     value_range: tuple[float, float] | None = None,
     preset: str | None = None,
 ) -> Conversion:
-    """Check that the sources fit each other and the preset; sizes given win over those that the sources state.
+    """Check that the sources fit each other and the preset. Sizes given here override those that the sources state.
+
+    Args:
+        raw: source of the grey values.
+        labels: source of the ids; None if there are none.
+        voxel_size: nm, zyx.
+        offset: nm, zyx, of raw.
+        labels_offset: nm, zyx, of the labels.
+        value_range: raw values that become 0 and 255.
+        preset: a name of :data:`fgnet_pipeline.datasets.presets.PRESETS`.
 
     Raises:
         InputError: an unknown voxel size, raw that is not uint8 without a range, labels that are no integers or lie
@@ -99,10 +112,16 @@ def plan(
 def convert(job: Conversion, output: Path, progress: Progress | None = None) -> dict[str, Any]:
     """Write the group; an interrupted or failed conversion leaves nothing behind.
 
-    Returns the description, with ``labelled_voxels`` where there are labels.
+    Args:
+        job: what :func:`plan` has checked.
+        output: path of the group.
+        progress: told how far the conversion is.
+
+    Returns:
+        :meth:`Conversion.describe`, and ``labelled_voxels`` if there are labels.
 
     Raises:
-        InputError: something lies at ``output``, a source that cannot be decoded, labels that are all 0.
+        InputError: something lies at ``output``, a source cannot be decoded, or all labels are 0.
     """
     done = 0
 
@@ -113,7 +132,7 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
             progress(done, job.voxels)
 
     summary = job.describe()
-    with ImportWriter(output, summary) as writer:
+    with GroupWriter(output, summary) as writer:
         _copy_raw(writer, job, tell)
         if job.labels is not None:
             count = _copy_labels(writer, job, tell)
@@ -122,15 +141,15 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
     return summary
 
 
-def _copy_raw(writer: ImportWriter, job: Conversion, tell: Callable[[Box], None]) -> None:
+def _copy_raw(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> None:
     target = writer.array("raw", job.raw.shape, "uint8", job.frame, job.raw.by_section)
     for box in target.blocks():
         target.write(box, to_uint8(job.raw.read(box), job.value_range))
         tell(box)
 
 
-def _copy_labels(writer: ImportWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
-    """The number of voxels with a label."""
+def _copy_labels(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
+    """Copy the labels; returns the number of voxels that have one."""
     assert job.labels is not None and job.labelled is not None
     target = writer.array("labels", job.raw.shape, "uint64", job.frame, job.labels.by_section)
     begin, count = job.labelled.begin, 0
@@ -146,17 +165,29 @@ def _copy_labels(writer: ImportWriter, job: Conversion, tell: Callable[[Box], No
 
 
 def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Raw values as grey values 0 to 255, rounded; values outside of the range are clipped."""
+    """Raw values as grey values.
+
+    Args:
+        values: (z, y, x) of any dtype; uint8 if there is no range.
+        value_range: the values that become 0 and 255; values outside it become 0 or 255.
+
+    Returns:
+        uint8 (z, y, x).
+    """
     if value_range is None:
         return values.astype(np.uint8, copy=False)
     return np.rint(to_grey(values, value_range)).astype(np.uint8)
 
 
 def to_ids(values: NDArray[Any], path: str) -> NDArray[np.uint64]:
-    """Labels as uint64; CREMI's ids for voxels without ground truth, and -1 to -3, become 0.
+    """Labels as uint64. CREMI's ids for voxels without ground truth, and -1 to -3, become 0.
+
+    Args:
+        values: integers (z, y, x).
+        path: of the source, to name in errors.
 
     Raises:
-        InputError: another negative id.
+        InputError: an id below -3.
     """
     if values.dtype.kind == "i" and values.size and int(values.min()) < -3:
         raise InputError("--labels", f"{path} with id {int(values.min())}", "ids of at least 0", "renumber them")

@@ -1,12 +1,12 @@
-"""Where the demo's sample of real EM comes from: this machine, the public source, or the generator.
+"""Finds the demo's sample of real EM: on this machine, at the public source, or a generated phantom.
 
 The sample is a Zarr v3 group with ``raw`` (uint8) and ``labels`` (uint64), zyx, 10 nm: sections 0-179 of
 `training_sample2` of FlyEM's FIB-25 (adult Drosophila medulla, FIB-SEM; Creative Commons
-Attribution-ShareAlike). Nothing of it is part of this project; files are fetched at one pinned commit and
-checked by their SHA-256.
+Attribution-ShareAlike). It is not part of this project. Its files are fetched at one pinned commit and checked by
+their SHA-256.
 
 Environment: ``FGNET_DATA`` is the sample or the folder that holds it. ``FGNET_SAMPLE_URL`` is a mirror of the
-public source; empty, nothing is fetched.
+public source; if it is empty, nothing is fetched.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from PIL import Image
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.datasets import phantom
-from fgnet_pipeline.store.sample_writer import write_sample
+from fgnet_pipeline.store.group_writer import write_sample
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ NAME = "fib25.zarr"
 SOURCE = "https://raw.githubusercontent.com/janelia-flyem/neuroproof_examples/ce839e17deaf4c01153827c6d028dfecfbb4b958/"
 LICENCE = "Creative Commons Attribution-ShareAlike"
 _VOXEL_SIZE = (10.0, 10.0, 10.0)
+#: Seconds to wait for a connection and for the next bytes.
 _TIMEOUT = (5.0, 30.0)
-"""Seconds to wait for a connection and for the next bytes."""
 _PROBE_SECONDS = 12.0
 _CONNECTIONS = 6
 
@@ -54,8 +54,8 @@ class Sample:
 
     Attributes:
         path: the Zarr group that holds ``raw`` and ``labels``.
-        origin: how it came here.
-        sentence: the same in one plain sentence for the user.
+        origin: where it comes from.
+        sentence: the same in words for the user.
     """
 
     path: Path
@@ -68,12 +68,12 @@ class _SourceDownError(Exception):
 
 
 def find_sample(cache: Path, checkout: Path | None, registry: Mapping[str, str] | None = None) -> Sample:
-    """The first of: ``$FGNET_DATA``, the data beside the checkout, the cache, the public source, a phantom.
+    """The first that exists of: ``$FGNET_DATA``, the data beside the checkout, the cache, the public source, a phantom.
 
     Args:
-        cache: folder for what is fetched or generated; made where missing. A fetch goes on there.
-        checkout: root of the project's checkout, None where it is installed without one.
-        registry: path below the source -> ``sha256:...``; None is the public source's.
+        cache: folder for what is fetched or generated; made if it does not exist. An interrupted fetch goes on there.
+        checkout: root of the project's checkout; None if the project is installed without one.
+        registry: path below the source -> ``sha256:...``; None is that of the public source.
 
     Raises:
         InputError: a fetched file is not the one expected, or the cache cannot be written.
@@ -142,7 +142,10 @@ def _generated(cache: Path, reason: str) -> Sample:
 
 
 def _fetch(folder: Path, registry: Mapping[str, str]) -> dict[str, Path]:
-    """Every file of the registry, by its path below the source; files that are there already are kept.
+    """Fetch every file of the registry that ``folder`` does not hold yet.
+
+    Returns:
+        Path below the source -> the file.
 
     Raises:
         _SourceDownError: no connection, or the source does not have a file.
@@ -182,7 +185,11 @@ def _fetch_one(store: pooch.Pooch, name: str) -> Path:
 
 
 def _probe(url: str) -> None:
-    """Raise _SourceDownError unless the source answers soon; a name look-up may hang without end."""
+    """Check that the source answers soon. A thread asks, since the look-up of a name may never end.
+
+    Raises:
+        _SourceDownError: it does not.
+    """
     failures: list[str] = [f"{url} did not answer in {_PROBE_SECONDS:.0f} s"]
 
     def ask() -> None:
@@ -223,7 +230,7 @@ def _section(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _bodies(path: Path) -> npt.NDArray[np.uint64]:
-    """The body of every voxel of the whole cube, numbered densely from 1 in order of ids; 0 stays 0.
+    """The body of every voxel (z, y, x) of the whole cube, numbered 1, 2, 3, ... in the order of their ids; 0 stays 0.
 
     The HDF5 file holds ``stack`` (z, y, x) of supervoxels and ``transforms``, rows (supervoxel, body).
 

@@ -1,4 +1,4 @@
-"""HDF5 files, CREMI's among them: attributes `resolution` and `offset` in nm, zyx."""
+"""HDF5 files, also those of CREMI. The attributes `resolution` and `offset` of a dataset are in nm, zyx."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.datasets.source import Request, Size, check_three_axes
 
 SUFFIXES = (".h5", ".hdf", ".hdf5")
-#: Where CREMI's files hold raw and neuron ids (file format 0.2 of cremi_python).
+#: Option -> the dataset of CREMI's files that holds raw or neuron ids (file format 0.2 of cremi_python).
 CREMI = {"--raw": "volumes/raw", "--labels": "volumes/labels/neuron_ids"}
 
 
 class Hdf5Source:
-    """One dataset of a file; boxes are read straight from its chunks."""
+    """One dataset of a file; a box is read without reading the rest (see :class:`.source.Source`).
+
+    Raises:
+        InputError: the file is no HDF5, or it is not clear which of its datasets to read.
+    """
 
     by_section = False
 
@@ -42,13 +46,17 @@ class Hdf5Source:
 
 
 def has_cremi_labels(path: str) -> bool:
-    """Whether an HDF5 file holds neuron ids where CREMI's do."""
+    """Whether an HDF5 file has the dataset in which CREMI's files hold neuron ids.
+
+    Raises:
+        InputError: the file is no HDF5.
+    """
     with _opened(Request(path, "--raw")) as file:
         return isinstance(file.get(CREMI["--labels"]), h5py.Dataset)
 
 
 def datasets(file: h5py.File) -> list[str]:
-    """Paths of all three-dimensional datasets."""
+    """Paths of all three-dimensional datasets of a file."""
     found: list[str] = []
 
     def visit(name: str, node: object) -> None:
@@ -68,7 +76,7 @@ def _opened(request: Request) -> h5py.File:
 
 
 def _chosen(file: h5py.File, request: Request) -> str:
-    """CREMI's place, or the only dataset there is."""
+    """The dataset that CREMI's files have, else the only dataset of the file."""
     usual = CREMI.get(request.field, "")
     if isinstance(file.get(usual), h5py.Dataset):
         return usual

@@ -1,4 +1,7 @@
-"""Which reader a path needs."""
+"""Chooses the reader that a path needs, and opens the source.
+
+To add a format, write its reader and name it in `READERS`.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,14 @@ READERS: dict[str, Callable[[Request], Source]] = {
 
 
 def open_source(request: Request, kind: str | None = None) -> Source:
-    """Open a volume; ``kind``: a name of `READERS`, None to tell by name and content.
+    """Open a volume.
+
+    Args:
+        request: what to open.
+        kind: a name of `READERS`; None guesses it from name and content.
 
     Raises:
-        InputError: nothing there, a format that is not known, or one that its reader refuses.
+        InputError: there is nothing, the format is unknown, or the reader refuses the content.
     """
     chosen = kind or guess(request)
     if chosen not in READERS:
@@ -33,7 +40,11 @@ def open_source(request: Request, kind: str | None = None) -> Source:
 
 
 def guess(request: Request) -> str:
-    """The reader's name. Raises InputError where neither name nor content tells it."""
+    """The name of the reader, a key of `READERS`, guessed from name and content.
+
+    Raises:
+        InputError: there is nothing, or neither name nor content tells the format.
+    """
     text = request.path
     if "://" in text:
         return "n5" if text.startswith("n5://") or ".n5" in text else "precomputed"

@@ -1,7 +1,7 @@
-"""A generated stand-in for an EM volume: cells with membranes, organelles, texture and shot noise.
+"""Generates a volume that looks like EM: cells with membranes, organelles, texture and shot noise.
 
-It lets the whole pipeline run where no real data can be had. It is no substitute for tissue: scores on it say
-that the parts fit together, not how well anything segments neurons. The same seed gives the same volume.
+It lets the whole pipeline run if there are no real data. Scores on it show that the parts fit together; they say
+nothing about how well neurons are segmented. The same seed gives the same volume.
 
 How it is made:
 
@@ -28,8 +28,8 @@ from scipy import ndimage
 Field = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.uint64]
 
+#: Increased by one when the same seed would give another volume.
 VERSION = 1
-"""Raised when the same seed would give another volume."""
 
 _CURVE_UM_PER_UM3 = 20.0
 _MITOCHONDRIA_TRIES_PER_UM3 = 80.0
@@ -43,7 +43,7 @@ class Phantom:
 
     Attributes:
         shape: voxels, zyx.
-        voxel_size: nm, zyx; thick sections are each of their own contrast, as those cut by a knife.
+        voxel_size: nm, zyx; if sections are thick, each has its own contrast, like sections cut by a knife.
         seed: of the random generator.
         noise: standard deviation of the shot noise in grey values at mid-grey.
     """
@@ -55,23 +55,28 @@ class Phantom:
 
     @property
     def anisotropic(self) -> bool:
-        """True where sections are at least twice as thick as their pixels are wide."""
+        """Whether sections are at least twice as thick as their pixels are wide."""
         return self.voxel_size[0] >= 2 * self.voxel_size[2]
 
     @property
     def cubic_micrometres(self) -> float:
+        """Size of the volume."""
         return math.prod(n * s / 1000 for n, s in zip(self.shape, self.voxel_size, strict=True))
 
 
 def generate(phantom: Phantom) -> tuple[npt.NDArray[np.uint8], Ids]:
-    """Raw (z, y, x) uint8 and labels (z, y, x) uint64, ids dense from 1, no background."""
+    """Generate a volume.
+
+    Returns:
+        Raw (z, y, x) uint8, and labels (z, y, x) uint64 with the ids 1, 2, 3, ... and no background.
+    """
     rng = np.random.default_rng([VERSION, phantom.seed])
     labels = _cells(phantom, rng)
     return _grey(phantom, labels, rng), labels.astype(np.uint64)
 
 
 def _cells(phantom: Phantom, rng: np.random.Generator) -> npt.NDArray[np.uint32]:
-    """Ids dense from 1; each is one connected piece."""
+    """Ids 1, 2, 3, ... (z, y, x); the voxels of each are connected."""
     tubes = np.zeros(phantom.shape, np.uint32)
     for number in range(_curves(phantom)):
         radius = float(rng.choice([25.0, 60.0, 150.0], p=[0.6, 0.3, 0.1]) * rng.uniform(0.7, 1.4))
@@ -85,7 +90,7 @@ def _cells(phantom: Phantom, rng: np.random.Generator) -> npt.NDArray[np.uint32]
 
 
 def _nearest(phantom: Phantom, ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Every voxel with the id of the nearest voxel that has one."""
+    """Give every voxel the id of the nearest voxel whose id is not 0."""
     indices = ndimage.distance_transform_edt(
         ids == 0, sampling=phantom.voxel_size, return_distances=False, return_indices=True
     )
@@ -94,18 +99,18 @@ def _nearest(phantom: Phantom, ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.ui
 
 
 def _components(ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-    """Pieces connected through faces, numbered densely from 1."""
+    """Pieces that are connected through faces, numbered 1, 2, 3, ..."""
     return cc3d.connected_components(ids, connectivity=6).astype(np.uint32)
 
 
 def _curves(phantom: Phantom) -> int:
-    """How many random lines cross a box: length per volume x surface / 4 (Cauchy's mean chord, 4 V / S)."""
+    """Number of curves, at least 2: length per volume * surface / 4, since Cauchy's mean chord of a box is 4 V / S."""
     z, y, x = (n * s / 1000 for n, s in zip(phantom.shape, phantom.voxel_size, strict=True))
     return max(2, round(_CURVE_UM_PER_UM3 * 2 * (z * y + z * x + y * x) / 4))
 
 
 def _curve(phantom: Phantom, rng: np.random.Generator) -> Iterator[npt.NDArray[np.float64]]:
-    """Points (nm, zyx) of a curve that starts anywhere and leaves the volume on both sides."""
+    """Points (nm, zyx) of a curve that starts at random inside the volume and leaves it at both ends."""
     extent = np.array(phantom.shape) * phantom.voxel_size
     start, heading = rng.uniform(0, extent), rng.standard_normal(3)
     for sign in (1.0, -1.0):
@@ -124,7 +129,15 @@ def _paint(
     radius: float,
     voxel_size: tuple[float, ...],
 ) -> None:
-    """Give the free voxels of a ball (nm) to a tube, its centre at least, so that thin tubes stay whole."""
+    """Give the free voxels of a ball to a tube; the centre always, so that thin tubes stay connected.
+
+    Args:
+        tubes: (z, y, x), 0 = free; changed in place.
+        number: of the tube.
+        centre: nm, zyx.
+        radius: nm.
+        voxel_size: nm, zyx.
+    """
     at = [int(c // s) for c, s in zip(centre, voxel_size, strict=True)]
     reach = [int(radius // s) for s in voxel_size]
     box = tuple(slice(max(a - r, 0), a + r + 1) for a, r in zip(at, reach, strict=True))
@@ -136,7 +149,7 @@ def _paint(
 
 
 def _smooth_noise(phantom: Phantom, rng: np.random.Generator, nm: float) -> Field:
-    """Noise of unit deviation (about) that varies over `nm`, interpolated from a coarse grid."""
+    """Noise (z, y, x) with a deviation of about 1 that varies over `nm`, interpolated from a coarse grid."""
     coarse = [max(2, math.ceil(n * s / nm) + 1) for n, s in zip(phantom.shape, phantom.voxel_size, strict=True)]
     out = rng.standard_normal(coarse).astype(np.float32)
     for axis, (n, points) in enumerate(zip(phantom.shape, coarse, strict=True)):
@@ -148,7 +161,7 @@ def _smooth_noise(phantom: Phantom, rng: np.random.Generator, nm: float) -> Fiel
 
 
 def _displaced(phantom: Phantom, cells: npt.NDArray[np.uint32], rng: np.random.Generator) -> npt.NDArray[np.uint32]:
-    """Cells looked up at smoothly displaced voxels (about 25 nm in an axis)."""
+    """The cells, displaced smoothly by about 25 nm along each axis."""
     index = []
     for axis, (n, size) in enumerate(zip(phantom.shape, phantom.voxel_size, strict=True)):
         moved = np.rint(_smooth_noise(phantom, rng, 120.0) * np.float32(25.0 / size)).astype(np.int32)
@@ -158,7 +171,7 @@ def _displaced(phantom: Phantom, cells: npt.NDArray[np.uint32], rng: np.random.G
 
 
 def _grey(phantom: Phantom, labels: npt.NDArray[np.uint32], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Grey values of the cells, dark membranes and organelles, 0 to 255."""
+    """Grey values 0 to 255 (z, y, x): cells, dark membranes and organelles."""
     depth = edt.edt(labels, anisotropy=phantom.voxel_size, black_border=False)
     levels = rng.normal(150.0, 14.0, int(labels.max()) + 1).astype(np.float32)
     image = levels[labels]
@@ -177,7 +190,7 @@ def _grey(phantom: Phantom, labels: npt.NDArray[np.uint32], rng: np.random.Gener
 def _add_mitochondria(
     phantom: Phantom, image: Field, labels: npt.NDArray[np.uint32], depth: Field, rng: np.random.Generator
 ) -> None:
-    """Darken ellipsoids that stay inside one cell, where cells are wide enough for them."""
+    """Darken ellipsoids that lie inside one cell, in cells that are wide enough; ``image`` is changed in place."""
     size = np.array(phantom.voxel_size)
     for _ in range(round(phantom.cubic_micrometres * _MITOCHONDRIA_TRIES_PER_UM3)):
         at = rng.integers(0, phantom.shape)

@@ -1,6 +1,7 @@
-"""Published volumes: the shapes that their files have, their voxel size, and which sections train and which judge.
+"""Published volumes: the shapes of their files, their voxel size, and which sections are for training and for tests.
 
-Splits are those that FGNet's authors use (github.com/kwinderic/BrainEM), in labelled sections from the first one.
+The splits are those that FGNet's authors use (github.com/kwinderic/BrainEM). They count labelled sections, the first
+labelled section being 0.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ class Preset:
     """One published volume.
 
     Attributes:
-        raw, labels: shapes, zyx, that its files have.
+        raw: shapes in voxels, zyx, that its files of raw may have.
+        labels: shapes in voxels, zyx, that its files of labels may have.
         voxel_size: nm, zyx.
         splits: name -> [first, last) labelled section.
-        source: where the figures come from.
+        source: where these figures come from.
     """
 
     raw: Shapes
@@ -77,14 +79,28 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset_of(name: str) -> Preset:
-    """The preset of a name. Raises InputError on another."""
+    """The preset with this name.
+
+    Raises:
+        InputError: there is none.
+    """
     if name not in PRESETS:
         raise InputError("--preset", name, f"one of {', '.join(PRESETS)}", "leave it out for a volume of your own")
     return PRESETS[name]
 
 
 def check_shape(name: str, field: str, shape: Vector, published: Shapes) -> None:
-    """Raise InputError where a file cannot be the published one."""
+    """Check that a file can be the published one.
+
+    Args:
+        name: of the preset.
+        field: the option to name in errors.
+        shape: of the file's array in voxels, zyx.
+        published: the shapes that it may have.
+
+    Raises:
+        InputError: it has another shape.
+    """
     if shape not in published:
         expected = f"{' or '.join(str(list(s)) for s in published)} voxels, as {name} has"
         raise InputError(field, list(shape), expected, "check the file, or leave out --preset")

@@ -1,4 +1,4 @@
-"""Sections as pictures: folders of PNG or TIFF files, and TIFF files of several pages."""
+"""Sections as pictures: folders of PNG or TIFF files, and TIFF files with several pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ _MODES = {"L": "uint8", "I;16": "uint16", "I;16B": "uint16", "I": "int32"}
 
 
 class FolderSource:
-    """A folder with one picture a section, in the order of the numbers in their names."""
+    """A folder with one picture per section, in the order of the numbers in their names (see :class:`.source.Source`).
+
+    Raises:
+        InputError: a section is missing, or the sections differ in shape or type.
+    """
 
     by_section = True
     voxel_size: Size | None = None
@@ -49,7 +53,11 @@ class FolderSource:
 
 
 class TiffSource:
-    """A TIFF file with a section a page, or one array that lies uncompressed in the file."""
+    """A TIFF file with one section per page, or with one uncompressed array (see :class:`.source.Source`).
+
+    Raises:
+        InputError: the file cannot be read, has colours, or has not three axes.
+    """
 
     voxel_size: Size | None = None
     offset: Size | None = None
@@ -87,10 +95,15 @@ class TiffSource:
 
 
 def section_files(folder: Path, field: str) -> list[Path]:
-    """The pictures of a folder, by the last number in their names.
+    """The pictures of a folder, sorted by the last number in their names.
+
+    Args:
+        folder: of the pictures; hidden files are ignored.
+        field: the option to name in errors.
 
     Raises:
-        InputError: none, PNG beside TIFF, two with one number, or a number left out: every later section would shift.
+        InputError: there are none, there are both PNG and TIFF files, two have the same number, or a number is left
+            out, which would shift every later section.
     """
     files = [p for p in folder.iterdir() if p.suffix.lower() in (*TIFF, *PNG) and not p.name.startswith(".")]
     if not files or len({p.suffix.lower() in PNG for p in files}) > 1:
@@ -108,7 +121,7 @@ def section_files(folder: Path, field: str) -> list[Path]:
 
 
 def _header(file: Path, field: str) -> tuple[tuple[int, int], str]:
-    """((y, x), dtype) of a picture, without decoding it."""
+    """Shape (y, x) and dtype of a picture, which is not decoded."""
     if file.suffix.lower() in TIFF:
         tifffile = _tifffile(field, str(file))
         with tifffile.TiffFile(file) as opened:

@@ -1,4 +1,4 @@
-"""What a reader gives: a three-dimensional array that is read a box at a time."""
+"""What every reader gives: a three-dimensional array that is read box by box."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Source(Protocol):
         path: what the user named, for messages.
         shape: voxels, zyx.
         dtype: of the values as stored.
-        voxel_size: nm, zyx; None where the source does not say.
-        offset: nm, zyx, of the first voxel; None where the source does not say.
+        voxel_size: nm, zyx; None if the source states none.
+        offset: nm, zyx, of the first voxel; None if the source states none.
         by_section: only whole sections can be decoded, so that boxes should span y and x.
     """
 
@@ -34,13 +34,24 @@ class Source(Protocol):
     by_section: bool
 
     def read(self, box: Box) -> NDArray[Any]:
-        """The values of a box inside the source, zyx. Raises InputError or OSError where they cannot be decoded."""
+        """The values (z, y, x) of a box inside the source.
+
+        Raises:
+            InputError: they cannot be decoded. OSError: they cannot be read.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to open. dataset: inside a container (HDF5, N5). scale: level of a Neuroglancer volume."""
+    """What to open.
+
+    Attributes:
+        path: file, folder or URL.
+        field: the option to name in errors.
+        dataset: inside a container (HDF5, N5).
+        scale: level of a Neuroglancer volume, 0 = full resolution.
+    """
 
     path: str
     field: str
@@ -55,7 +66,11 @@ def missing_package(field: str, path: str, package: str) -> InputError:
 
 
 def check_three_axes(field: str, path: str, shape: tuple[int, ...]) -> Vector:
-    """The shape as zyx. Raises InputError on another number of axes, or on none of voxels."""
+    """A shape in voxels, zyx.
+
+    Raises:
+        InputError: there are not three axes, or there is no voxel.
+    """
     if len(shape) != 3 or 0 in shape:
         raise InputError(field, f"{path} of shape {list(shape)}", "voxels along z, y and x", "extract one grey channel")
     z, y, x = (int(n) for n in shape)

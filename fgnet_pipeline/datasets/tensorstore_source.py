@@ -1,6 +1,6 @@
-"""N5 and Neuroglancer precomputed volumes, local or behind a URL, through tensorstore.
+"""N5 and Neuroglancer precomputed volumes, local or at a URL, through tensorstore.
 
-Both store x, y, z; arrays leave here as z, y, x.
+Both formats store x, y, z. This module is the adapter: what it returns is z, y, x.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector
+from fgnet_pipeline.core.units import nm_per
 from fgnet_pipeline.datasets.source import Request, Size, check_three_axes, missing_package
 
 _RETRIES = {
     f"{kind}_request_retries": {"max_retries": 4, "initial_delay": "200ms", "max_delay": "2s"}
     for kind in ("http", "s3", "gcs")
 }
-_NM = {"nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "um": 1e3, "µm": 1e3, "micrometer": 1e3, "mm": 1e6, "m": 1e9}
 
 
 class TensorSource:
-    """A volume that tensorstore opens; ``driver``: n5 or neuroglancer_precomputed."""
+    """A volume that tensorstore opens (see :class:`.source.Source`).
+
+    Args:
+        request: what to open.
+        driver: of tensorstore, ``"n5"`` or ``"neuroglancer_precomputed"``.
+
+    Raises:
+        InputError: tensorstore is not installed, cannot open the volume, or the volume has not three axes.
+    """
 
     by_section = False
 
@@ -61,7 +69,14 @@ class TensorSource:
         self._finish(store, order, *_n5_frame(attributes, store.rank))
 
     def _finish(self, store: Any, order: tuple[int, ...], size: list[float] | None, offset: list[float] | None) -> None:
-        """``order``: the stored axes that are x, y, z; ``size`` and ``offset`` in nm, by stored axis."""
+        """Set what a source has.
+
+        Args:
+            store: of tensorstore, with three axes.
+            order: the stored axes that are x, y, z.
+            size: nm, per stored axis.
+            offset: nm, per stored axis.
+        """
         check_three_axes(self._field, self.path, tuple(store.shape))
         axes = [order[2], order[1], order[0]]
         self._store, self._axes = store, axes
@@ -83,7 +98,7 @@ class TensorSource:
 
 
 def _place(request: Request) -> str:
-    """A URL of the folder that holds the volume's metadata."""
+    """The URL of the folder that holds the volume's metadata."""
     path = request.path.removeprefix("precomputed://").removeprefix("n5://")
     url = path if "://" in path else Path(path).expanduser().resolve().as_uri()
     inside = f"/{request.dataset.strip('/')}" if request.dataset else ""
@@ -100,19 +115,23 @@ def _attributes(place: str) -> dict[str, Any]:
 
 
 def _order(axes: object, rank: int) -> tuple[int, ...]:
-    """The stored axes that are x, y, z: as `axes` names them, else in the order x, y, z that N5 writers keep."""
+    """The stored axes that are x, y, z: as the attribute `axes` names them, else in the usual order of N5, x, y, z."""
     if isinstance(axes, list) and sorted(map(str, axes)) == ["x", "y", "z"]:
         return tuple(axes.index(name) for name in "xyz")
     return tuple(range(rank))
 
 
 def _n5_frame(attributes: dict[str, Any], rank: int) -> tuple[list[float] | None, list[float] | None]:
-    """(voxel size, offset) in nm by stored axis: `resolution` and `offset`, or `pixelResolution` of the N5 viewer."""
+    """Voxel size and offset in nm, per stored axis; None for what is not stated.
+
+    They are the attributes `resolution` and `offset`, or `pixelResolution` of the N5 viewer. An unknown unit counts as
+    nm.
+    """
     size, units = attributes.get("resolution"), attributes.get("units")
     pixel = attributes.get("pixelResolution")
     if size is None and isinstance(pixel, dict):
         size, units = pixel.get("dimensions"), [pixel.get("unit", "nm")] * rank
-    scale = [_NM.get(str(unit), 1.0) for unit in units] if isinstance(units, list) else [1.0] * rank
+    scale = [nm_per(unit) or 1.0 for unit in units] if isinstance(units, list) else [1.0] * rank
     factors = attributes.get("downsamplingFactors", [1] * rank) if pixel is not None else [1] * rank
     return _scaled(size, scale, factors), _scaled(attributes.get("offset"), scale, [1] * rank)
 

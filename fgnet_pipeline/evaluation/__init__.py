@@ -1,1 +1,1 @@
-"""Scores and pictures of a segmentation."""
+"""Scores against labels, the merge tree of a segment, and pictures of a result."""

@@ -1,4 +1,4 @@
-"""Scoring one stored segmentation against another: opens the arrays, lines them up in the world, and evaluates."""
+"""Scoring one stored segmentation against another: opens the arrays, places them in the world, and evaluates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Box, vector
-from fgnet_pipeline.evaluation.evaluate import ArrayLike, Comparison, Scores
+from fgnet_pipeline.core.geometry import Box, Vector, vector
+from fgnet_pipeline.evaluation.blockwise import ArrayLike
+from fgnet_pipeline.evaluation.evaluate import Comparison, Scores
 from fgnet_pipeline.evaluation.protocols import protocol_of
 from fgnet_pipeline.store.volume import Frame, Volume, open_volume
 
+#: The frame of two arrays that both state none: voxels of 1 nm, voxel 0 at the origin.
 UNPLACED = Frame((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
@@ -25,14 +27,18 @@ def compare(
     workers: int = 1,
     protocol: str = "fgnet",
 ) -> Scores:
-    """Score ``segmentation`` against ``labels`` (paths of Zarr arrays) where they overlap in the world.
+    """Score a segmentation against labels where they overlap in the world.
 
     Args:
-        begin, end: first voxel, and the voxel after the last, of the labels to score, as ``"z,y,x"``.
+        segmentation: path or URL of a Zarr array of ids (z, y, x).
+        labels: path or URL of a Zarr array of ids (z, y, x); voxels with 0 are ignored.
+        begin: first voxel of the labels to score, as ``"z,y,x"``; None is voxel 0.
+        end: the voxel after the last, as ``"z,y,x"``; None is the end of the labels.
+        workers: number of threads.
         protocol: a name of :data:`fgnet_pipeline.evaluation.protocols.PROTOCOLS`.
 
     Raises:
-        InputError: an array that cannot be opened, other voxel sizes, offsets off the voxel grid, no overlap.
+        InputError: an array that cannot be opened, different voxel sizes, offsets off the voxel grid, no overlap.
     """
     rules = protocol_of(protocol)
     one = open_volume(segmentation, "SEGMENTATION")
@@ -41,7 +47,14 @@ def compare(
 
 
 def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:
-    """Open ``labels`` and place them beside ``ids``; where one of them states no frame, it lies on the other.
+    """Open ``labels`` and place them beside ``ids``. If one of them states no frame, it takes that of the other.
+
+    Args:
+        ids: (z, y, x), of a segmentation or of fragments.
+        frame: of ``ids``; None if it is unknown.
+        labels: path or URL of a Zarr array of ids (z, y, x).
+        begin: first voxel of the labels to score, as ``"z,y,x"``.
+        end: the voxel after the last, as ``"z,y,x"``.
 
     Raises:
         InputError: labels that cannot be opened, offsets off the voxel grid, corners that are no three numbers.
@@ -54,9 +67,7 @@ def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None,
                          f"segmentation at {list(first.offset)} nm", "correct the offset attributes")  # fmt: skip
     region = None
     if begin is not None or end is not None:
-        low = _corner("--begin", begin, (0, 0, 0))
-        high = _corner("--end", end, other.shape)
-        region = tuple(zip(low, high, strict=True))
+        region = Box(_corner("--begin", begin, (0, 0, 0)), _corner("--end", end, other.shape))
     known = frame is not None or other.frame is not None
     return Comparison(
         ids,
@@ -68,7 +79,7 @@ def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None,
     )
 
 
-def _corner(option: str, text: str | None, default: tuple[int, int, int]) -> tuple[int, int, int]:
+def _corner(option: str, text: str | None, default: Vector) -> Vector:
     if text is None:
         return default
     try:
@@ -78,7 +89,7 @@ def _corner(option: str, text: str | None, default: tuple[int, int, int]) -> tup
 
 
 class VolumeReader:
-    """A volume as the plain array that :mod:`fgnet_pipeline.evaluation.evaluate` takes."""
+    """A volume as the plain array (z, y, x) that :mod:`fgnet_pipeline.evaluation.evaluate` takes."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume

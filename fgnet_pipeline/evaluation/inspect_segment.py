@@ -1,12 +1,11 @@
-"""One segment under the magnifying glass: its fragments, the merges that made it, and what lies beside it.
+"""One segment in detail: its fragments, the merges that made it, and the segments that touch it.
 
-A segment that should be two neurons shows it in its weakest merges: a low mean affinity over a small contact that
-joined two large sides. Positions say where to look.
+If a segment should be two neurons, look at its weakest merges: a low mean affinity over a small contact between two
+large sides. Every merge has a position, at which to look in the volume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,15 +15,12 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Box, Vector, block_of_ids, indices, vector
-from fgnet_pipeline.core.plan import single
+from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.evaluation.segment_tables import fragment_rows, graph_around
 from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, cut, names_after
 from fgnet_pipeline.kernels.agglomeration.quantiles import value_at
-from fgnet_pipeline.stages.checked_tables import edge_columns, key_of
 from fgnet_pipeline.stages.configuration import quantile_part
-from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.octree import Octree
 
 Ids = npt.NDArray[np.uint64]
 Position = tuple[float, float, float]
@@ -32,7 +28,13 @@ Position = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Fragment:
-    """``point``: one of its voxels, zyx."""
+    """A fragment of the segment.
+
+    Attributes:
+        id: of the fragment.
+        voxels: its size.
+        point: one of its voxels, zyx.
+    """
 
     id: int
     voxels: int
@@ -41,10 +43,17 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Merge:
-    """Cluster ``a`` joined cluster ``b``: mean affinity in [0, 1] over ``count`` faces.
+    """A merge of two clusters.
 
-    score: what thresholds are compared with: the mean, or a quantile of the affinities.
-    voxels_a, voxels_b: sizes of the two sides then. position: centre of their contact, zyx in voxels.
+    Attributes:
+        a: id of one cluster.
+        b: id of the other.
+        mean: affinity in [0, 1] over the faces of their contact.
+        score: which is compared with the threshold, in [0, 1]: the mean, or a quantile of the affinities.
+        count: number of faces.
+        voxels_a: size of cluster ``a`` before the merge.
+        voxels_b: size of cluster ``b`` before the merge.
+        position: centre of the contact in voxels, zyx; None if the tables of edges have no contact.
     """
 
     a: int
@@ -59,10 +68,15 @@ class Merge:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A touching segment: mean affinity in [0, 1] over ``count`` faces between ``contacts`` pairs of fragments.
+    """A segment that touches the inspected one.
 
-    score: as in :class:`Merge`.
-    position: centre of the contact, zyx in voxels.
+    Attributes:
+        segment: its id.
+        mean: affinity in [0, 1] over the faces between the two.
+        score: as in :class:`Merge`.
+        count: number of faces.
+        contacts: number of pairs of fragments that touch.
+        position: centre of all faces in voxels, zyx.
     """
 
     segment: int
@@ -75,10 +89,20 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A segment at a threshold. begin, end: its bounding box in voxels, zyx. scored_by: what the threshold is of.
+    """A segment at a threshold.
 
-    fragments: largest first. strongest, weakest: at most as many merges as asked for, by falling and rising score.
-    neighbours: by falling score; all are below the threshold, or they would be part of the segment.
+    Attributes:
+        segment: its id.
+        threshold: in [0, 1].
+        scored_by: what is compared with the threshold, in words.
+        voxels: its size.
+        begin: first voxel of its bounding box, zyx.
+        end: the voxel after the last of its bounding box, zyx.
+        fragments: largest first.
+        merges: how many merges made it.
+        strongest: those with the highest scores, highest first; at most as many as asked for.
+        weakest: those with the lowest scores, lowest first; at most as many as asked for.
+        neighbours: by falling score; all scores are below the threshold, or they would be part of the segment.
     """
 
     segment: int
@@ -94,11 +118,17 @@ class Inspection:
     neighbours: list[Neighbour]
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return asdict(self)
 
 
 def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection:
-    """Look at ``segment`` of the segmentation at ``agglomerate.threshold``; at most ``limit`` merges a list.
+    """Describe a segment of the segmentation at ``agglomerate.threshold``.
+
+    Args:
+        config: of a finished run.
+        segment: its id.
+        limit: how many merges ``strongest`` and ``weakest`` hold at most.
 
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
@@ -107,8 +137,8 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)
-    rows = _fragment_rows(job, stored.tree, members)
-    graph = _graph(job, rows, members)
+    rows = fragment_rows(job, stored.tree, members)
+    graph = graph_around(job, rows, members)
     merges = _merges_of(stored.merges, members, threshold)
     sizes = dict(zip(members.tolist(), rows["voxels"].tolist(), strict=True))
     total, count = len(merges.a), min(limit, len(merges.a))
@@ -131,85 +161,21 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
 def _require_segment(stored: StoredTree, segment: int, threshold: float) -> None:
     expected, remedy = f"a segment at threshold {threshold:g}", "take an id from the segmentation"
     ids = np.array([segment], np.uint64) if 0 < segment < 2**63 else np.zeros(0, np.uint64)
-    if len(ids) == 0 or len(_fragment_rows(stored.job, stored.tree, ids)["id"]) == 0:
+    if len(ids) == 0 or len(fragment_rows(stored.job, stored.tree, ids)["id"]) == 0:
         raise InputError("SEGMENT", segment, expected, remedy)
     actual = int(stored.segments(ids, threshold)[0])
     if actual != segment:
         raise InputError("SEGMENT", segment, f"{expected} (this fragment is part of {actual})", f"inspect {actual}")
 
 
-def _fragment_rows(job: Job, tree: Octree, ids: Ids) -> dict[str, npt.NDArray[Any]]:
-    """Columns id, voxels, begin, end, point of the fragments that exist among ``ids``, sorted by id."""
-    blocks: Iterable[Vector] = indices(job.plan.blocks("fragments"))
-    if tree.packed:
-        blocks = [vector(block) for block in np.unique(block_of_ids(ids), axis=0)]
-    tables = job.output.tables("fragments", "fragments")
-    names = ["id", "voxels", "begin", "end", "point"]
-    parts = []
-    for block in blocks:
-        if job.plan.active("fragments", single(block)).all():
-            table = tables.read(block, names, key_of(job, "fragments", block))
-            chosen = np.isin(table["id"], ids)
-            parts.append({name: table[name][chosen] for name in names})
-    if not parts:
-        return {name: np.zeros(0, np.int64) for name in names}
-    return _united({name: np.concatenate([part[name] for part in parts]) for name in names})
-
-
-def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """One row an id: a lab's own fragments may lie in several blocks."""
-    ids, first, which = np.unique(rows["id"], return_index=True, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    begin, end = rows["begin"][first].copy(), rows["end"][first].copy()
-    np.add.at(voxels, which, rows["voxels"])
-    np.minimum.at(begin, which, rows["begin"])
-    np.maximum.at(end, which, rows["end"])
-    return {"id": ids, "voxels": voxels, "begin": begin, "end": end, "point": rows["point"][first]}
-
-
-def _graph(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Graph:
-    """The RAG around the members: every edge with an end among them, with sum, count, summed position and histogram.
-
-    Without contacts below ``agglomerate.min_contact``, which agglomeration ignores.
-    """
-    grid, tables = job.plan.tasks["edges"].grid, job.output.tables("edges", "edges")
-    blocks: set[Vector] = set()
-    for begin, end in zip(rows["begin"], rows["end"], strict=True):
-        # A contact is counted by the block of its upper voxel, which may lie one voxel past the fragment.
-        box = Box(vector(begin), vector(np.add(end, 1))).intersect(job.roi)
-        blocks.update(indices(grid.covering(box)))
-    graph = nx.Graph()
-    names = [*edge_columns(job), "position"]
-    for block in sorted(blocks):
-        if job.plan.active("edges", single(block)).all():
-            table = tables.read(block, names, key_of(job, "edges", block))
-            _add_edges(graph, table, np.isin(table["u"], members) | np.isin(table["v"], members))
-    least = job.config.agglomerate.min_contact
-    graph.remove_edges_from([(u, v) for u, v, count in graph.edges(data="count") if count < least])
-    return graph
-
-
-def _add_edges(graph: nx.Graph, table: dict[str, npt.NDArray[Any]], chosen: npt.NDArray[np.bool_]) -> None:
-    bins = table.get("histogram", np.zeros((len(table["u"]), 0)))
-    columns = [table[name][chosen] for name in ("u", "v", "sum", "count", "position")]
-    for u, v, total, count, position, histogram in zip(*columns, bins[chosen], strict=True):
-        if not graph.has_edge(int(u), int(v)):
-            graph.add_edge(int(u), int(v), sum=0, count=0, position=np.zeros(3), histogram=0)
-        edge = graph.edges[int(u), int(v)]
-        edge["sum"] += int(total)
-        edge["count"] += int(count)
-        edge["position"] = edge["position"] + position
-        edge["histogram"] = edge["histogram"] + histogram.astype(np.int64)
-
-
 def _merges_of(merges: Merges, members: Ids, threshold: float) -> Merges:
-    """The rows, in canonical order, that made the segment."""
+    """The merges, in canonical order, that made the segment."""
     inner = np.isin(merges.a, members) & cut(merges.a, merges.b, merges.sum, merges.count, threshold)
     return Merges(*(column[inner] for column in merges))
 
 
 def _sides(merges: Merges, sizes: dict[int, int], count: int) -> dict[int, tuple[int, int]]:
-    """Voxels of both sides of the first and the last ``count`` rows, by row."""
+    """Row -> voxels of both sides, for the first and the last ``count`` rows."""
     total, sides = len(merges.a), {}
     for i, (a, b) in enumerate(zip(merges.a.tolist(), merges.b.tolist(), strict=True)):
         if i < count or i >= total - count:
@@ -263,7 +229,7 @@ def _mean(total: int, count: int) -> float:
 
 
 def _position(edges: list[dict[str, Any]]) -> Position | None:
-    """Centre of all faces of some edges."""
+    """Centre of all faces of some edges, zyx in voxels; None if there are no edges."""
     if not edges:
         return None
     z, y, x = sum(edge["position"] for edge in edges) / sum(edge["count"] for edge in edges)

@@ -1,15 +1,15 @@
 """Pictures of a result: sections of raw, affinities, fragments, segmentation and labels side by side, as one PNG.
 
-Every id has one colour, in every picture and on every machine: it is computed from the id alone.
+An id has the same colour in every picture and on every machine, since the colour is computed from the id alone.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.hashing import mix
+from fgnet_pipeline.evaluation.blockwise import ArrayLike
+from fgnet_pipeline.store.atomic_files import write_atomic
 
 Rgb = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.integer]
@@ -28,13 +30,31 @@ _PANEL_INCHES = 4.2
 _DPI = 110
 
 
-class ArrayLike(Protocol):
-    """What is read of an array: numpy and Zarr arrays fit."""
+@dataclass(frozen=True)
+class Panels:
+    """The volumes that are drawn side by side; those that are None are left out.
+
+    Attributes:
+        raw: (z, y, x) grey values.
+        affinities: (C, z, y, x) uint8, 255 = one object.
+        fragments: (z, y, x) ids, 0 = background.
+        segmentation: (z, y, x) ids, 0 = background.
+        labels: (z, y, x) ids, 0 = no ground truth.
+        voxel_size: nm, zyx.
+    """
+
+    raw: ArrayLike
+    affinities: ArrayLike | None = None
+    fragments: ArrayLike | None = None
+    segmentation: ArrayLike | None = None
+    labels: ArrayLike | None = None
+    voxel_size: Sequence[float] = (1.0, 1.0, 1.0)
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __getitem__(self, index: Any, /) -> Any: ...
+    def ids(self) -> dict[str, ArrayLike]:
+        """Name -> array of ids, of those that are given."""
+        named = {"fragments": self.fragments, "segmentation": self.segmentation, "labels": self.labels}
+        return {name: array for name, array in named.items() if array is not None}
 
 
 def colours(ids: Ids) -> Rgb:
@@ -44,7 +64,8 @@ def colours(ids: Ids) -> Rgb:
         ids: integers of any shape.
 
     Returns:
-        (..., 3) uint8: hue, saturation and value from a hash of the id (the finaliser of splitmix64).
+        (..., 3) uint8 RGB: hue, saturation and value come from a hash of the id
+        (:func:`fgnet_pipeline.core.hashing.mix`).
     """
     distinct, index = np.unique(ids, return_inverse=True)
     h = mix(distinct)
@@ -64,7 +85,14 @@ def _rgb(hue: npt.NDArray[np.float64], saturation: npt.NDArray[np.float64], valu
 
 
 def boundaries(ids: Ids) -> npt.NDArray[np.bool_]:
-    """Pixels of a (y, x) section whose id differs from that below or to the right: lines of one pixel."""
+    """Lines of one pixel between ids: where the id of a pixel differs from that of the next pixel along y or x.
+
+    Args:
+        ids: (y, x) section.
+
+    Returns:
+        bool (y, x).
+    """
     lines = np.zeros(ids.shape, bool)
     lines[:-1] |= ids[:-1] != ids[1:]
     lines[:, :-1] |= ids[:, :-1] != ids[:, 1:]
@@ -72,19 +100,19 @@ def boundaries(ids: Ids) -> npt.NDArray[np.bool_]:
 
 
 def grey(raw: npt.NDArray[Any]) -> Rgb:
-    """(y, x) grey values, stretched from the 0.5th to the 99.5th percentile, as (y, x, 3)."""
+    """Grey values (y, x), stretched from the 0.5th to the 99.5th percentile, as (y, x, 3) uint8."""
     low, high = np.percentile(raw, [0.5, 99.5])
     stretched = np.clip((raw.astype(np.float64) - low) / max(high - low, 1e-9), 0, 1)
     return np.repeat(np.rint(255 * stretched).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def overlay(raw: npt.NDArray[Any], ids: Ids, opacity: float = 0.45) -> Rgb:
-    """Ids in colour over grey values, their boundaries as thin lines; background stays grey.
+    """Ids in colour over grey values, with thin lines between them; background stays grey.
 
     Args:
         raw: (y, x) grey values.
         ids: (y, x) fragments, segments or labels.
-        opacity: of the colour, in [0, 1]; lines are drawn in the full colour of the id.
+        opacity: of the colour, in [0, 1]; lines have the full colour of the id.
 
     Returns:
         (y, x, 3) uint8.
@@ -95,39 +123,24 @@ def overlay(raw: npt.NDArray[Any], ids: Ids, opacity: float = 0.45) -> Rgb:
 
 
 def affinity_colours(affinities: npt.NDArray[np.uint8]) -> Rgb:
-    """(C, y, x) uint8 affinities as (y, x, 3): z in red, y in green, x in blue; white is "one object".
+    """Affinities (C, y, x) uint8 as RGB (y, x, 3) uint8: z in red, y in green, x in blue; white means one object.
 
-    Channels beyond the first three are left out; with fewer, the last is repeated.
+    Channels after the third are left out; if there are fewer than three, the last is repeated.
     """
     channels = [affinities[min(c, len(affinities) - 1)] for c in range(3)]
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
 def save_overlay(
-    path: Path | str,
-    raw: ArrayLike,
-    *,
-    affinities: ArrayLike | None = None,
-    fragments: ArrayLike | None = None,
-    segmentation: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    voxel_size: Sequence[float] = (1.0, 1.0, 1.0),
-    z: int | None = None,
-    y: int | None = None,
-    title: str = "",
+    path: Path | str, panels: Panels, *, z: int | None = None, y: int | None = None, title: str = ""
 ) -> None:
     """Write one PNG: a row of panels for section z and one for section y, each drawn in true proportions.
 
     Only the two sections are read. The file is there as a whole or not at all.
 
     Args:
-        path: of the PNG.
-        raw: (z, y, x) grey values.
-        affinities: (C, z, y, x) uint8.
-        fragments: (z, y, x) ids.
-        segmentation: (z, y, x) ids.
-        labels: (z, y, x) ids.
-        voxel_size: nm, zyx.
+        path: of the PNG; its folder is made if it does not exist.
+        panels: what to draw.
         z: section of the upper row; None is the middle one.
         y: section of the lower row; None is the middle one.
         title: above the panels.
@@ -135,34 +148,30 @@ def save_overlay(
     Raises:
         InputError: shapes differ, or a section is outside the volume.
     """
-    given = {"fragments": fragments, "segmentation": segmentation, "labels": labels}
-    ids = {name: array for name, array in given.items() if array is not None}
-    _check_shapes(raw, {"affinities": affinities, **given})
-    cuts: list[tuple[Cut, int]] = [("z", _section("z", z, raw.shape[0])), ("y", _section("y", y, raw.shape[1]))]
-    rows = [_panels(cut, at, raw, affinities, ids) for cut, at in cuts]
-    figure = _figure(rows, cuts, voxel_size, title)
-    _write(figure, Path(path))
+    _check_shapes(panels)
+    shape = panels.raw.shape
+    cuts: list[tuple[Cut, int]] = [("z", _section("z", z, shape[0])), ("y", _section("y", y, shape[1]))]
+    rows = [_row(panels, cut, at) for cut, at in cuts]
+    write_atomic(Path(path), _png(_figure(rows, cuts, panels.voxel_size, title)))
 
 
-def _panels(
-    cut: Cut, at: int, raw: ArrayLike, affinities: ArrayLike | None, ids: dict[str, ArrayLike]
-) -> dict[str, Rgb]:
-    """Caption -> picture of one section, all of one size."""
+def _row(panels: Panels, cut: Cut, at: int) -> dict[str, Rgb]:
+    """Caption -> picture of one section; all pictures have one size."""
     index = at if cut == "z" else (slice(None), at)
-    section = np.asarray(raw[index])
-    panels = {"raw": grey(section)}
-    if affinities is not None:
-        channels = affinities[:, at] if cut == "z" else affinities[:, :, at]
-        panels["affinities (z, y, x = red, green, blue)"] = affinity_colours(np.asarray(channels))
-    for name, array in ids.items():
+    section = np.asarray(panels.raw[index])
+    row = {"raw": grey(section)}
+    if panels.affinities is not None:
+        channels = panels.affinities[:, at] if cut == "z" else panels.affinities[:, :, at]
+        row["affinities (z, y, x = red, green, blue)"] = affinity_colours(np.asarray(channels))
+    for name, array in panels.ids.items():
         part = np.asarray(array[index])
         caption = f"{name}: {len(np.unique(part[part != 0]))} ids in this section"
-        panels[caption] = overlay(section, part)
-    return panels
+        row[caption] = overlay(section, part)
+    return row
 
 
 def _figure(rows: list[dict[str, Rgb]], cuts: list[tuple[Cut, int]], voxel_size: Sequence[float], title: str) -> Figure:
-    """Panels in rows; heights follow the sections' extent in nm."""
+    """The panels in rows; the height of a row follows the extent of its section in nm."""
     aspects = [voxel_size[1] / voxel_size[2], voxel_size[0] / voxel_size[2]]
     heights = []
     for row, aspect in zip(rows, aspects, strict=True):
@@ -187,16 +196,11 @@ def _draw(axis: Axes, picture: Rgb, caption: str, aspect: float) -> None:
     axis.set_yticks([])
 
 
-def _write(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".png", prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        figure.savefig(name, metadata={"Software": None})
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+def _png(figure: Figure) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _section(name: str, at: int | None, size: int) -> int:
@@ -207,10 +211,12 @@ def _section(name: str, at: int | None, size: int) -> int:
     return at
 
 
-def _check_shapes(raw: ArrayLike, others: dict[str, ArrayLike | None]) -> None:
-    if len(raw.shape) != 3:
-        raise InputError("raw", tuple(raw.shape), "3 axes (z, y, x)", "name a volume")
+def _check_shapes(panels: Panels) -> None:
+    shape = tuple(panels.raw.shape)
+    if len(shape) != 3:
+        raise InputError("raw", shape, "3 axes (z, y, x)", "name a volume")
+    others = panels.ids if panels.affinities is None else {"affinities": panels.affinities, **panels.ids}
     for name, array in others.items():
-        if array is not None and tuple(array.shape[1 if name == "affinities" else 0 :]) != tuple(raw.shape):
-            expected = f"the shape of raw, {tuple(raw.shape)}"
+        if tuple(array.shape[1 if name == "affinities" else 0 :]) != shape:
+            expected = f"the shape of raw, {shape}"
             raise InputError(name, tuple(array.shape), expected, "cut the arrays to one region")

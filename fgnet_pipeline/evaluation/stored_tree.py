@@ -1,8 +1,8 @@
-"""The merge tree of a finished agglomeration, read as far as some fragments need it.
+"""The merge tree of a finished agglomeration, read only as far as some fragments need it.
 
-A fragment's merges lie in the octree nodes above it: its leaf, the leaf's parent, and so on to the root. Following its
-pointers never leaves these nodes, since a cluster that merged in a node lay inside it with both parts. So the segment
-of a fragment at any threshold takes the tables of its ancestors, whatever the volume.
+The merges of a fragment are stored in the octree nodes above it: its leaf, the parent of the leaf, and so on to the
+root. No other node is needed, since both clusters of a merge lie inside the node that merged them. Therefore the
+segment of a fragment at any threshold takes one table per level of the octree, however large the volume is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Ids = npt.NDArray[np.uint64]
 
 
 def open_agglomerated(config: Config) -> Job:
-    """The job of a configuration whose agglomeration is finished; nothing is written. The threshold does not matter.
+    """The job of a configuration whose agglomeration is finished, at whatever threshold. Nothing is written.
 
     Raises:
         InputError: an output of another configuration, or one that is not finished for the region of interest.
@@ -51,10 +51,13 @@ def open_agglomerated(config: Config) -> Job:
 
 
 class StoredTree:
-    """Rows of the merge tree, more of them with every fragment asked for.
+    """Rows of the merge tree; every fragment that is asked for may add some.
+
+    Args:
+        job: of a finished agglomeration.
 
     Raises:
-        DamageError: a table is missing, torn, of other fragments, or no merge tree.
+        DamageError: from every method: a table is missing, torn, made of other fragments, or no merge tree.
     """
 
     def __init__(self, job: Job) -> None:
@@ -72,7 +75,14 @@ class StoredTree:
         return self._merges
 
     def include(self, ids: Ids) -> bool:
-        """Read the nodes above fragments; whether any was new."""
+        """Read the nodes above fragments.
+
+        Args:
+            ids: fragments (n,) uint64.
+
+        Returns:
+            Whether a node was read that had not been read before.
+        """
         before = len(self._parts)
         for level in range(self.tree.levels):
             for z, y, x in np.unique(self.tree.node_of(ids, level), axis=0):
@@ -86,17 +96,20 @@ class StoredTree:
         self._merges = None
 
     def names(self, ids: Ids) -> Ids:
-        """Sorted: fragments and all that the rows read so far name."""
+        """The fragments ``ids`` (n,) and all fragments that the rows read so far name, sorted, without duplicates."""
         return np.unique(np.concatenate([ids, self.merges.a, self.merges.b]))
 
     def segments(self, ids: Ids, threshold: float) -> Ids:
-        """The segment (n,) of each of the fragments (n,) at a threshold."""
+        """The segment (n,) of each of the fragments ``ids`` (n,) at a threshold in [0, 1]."""
         self.include(ids)
         names = self.names(ids)
         return lut(names, self.merges, threshold)[np.searchsorted(names, ids)]
 
     def members(self, segment: int, threshold: float) -> Ids:
-        """Sorted fragments of a segment, itself among them; more nodes are read until none of them adds a fragment."""
+        """The fragments of a segment at a threshold in [0, 1], sorted, with the one that names the segment.
+
+        Nodes are read until none of them adds a fragment.
+        """
         members, more = np.array([segment], np.uint64), True
         self.include(members)
         while more:

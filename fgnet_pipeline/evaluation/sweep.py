@@ -1,7 +1,8 @@
-"""Scores over agglomeration thresholds, from the stored merge tree: one pass over voxels, then arithmetic.
+"""Scores over agglomeration thresholds, from the stored merge tree: voxels are read once, whatever the thresholds.
 
 1. Count the contingency table of *fragments* against labels, block by block.
-2. For every threshold, cut the merge tree and rename the rows of that table: the table of that segmentation.
+2. For every threshold, cut the merge tree and replace the fragments in that table by their segments. The result is the
+   contingency table of the segmentation at that threshold.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.contingency import Contingency
 from fgnet_pipeline.stages.job import Job
 
-#: Steps on each side of a threshold that must score well, too, for it to lie on the plateau; see :class:`Sweep`.
+#: How many steps on each side of a threshold are looked at for :attr:`Sweep.robust`.
 PLATEAU_STEPS = 2
-#: A threshold belongs to the plateau while its voi_sum exceeds the best by no more than this share.
+#: A threshold belongs to the plateau if its voi_sum exceeds the best by no more than this share.
 PLATEAU_SHARE = 0.05
 MAXIMUM_THRESHOLDS = 10_000
 
 
 @dataclass(frozen=True)
 class Point:
-    """One threshold on the score of merges (mean affinity or quantile), in [0, 1].
+    """The scores at one threshold.
 
-    voi_*: bits (log2); adapted_rand_error: in [0, 1].
+    Attributes:
+        threshold: on the score of merges (mean affinity or quantile), in [0, 1].
+        voi_split: bits (log2).
+        voi_merge: bits (log2).
+        voi_sum: bits (log2).
+        adapted_rand_error: in [0, 1].
     """
 
     threshold: float
@@ -48,12 +54,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The curve, by rising threshold.
+    """Scores over thresholds.
 
-    best: lowest voi_sum; among equals the lowest Rand error, then the highest threshold (fewer merges).
-    robust: the threshold whose worst neighbour within ``PLATEAU_STEPS`` steps scores best. The lowest point of a curve
-    drawn from few labels may stand at the edge of a cliff, where another volume merges into one segment.
-    plateau: the run of thresholds around ``best`` whose voi_sum is at most ``1 + PLATEAU_SHARE`` times the best.
+    Attributes:
+        curve: one point per threshold, by rising threshold.
+        best: the point with the lowest voi_sum; among equals that with the lowest Rand error, then that with the
+            highest threshold (fewer merges).
+        robust: the point whose worst neighbour within ``PLATEAU_STEPS`` steps has the lowest voi_sum. With few labels,
+            the best point can be close to thresholds at which most of another volume merges into one segment.
+        plateau: first and last threshold of the run around ``best`` in which every voi_sum is at most
+            ``1 + PLATEAU_SHARE`` times the best.
     """
 
     curve: list[Point]
@@ -62,19 +72,24 @@ class Sweep:
     plateau: tuple[float, float]
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return asdict(self)
 
 
 def sweep(
     config: Config, labels: str, thresholds: Sequence[float], begin: str | None = None, end: str | None = None
 ) -> tuple[Job, Sweep]:
-    """Score ``thresholds`` of a finished agglomeration against ``labels`` (path of a Zarr array; 0 is ignored).
+    """Score a finished agglomeration against labels at several thresholds.
 
     Args:
-        begin, end: first voxel, and the voxel after the last, of the labels to score, as ``"z,y,x"``.
+        config: of the finished run.
+        labels: path or URL of a Zarr array of ids (z, y, x); voxels with 0 are ignored.
+        thresholds: each in [0, 1].
+        begin: first voxel of the labels to score, as ``"z,y,x"``; None is voxel 0.
+        end: the voxel after the last, as ``"z,y,x"``; None is the end of the labels.
 
     Returns:
-        the job, and the same scores that relabelling at each threshold and ``fgnet evaluate`` would give.
+        The job, and the scores that relabelling at each threshold and then ``fgnet evaluate`` would give.
 
     Raises:
         InputError: an unfinished agglomeration, labels that do not fit, a threshold outside [0, 1].
@@ -89,7 +104,11 @@ def sweep(
 
 
 def check_thresholds(thresholds: Sequence[float]) -> None:
-    """Raise InputError unless there are between one and ``MAXIMUM_THRESHOLDS`` numbers in [0, 1]."""
+    """Check that there are between one and ``MAXIMUM_THRESHOLDS`` numbers in [0, 1].
+
+    Raises:
+        InputError: there are not.
+    """
     if not 1 <= len(thresholds) <= MAXIMUM_THRESHOLDS:
         raise InputError("--step", len(thresholds), f"1 to {MAXIMUM_THRESHOLDS} thresholds", "choose another step")
     for threshold in thresholds:
@@ -98,7 +117,7 @@ def check_thresholds(thresholds: Sequence[float]) -> None:
 
 
 def steps(first: float, last: float, step: float) -> list[float]:
-    """first, first + step, ... up to last, as the decimal numbers that were typed.
+    """The thresholds first, first + step, ... up to last, without the rounding errors of binary fractions.
 
     Raises:
         InputError: a step that is not above 0 or gives too many thresholds, or last before first.
@@ -115,7 +134,13 @@ def steps(first: float, last: float, step: float) -> list[float]:
 
 
 def score_thresholds(stored: StoredTree, table: Contingency, thresholds: Sequence[float]) -> list[Point]:
-    """One point a threshold, rising; ``table``: contingency of fragments against labels."""
+    """One point per distinct threshold, by rising threshold.
+
+    Args:
+        stored: the merge tree; the nodes that the fragments need are read.
+        table: contingency of fragments against labels.
+        thresholds: each in [0, 1].
+    """
     fragments = np.unique(table.segments)
     fragments = fragments[fragments > 0]
     stored.include(fragments)
@@ -136,7 +161,7 @@ def score_thresholds(stored: StoredTree, table: Contingency, thresholds: Sequenc
 
 
 def summarise(curve: list[Point]) -> Sweep:
-    """Find the best point, the robust one and the plateau of a curve of at least one point."""
+    """Find the best point, the robust point and the plateau of a curve of at least one point."""
     sums = np.array([point.voi_sum for point in curve])
     best = min(range(len(curve)), key=lambda i: (curve[i].voi_sum, curve[i].adapted_rand_error, -curve[i].threshold))
     worst = [sums[max(0, i - PLATEAU_STEPS) : i + PLATEAU_STEPS + 1].max() for i in range(len(curve))]
@@ -147,7 +172,10 @@ def summarise(curve: list[Point]) -> Sweep:
 
 
 class FragmentReader:
-    """The fragments of a job as a plain array: 0 outside the region of interest and the mask, as in a segmentation."""
+    """The fragments of a job as a plain array (z, y, x) uint64.
+
+    They are 0 outside the region of interest and the mask, as the segmentation is.
+    """
 
     def __init__(self, job: Job) -> None:
         self._job = job

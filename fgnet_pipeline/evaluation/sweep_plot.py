@@ -1,4 +1,4 @@
-"""The picture of a sweep: scores over the threshold."""
+"""The picture of a sweep: the scores as curves over the threshold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from fgnet_pipeline.store.atomic_files import write_atomic
 
 
 def save_curve(result: Sweep, path: Path, title: str) -> None:
-    """Draw VOI (bits) and adapted Rand error over the threshold, with the best point and the plateau, as PNG."""
+    """Draw VOI (bits) and adapted Rand error over the threshold, with the best point and the plateau.
+
+    Args:
+        result: the curve.
+        path: of the PNG, which is written whole or not at all.
+        title: above the curves.
+
+    Raises:
+        InputError: ``path`` cannot be written.
+    """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

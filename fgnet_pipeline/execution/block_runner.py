@@ -25,7 +25,8 @@ from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import attach_known_keys, stage_of
 from fgnet_pipeline.store.arrays import use_threads
-from fgnet_pipeline.store.records.progress import Record, RecordWriter
+from fgnet_pipeline.store.records.record import Record
+from fgnet_pipeline.store.records.writer import RecordWriter
 
 #: How much of a traceback the record of a failure keeps.
 TRACEBACK_CHARACTERS = 4000

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +17,7 @@ from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import array_of, create_array, from_stage_on, stage_names
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.records.latest import Latest
-from fgnet_pipeline.store.records.progress import Failure
+from fgnet_pipeline.store.records.record import Failure
 from fgnet_pipeline.store.stored_files import stored_blocks
 
 REDO_FILE = "redo.json"
@@ -188,30 +184,3 @@ def failed_blocks(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> list[Fail
 
 def _at(mask: npt.NDArray[np.bool_], index: npt.NDArray[np.int64]) -> bool:
     return bool((index >= 0).all() and (index < mask.shape).all() and mask[tuple(index)])
-
-
-class DriverLock:
-    """At most one driver an output. The lock ends with the driver's process and is not inherited by workers."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            holder = os.pread(self._file, 200, 0).decode(errors="replace").strip()
-            os.close(self._file)
-            raise InputError(
-                "output.path", str(path.parent.parent), f"no other run on it ({holder or 'one is'} writing now)",
-                "wait for it, end it, or choose another output.path",
-            ) from error  # fmt: skip
-        except OSError:
-            return  # A file system without locks: the second driver is not noticed, its blocks are the same.
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-
-    def __enter__(self) -> DriverLock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)

@@ -21,7 +21,6 @@ from fgnet_pipeline.execution.cluster.job_chain import Chain
 from fgnet_pipeline.execution.cluster.submission import SubmittedJob
 from fgnet_pipeline.execution.processes.fork_server import fork_server
 from fgnet_pipeline.execution.resume import (
-    DriverLock,
     Left,
     blocks_where,
     check_fresh,
@@ -35,6 +34,7 @@ from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import clear_block, from_stage_on, plan_job, stage_names, stage_of
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.disk_errors import disk_errors, full_sentence, is_full, says_full
+from fgnet_pipeline.store.driver_lock import DriverLock
 from fgnet_pipeline.store.object_store import packages_of
 
 #: How many failed blocks an error message names, and how much of their traceback it shows.

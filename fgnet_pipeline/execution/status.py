@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,8 +16,9 @@ from fgnet_pipeline.stages.job import open_job
 from fgnet_pipeline.stages.registry import plan_job, stage_names
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.atomic_files import read_json
+from fgnet_pipeline.store.driver_lock import is_held
 from fgnet_pipeline.store.records.latest import Latest, Totals
-from fgnet_pipeline.store.records.progress import Failure
+from fgnet_pipeline.store.records.record import Failure
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Watch:
 
     def look(self) -> Status:
         # First whether it runs: what a driver does before it ends is then seen by this look.
-        running = is_held(str(self._progress.root / "lock"))
+        running = is_held(self._progress.root / "lock")
         stages, failures = [], []
         for stage in stage_names():
             names = [task.name for task in self.job.plan.tasks.values() if task.stage == stage]
@@ -157,21 +157,3 @@ def _rate(totals: list[Totals]) -> float | None:
 def _described(name: str, failure: Failure) -> FailedBlock:
     lines = failure.error.strip().splitlines()
     return FailedBlock(name, list(failure.block), failure.log, lines[-1] if lines else "")
-
-
-def is_held(lock: str) -> bool:
-    """Whether another process holds a POSIX lock on the file ``lock``; nothing is locked by asking.
-
-    Never to be asked by the process that holds it: closing the file again would end its lock.
-    """
-    try:
-        descriptor = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        os.lockf(descriptor, os.F_TEST, 0)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

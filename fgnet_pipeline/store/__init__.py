@@ -1,1 +1,1 @@
-"""What lies on disk: volumes, output arrays, tables, done records. The only rooms that import zarr and funlib."""
+"""Volumes, output arrays, tables, masks and done records: the only room that imports zarr and funlib.persistence."""

@@ -1,4 +1,4 @@
-"""Opening any array that Zarr can open, and creating the output arrays."""
+"""Opens any array that Zarr can open, and creates the output arrays."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from fgnet_pipeline.core.signals import interrupts_later
 from fgnet_pipeline.store.object_store import open_store
 from fgnet_pipeline.store.whole_shard_store import Blank
 
-#: What Zarr raises on a path that holds no array: nothing there, a group, bytes that are no metadata.
+#: What Zarr raises on a path that holds no array: nothing, a group, or bytes that are no metadata.
 _OPEN_ERRORS = (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
+#: What Zarr raises when chunks cannot be read or decoded.
 READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
 
 
 def use_threads(threads: int) -> None:
-    """Let Zarr decode and encode with this many threads in this process, and decode what it can with zarrs.
+    """Set how Zarr decodes and encodes in this process.
 
-    zarrs reads blocks from a local disk in half the time that Zarr's own codecs take. What it does not know (another
-    codec, an object store, our way of writing) goes through Zarr's own without a word.
+    The package zarrs reads blocks from a local disk in half the time that Zarr's own codecs take. What zarrs does not
+    support (some codecs, object stores, :class:`.whole_shard_store.Blank`) goes through Zarr's own codecs, silently.
+
+    Args:
+        threads: how many may decode and encode at once.
     """
     warnings.filterwarnings("ignore", "Array is unsupported by ZarrsCodecPipeline", UserWarning)
     zarr.config.set(
@@ -43,11 +47,15 @@ def use_threads(threads: int) -> None:
 
 
 def open_array(path: str, field: str) -> zarr.Array[Any]:
-    """The array at ``path`` (folder or URL; Zarr v2 or v3, sharded or not), read only.
+    """Open an array for reading.
+
+    Args:
+        path: folder or URL; Zarr v2 or v3, with or without shards.
+        field: the configuration key or option to name in errors.
 
     Raises:
-        InputError: nothing there, a group, unreadable metadata, or an object store that refuses or does not answer;
-            ``field`` is the configuration key to name.
+        InputError: there is no array, but nothing, a group or unreadable metadata; or an object store refuses or does
+            not answer.
     """
     store = open_store(path, field, read_only=True) if is_url(path) else path
     try:
@@ -72,10 +80,15 @@ def _short(error: BaseException) -> str:
 
 
 class OutputArray:
-    """One of our arrays: full shape of the volume, written a whole block at a time.
+    """One of our arrays. It has the full shape of the volume and is written in whole blocks.
 
     Args:
         array: a Zarr v3 array of shape (z, y, x) or (C, z, y, x).
+
+    Attributes:
+        array: the same.
+        channels: ``(C,)``, or ``()`` if there is no channel axis.
+        bounds: box of the whole array in voxels, zyx.
     """
 
     def __init__(self, array: zarr.Array[Any]) -> None:
@@ -86,15 +99,21 @@ class OutputArray:
 
     @cached_property
     def _written(self) -> zarr.Array[Any]:
-        """The same array for writing: Zarr would read a shard before it replaces all of it."""
+        """The same array for writing; its shards seem to be missing, or Zarr would read each before it replaces it."""
         return zarr.open_array(store=Blank(self.array.store), path=self.array.path, mode="r+")
 
     def read(self, box: Box) -> npt.NDArray[Any]:
-        """The voxels of ``box``, which must lie inside the volume."""
+        """The voxels of ``box``, which must lie inside the volume, with all channels."""
         return np.asarray(self.array[(..., *box.slices())])
 
     def write_block(self, block: Box, written: Box, data: npt.NDArray[Any]) -> None:
-        """Write ``data`` at ``written`` and zeros elsewhere in ``block``, so that every shard is replaced whole."""
+        """Write ``data`` at ``written`` and zeros elsewhere in ``block``, so that every shard is replaced as a whole.
+
+        Args:
+            block: box of the block in voxels; cut off at the end of the volume.
+            written: box inside ``block``.
+            data: (z, y, x) or (C, z, y, x), of the shape of ``written``.
+        """
         target = block.intersect(self.bounds)
         if target != written:
             full = np.zeros(self.channels + target.shape, self.array.dtype)
@@ -105,19 +124,19 @@ class OutputArray:
 
     @property
     def folder(self) -> Path:
-        """Where the array lies."""
+        """The folder of the array; only if it is on a disk."""
         return Path(self.array.store.root) / self.array.path  # type: ignore[attr-defined]
 
     @property
     def shards(self) -> Grid:
-        """The lattice of shards."""
+        """The lattice of shards; of chunks, if the array has no shards."""
         z, y, x = (self.array.shards or self.array.chunks)[-3:]
         return Grid((z, y, x))
 
     def shard_files(self, box: Box) -> list[Path]:
-        """The files that hold the shards of ``box``, to be flushed; those of empty shards do not exist.
+        """The files of the shards that touch ``box``, to be flushed to disk. The file of an empty shard does not exist.
 
-        Empty in an object store: what it has acknowledged is kept, and nothing is acknowledged before it is whole.
+        The list is empty for an object store, which acknowledges a write only when it has stored the whole object.
         """
         if not isinstance(self.array.store, LocalStore):
             return []
@@ -136,7 +155,17 @@ def create_array(
     chunk_shape: Vector,
     attributes: dict[str, Any],
 ) -> OutputArray:
-    """Create ``name`` in ``group`` with zstd and crc32c, replacing what was there."""
+    """Create an array with the codecs zstd and crc32c and the fill value 0. An array of the same name is replaced.
+
+    Args:
+        group: in which it is created.
+        name: of the array.
+        shape: (z, y, x) or (C, z, y, x) in voxels.
+        dtype: e.g. ``"uint64"``.
+        shard_shape: voxels, zyx; a shard holds all channels.
+        chunk_shape: voxels, zyx, a divisor of ``shard_shape``; a chunk holds all channels.
+        attributes: of the array.
+    """
     lead = tuple(shape[:-3])
     array = group.create_array(
         name,
@@ -153,7 +182,11 @@ def create_array(
 
 
 def default_chunk_shape(shard_shape: Vector) -> Vector:
-    """The inner chunk of a shard: an axis' largest divisor up to 64, else its smallest divisor of 16 or more."""
+    """The default shape of the chunks in a shard, in voxels, zyx.
+
+    Along each axis it is the largest divisor of the shard's length up to 64, if that is at least 16; otherwise the
+    smallest divisor of 16 or more.
+    """
     z, y, x = (_divisor(length) for length in shard_shape)
     return z, y, x
 
@@ -165,7 +198,16 @@ def _divisor(length: int) -> int:
 
 
 def storage_shapes(block: Vector, shard: Vector | None, chunk: Vector | None, stage: str) -> tuple[Vector, Vector]:
-    """(shard, chunk) of an array written in blocks of ``block`` voxels.
+    """Choose and check the shapes of shards and chunks.
+
+    Args:
+        block: shape of the blocks in which the array is written, in voxels, zyx.
+        shard: ``output.shard_shape``; None is the block.
+        chunk: ``output.chunk_shape``; None chooses one.
+        stage: that writes the array, to name it in errors.
+
+    Returns:
+        (shard, chunk) in voxels, zyx.
 
     Raises:
         InputError: a shard that does not divide the block (two writers would share it) or a chunk that does not

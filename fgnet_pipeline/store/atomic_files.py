@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` under a temporary name and rename: a reader sees the old file, the new file or none."""
+def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write ``data`` under a temporary name and rename the file: a reader sees the old file, the new one or none.
+
+    Args:
+        path: of the file; its folder is made if it does not exist.
+        data: the whole content.
+        mode: permissions of the file, from which the umask of the process is taken away.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; then no temporary file is left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        partial.write_bytes(data)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
+            stream.write(data)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -29,25 +39,19 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text``, whole or not at all, for the eyes of this user alone."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
-    partial.replace(path)
+    """Write ``text``, whole or not at all, so that only this user can read it."""
+    write_atomic(path, text.encode(), mode=0o600)
 
 
 def read_json(path: Path) -> Any:
-    """The document at ``path``, or None where there is no file or a torn one."""
+    """The document at ``path``; None if there is no file or no valid JSON in it."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
     return None
 
 
 def flush_to_disk(paths: Iterable[Path]) -> None:
-    """fsync ``paths`` and their folders; files that do not exist (empty shards) are passed over."""
+    """Flush (fsync) ``paths`` and their folders; files that do not exist (empty shards) are skipped."""
     folders: set[Path] = set()
     for path in paths:
         with contextlib.suppress(FileNotFoundError), _opened(path) as descriptor:

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: one sentence and what to do about it."""
+"""A disk that is full or read-only: what the user is told, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from pathlib import Path
 
 from fgnet_pipeline.core.errors import DiskFullError, InputError
 
+#: Errors that mean that the disk is full or that a quota is used up.
 FULL = (errno.ENOSPC, errno.EDQUOT)
-#: Bytes below which a file system cannot even take the record of a failure and a log.
+#: With fewer free bytes than this, a file system has no room for the record of a failure and a log.
 LEAST_ROOM = 1 << 16
 
 
 @contextmanager
 def disk_errors(root: Path) -> Iterator[None]:
-    """Errors of the file system that holds ``root`` become sentences.
+    """Turn errors of a file system into errors with a sentence for the user.
+
+    Args:
+        root: a folder on it.
 
     Raises:
-        InputError: it is read-only. DiskFullError: it is full, or a quota is used up.
+        InputError: the file system is read-only.
+        DiskFullError: it is full, or a quota is used up.
     """
     try:
         yield
@@ -34,17 +39,17 @@ def disk_errors(root: Path) -> Iterator[None]:
 
 
 def says_full(text: str) -> bool:
-    """Whether an error says that a disk is full."""
+    """Whether the text of an error says that a disk is full."""
     return any(f"[Errno {number}]" in text for number in FULL)
 
 
 def is_full(root: Path, errors: str = "") -> bool:
-    """Whether the file system is full now, or ``errors`` say that it was."""
+    """Whether the file system of the folder ``root`` is full now, or the text ``errors`` says that it was full."""
     return says_full(errors) or shutil.disk_usage(root).free < LEAST_ROOM
 
 
 def full_sentence(root: Path) -> str:
-    """What to do about a full disk."""
+    """What to tell the user about the full disk that holds ``root``."""
     free = shutil.disk_usage(root).free
     return (
         f"no space is left on the disk of {root} ({free} bytes free): make room, or raise the quota, and run the same "

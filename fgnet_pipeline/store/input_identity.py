@@ -1,4 +1,4 @@
-"""Values of a volume at fixed positions: the basis of its normalisation and of its identity."""
+"""Values of a volume at fixed positions, from which its normalisation and its identity are computed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,30 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
 from fgnet_pipeline.store.arrays import READ_ERRORS
 
-#: Cubes under way at once: in an object store each costs a round trip.
+#: How many cubes are read at once: in an object store each takes a round trip.
 READS_AT_ONCE = 8
 CUBES_PER_AXIS = 6
+#: Voxels of a cube, zyx.
 CUBE = (8, 32, 32)
-#: One read of a volume of up to this many times the voxels of all cubes is cheaper than as many as there are cubes.
+#: A volume of up to this many times the voxels of all cubes is read at once, which is faster than one read per cube.
 WHOLE_WITHIN = 8
 
 
 def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -> npt.NDArray[Any]:
-    """The voxels (n,) that ``read`` gives for up to 6 x 6 x 6 cubes of 8 x 32 x 32, spread evenly over it.
+    """The voxels of up to 6 x 6 x 6 cubes of 8 x 32 x 32 voxels, spread evenly over a volume.
 
-    The positions follow from the shape alone, so neither region, mask, block nor worker changes them.
+    The positions depend on the shape alone, not on region of interest, mask, blocks or workers.
+
+    Args:
+        shape: of the volume in voxels, zyx.
+        read: gives the voxels of a box, (z, y, x) or (C, z, y, x).
+        field: the configuration key to name in errors.
+
+    Returns:
+        The values (n,), of the dtype of the volume.
+
+    Raises:
+        InputError: chunks cannot be read.
     """
     begins = []
     for length, side in zip(shape, CUBE, strict=True):
@@ -47,6 +59,11 @@ def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -
 
 
 def identity(shape: Vector, values: npt.NDArray[Any]) -> dict[str, Any]:
-    """What tells one input from another, whatever its path: shape, type and a digest of its :func:`sample`."""
+    """What tells one input from another, whatever its path: shape, dtype and a digest of its :func:`sample`.
+
+    Args:
+        shape: of the volume in voxels, zyx.
+        values: its sample (n,).
+    """
     digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
     return {"shape": list(shape), "dtype": str(values.dtype), "samples": digest[:32]}

@@ -1,8 +1,8 @@
-"""Object stores and web servers, by Zarr's own fsspec store.
+"""Object stores and web servers, through Zarr's own fsspec store.
 
-Where they are and who may read them is told by the environment and the configuration files of the clouds' own tools
-(docs/object_stores.md), never by ours. Requests that were throttled or cut off are repeated by the libraries
-(botocore, s3fs, gcsfs, aiohttp-retry); this file sets their timeouts, and says in one sentence what they finally met.
+Endpoints and credentials come from the environment and from the files of the clouds' own tools (docs/object_stores.md),
+never from our configuration. The libraries (botocore, s3fs, gcsfs, aiohttp-retry) repeat requests that were throttled
+or cut off. This module sets their timeouts, and turns the errors that remain into one sentence.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ PACKAGES = {
     "http": ("aiohttp_retry", "http"),
     "https": ("aiohttp_retry", "http"),
 }
-#: Requests that a process has under way at once: what is far away is slow to answer, however many threads decode.
+#: How many requests a process has under way at once. A distant server is slow to answer, so this is more than the
+#: number of threads.
 REQUESTS_AT_ONCE = 16
+#: How long to wait for a connection, and for the next bytes.
 CONNECT_SECONDS, SILENCE_SECONDS = 5, 60
-#: Tries of a request, where neither the environment nor the user's AWS configuration says how many.
+#: How often a request is tried, if neither the environment nor the user's AWS configuration says so.
 ATTEMPTS = 6
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class RemoteStore(FsspecStore):
-    """Zarr's fsspec store, in which only an object that is truly absent counts as absent.
+    """Zarr's fsspec store, but only an object that the server says is absent counts as absent.
 
-    A bucket that is gone would otherwise read as zeros.
+    Otherwise a bucket that does not exist would read as zeros.
 
     Raises:
-        StoreError: from every method, where the other side refuses or does not answer.
+        StoreError: from every method: the server refuses or does not answer.
     """
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
@@ -59,7 +61,7 @@ class RemoteStore(FsspecStore):
             await super().set(key, value, byte_range)
 
     async def delete(self, key: str) -> None:
-        """Remove one object with one request; it need not exist."""
+        """Remove one object with one request; the object need not exist."""
         self._check_writable()
         with self._explained("removed", key):
             try:
@@ -97,7 +99,7 @@ class RemoteStore(FsspecStore):
 
 
 def _code(error: BaseException | None) -> str:
-    """The S3 error code behind ``error``, if any."""
+    """The S3 error code of ``error`` or of its cause; "" if there is none."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):
@@ -107,7 +109,7 @@ def _code(error: BaseException | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What happened and what to do, without a full stop."""
+    """What happened and what to do, as a sentence without a full stop."""
     lines = str(error).strip().splitlines()
     told = f"{_code(error) or type(error).__name__}{': ' + lines[0] if lines else ''}"
     if _code(error) == "NoSuchBucket":
@@ -125,10 +127,15 @@ def packages_of(config: dict[str, Any]) -> list[str]:
 
 
 def open_store(url: str, field: str, *, read_only: bool) -> RemoteStore:
-    """The store at ``url``; nothing is asked of it yet.
+    """The store at ``url``; no request is made yet.
+
+    Args:
+        url: of a folder in an object store or on a web server.
+        field: the configuration key or option to name in errors.
+        read_only: refuse to write.
 
     Raises:
-        InputError: a package that is not installed, or credentials in the URL; ``field`` is the key to name.
+        InputError: a package is not installed, or the URL holds credentials.
     """
     parts = urlsplit(url)
     if parts.username or parts.password:
@@ -149,7 +156,7 @@ def open_store(url: str, field: str, *, read_only: bool) -> RemoteStore:
 
 
 def _is_not_unclosed(record: logging.LogRecord) -> bool:
-    """Connections are kept until the process ends, when aiohttp would complain of each on standard error."""
+    """Drops aiohttp's warnings about unclosed connections: they are kept until the process ends, on purpose."""
     return not record.getMessage().startswith("Unclosed ")
 
 
@@ -160,7 +167,7 @@ def _s3_options() -> dict[str, Any]:
     settings: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "read_timeout": SILENCE_SECONDS}
     if not any(session.get_config_variable(name) for name in ("retry_mode", "max_attempts")):
         settings["retries"] = {"mode": "standard", "total_max_attempts": ATTEMPTS}
-    # Otherwise s3fs asks for the size of every object before it reads it.
+    # max_concurrency: otherwise s3fs asks for the size of every object before it reads the object.
     return {"config_kwargs": settings, "max_concurrency": 1, "use_listings_cache": False}
 
 
@@ -179,12 +186,12 @@ def _http_options() -> dict[str, Any]:
 
 
 async def _retrying_client(**settings: Any) -> Any:
-    """fsspec's web client repeats nothing by itself."""
+    """A web client that repeats requests, which that of fsspec does not."""
     import aiohttp
     from aiohttp_retry import ExponentialRetry, RetryClient
 
     async def is_whole(response: Any) -> bool:
-        await response.read()  # a connection may be lost while the body is on its way
+        await response.read()  # the connection may be lost while the body is sent
         return True
 
     statuses = {408, 429, 500, 502, 503, 504}

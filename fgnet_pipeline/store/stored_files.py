@@ -1,4 +1,4 @@
-"""Which files lie below an output, and what they are: without opening any."""
+"""Which files an output holds, and what each of them is; no file is opened."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy.typing as npt
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.store.arrays import OutputArray
 
-#: What :func:`fgnet_pipeline.store.atomic_files.write_atomic` and Zarr's LocalStore call a file until it is whole.
+#: The name that :func:`fgnet_pipeline.store.atomic_files.write_atomic` and Zarr's LocalStore give an unfinished file.
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
 
 
 def is_partial(path: Path) -> bool:
-    """Whether ``path`` is the unfinished file of a writer that is at work, or was killed."""
+    """Whether ``path`` is an unfinished file, of a writer that is at work or was killed."""
     return _PARTIAL.search(path.name) is not None
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder``, in an order that does not depend on the file system; links are not followed."""
+    """Every file below ``folder``, sorted by folder and name; links to folders are not followed."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -31,7 +31,15 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def shard_index(relative: tuple[str, ...], ndim: int) -> Vector | None:
-    """The zyx index of the shard that an array of ``ndim`` axes holds at ``relative``; None for any other file."""
+    """Which shard of an array a file is.
+
+    Args:
+        relative: the parts of the path of the file below the array's folder.
+        ndim: number of axes of the array.
+
+    Returns:
+        The index of the shard, zyx; None if the file is no shard.
+    """
     if len(relative) != ndim + 1 or relative[0] != "c" or not all(part.isdecimal() for part in relative[1:]):
         return None
     z, y, x = (int(part) for part in relative[-3:])
@@ -39,7 +47,14 @@ def shard_index(relative: tuple[str, ...], ndim: int) -> Vector | None:
 
 
 def table_index(relative: tuple[str, ...]) -> Vector | None:
-    """The block of the table at ``z/y/x.parquet``; None for any other file."""
+    """Which block the table ``z/y/x.parquet`` belongs to.
+
+    Args:
+        relative: the parts of the path of the file below the folder of the tables.
+
+    Returns:
+        The index of the block, zyx; None if the file is no table.
+    """
     parts = (*relative[:-1], relative[-1].removesuffix(".parquet"))
     if len(parts) != 3 or not relative[-1].endswith(".parquet") or not all(part.isdecimal() for part in parts):
         return None
@@ -48,7 +63,15 @@ def table_index(relative: tuple[str, ...]) -> Vector | None:
 
 
 def stored_shards(array: OutputArray, box: Box) -> npt.NDArray[np.bool_]:
-    """For every shard of the index box ``box``: whether it has a file. One listing a row, no look at single files."""
+    """Which shards have a file, found by one listing per row of shards.
+
+    Args:
+        array: on a disk.
+        box: index box of shards, zyx.
+
+    Returns:
+        bool (z, y, x) of the shape of ``box``.
+    """
     found = np.zeros(box.shape, bool)
     root = array.folder / "c"
     for _ in array.channels:
@@ -63,7 +86,16 @@ def stored_shards(array: OutputArray, box: Box) -> npt.NDArray[np.bool_]:
 
 
 def stored_blocks(array: OutputArray, grid: Grid, blocks: Box) -> npt.NDArray[np.bool_]:
-    """For every block of the index box ``blocks``: whether any of its shards has a file."""
+    """Which blocks have a file of at least one of their shards.
+
+    Args:
+        array: on a disk; its shards divide the blocks.
+        grid: of the blocks.
+        blocks: index box of blocks, zyx.
+
+    Returns:
+        bool (z, y, x) of the shape of ``blocks``.
+    """
     each = vector(np.floor_divide(grid.block_shape, array.shards.block_shape))
     shards = Box(vector(np.multiply(blocks.begin, each)), vector(np.multiply(blocks.end, each)))
     found = stored_shards(array, shards)

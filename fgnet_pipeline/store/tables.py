@@ -1,7 +1,6 @@
-"""Parquet tables, one file a block or octree node, written whole or not at all.
+"""Parquet tables, one file per block or octree node, written whole or not at all.
 
-Every file states its kind and format version. A file that cannot be decoded is a :class:`DamageError` that names the
-stage to redo.
+Every file states its kind, its format version and the key of the block that made it.
 """
 
 from __future__ import annotations
@@ -20,29 +19,46 @@ from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.store.atomic_files import write_atomic
 
 FORMAT_VERSION = 1
-#: Rows a group: a reader of an id range decodes the groups that overlap it, no more.
+#: Rows of a row group. A reader of a range of ids decodes only the row groups that overlap the range.
 ROWS_PER_GROUP = 1 << 16
+#: Name -> values (n,) or (n, k).
 Columns = dict[str, npt.NDArray[np.generic]]
 
 
 class Tables:
-    """The tables of one kind, e.g. ``edges``; ``stage`` is what to redo when one is damaged."""
+    """The tables of one kind.
+
+    Args:
+        root: the folder of all tables.
+        kind: e.g. ``"edges"``.
+        stage: that wrote them, to be named if one is damaged.
+    """
 
     def __init__(self, root: Path, kind: str, stage: str) -> None:
         self.root, self.kind, self.stage = root / kind, kind, stage
 
     def path(self, index: Vector) -> Path:
+        """The file of the table of a block or node, given its index, zyx."""
         z, y, x = index
         return self.root / str(z) / str(y) / f"{x}.parquet"
 
     def write(self, index: Vector, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> Path:
-        """Write equally long columns (n,) or (n, k) and the key of the block that made them; returns the file."""
+        """Write a table, whole or not at all.
+
+        Args:
+            index: of the block or node, zyx.
+            columns: name -> values (n,) or (n, k), n the same for all.
+            key: of the block that made them.
+
+        Returns:
+            The file.
+        """
         path = self.path(index)
         write_atomic(path, self.encoded(columns, key))
         return path
 
     def encoded(self, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> bytes:
-        """The bytes of the file that :meth:`write` makes; the same for the same columns and version of Arrow."""
+        """The bytes of the file that :meth:`write` makes: the same bytes for the same columns and version of Arrow."""
         arrays = {name: _to_arrow(values) for name, values in columns.items()}
         metadata = {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
         table = pa.table(arrays).replace_schema_metadata(metadata)
@@ -51,9 +67,18 @@ class Tables:
         return buffer.getvalue()
 
     def is_as_written(self, index: Vector, columns: Columns, key: str) -> bool:
-        """Whether the file of ``columns``, as read from it, is what :meth:`write` makes of them, to the last byte.
+        """Whether a file has exactly the bytes that :meth:`write` makes of its columns.
 
-        True without a look where another version of Arrow wrote it. Page checksums leave out headers and statistics.
+        This finds damage that the checksums of Parquet do not cover: headers and statistics. If another version of
+        Arrow wrote the file, its bytes may differ, and the answer is True without a comparison.
+
+        Args:
+            index: of the block or node, zyx.
+            columns: as read from the file.
+            key: of the block that made them.
+
+        Raises:
+            OSError: the file cannot be read.
         """
         path, wanted = self.path(index), self.encoded(columns, key)
         if pq.read_metadata(path).created_by != pq.read_metadata(io.BytesIO(wanted)).created_by:
@@ -61,7 +86,12 @@ class Tables:
         return path.read_bytes() == wanted
 
     def read(self, index: Vector, columns: list[str] | None = None, key: str | None = None) -> Columns:
-        """All rows of a table; ``key``: what :meth:`write` must have been given.
+        """Read all rows of a table.
+
+        Args:
+            index: of the block or node, zyx.
+            columns: names of those to read; None reads all.
+            key: of the block that must have made it; None accepts any.
 
         Raises:
             DamageError: no such file, a torn one, one of another kind, format or key.
@@ -69,7 +99,20 @@ class Tables:
         return self._read(self.path(index), columns, None, key)
 
     def read_range(self, index: Vector, column: str, low: int, high: int, key: str | None = None) -> Columns:
-        """The row groups in which ``column``, by which the table is sorted, may lie in ``[low, high]``."""
+        """Read the row groups that may hold values of ``column`` in ``[low, high]``.
+
+        Rows outside the range are read, too, if they are in these groups.
+
+        Args:
+            index: of the block or node, zyx.
+            column: by which the table is sorted.
+            low: smallest value wanted.
+            high: largest value wanted.
+            key: of the block that must have made it; None accepts any.
+
+        Raises:
+            DamageError: as :meth:`read`.
+        """
         return self._read(self.path(index), None, (column, low, high), key)
 
     def read_key(self, index: Vector) -> str:
@@ -87,6 +130,7 @@ class Tables:
         return str((schema.metadata or {}).get(b"key", b"").decode())
 
     def exists(self, index: Vector) -> bool:
+        """Whether there is a file for a block or node, given its index, zyx."""
         return self.path(index).exists()
 
     def _read(
@@ -104,7 +148,7 @@ class Tables:
         return {name: _from_arrow(table.column(name)) for name in table.column_names}
 
     def damage(self, index: Vector, reason: str) -> DamageError:
-        """An error that names the table, what is wrong with it, and the stage to redo."""
+        """An error that names the table of a block or node, the ``reason`` and the stage to redo."""
         return self._damage(self.path(index), reason)
 
     def _check(self, path: Path, schema: pa.Schema, key: str | None = None) -> None:

@@ -1,4 +1,7 @@
-"""The tissue mask: non-zero is tissue, at any coarser or equal resolution, placed by world position."""
+"""The tissue mask: a volume of which every voxel other than 0 is tissue.
+
+It may have any coarser or equal resolution, and is placed by its position in the world.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,21 @@ from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.hashing import Hashes, box_sums, of_grid
 from fgnet_pipeline.store.volume import Frame, Volume
 
-#: Mask voxels that are summarised at once, as 64-bit numbers, and those that are only looked at, as bytes.
+#: Mask voxels that are held at once: as 64-bit numbers for :meth:`Mask.summarise`, as bytes for :meth:`Mask.tissue`.
 PART_VOXELS, PART_BYTES = 1 << 20, 1 << 24
 
 
 @dataclass(frozen=True)
 class Mask:
-    """A mask volume seen from the voxels of a volume with ``frame``; outside its array there is no tissue.
+    """A mask volume as the voxels of another volume see it. There is no tissue outside the mask's array.
 
-    ``field``: the configuration key that names it, for errors.
+    Attributes:
+        volume: of the mask; 0 = no tissue.
+        frame: voxel size and offset of the other volume.
+        field: the configuration key to name in errors.
+
+    Raises:
+        InputError: the mask states no voxel size, or its voxels are smaller than those of the other volume.
     """
 
     volume: Volume
@@ -44,14 +53,14 @@ class Mask:
             )
 
     def _positions(self, axis: int, begin: int, end: int) -> npt.NDArray[np.int64]:
-        """The mask index that holds the centre of each voxel [begin, end) along ``axis``; may lie outside."""
+        """Along ``axis``: the index in the mask, inside it or not, at the centre of each voxel [begin, end)."""
         own = self.volume.frame
         assert own is not None  # checked when this was made
         centres = self.frame.offset[axis] + (np.arange(begin, end) + 0.5) * self.frame.voxel_size[axis]
         return np.floor((centres - own.offset[axis]) / own.voxel_size[axis]).astype(np.int64)
 
     def read(self, box: Box) -> npt.NDArray[np.bool_]:
-        """Tissue or not for every voxel of ``box``."""
+        """Whether each voxel of ``box`` is tissue: bool (z, y, x)."""
         positions = [self._positions(a, box.begin[a], box.end[a]) for a in range(3)]
         if not box:
             return np.zeros(box.shape, bool)
@@ -63,9 +72,17 @@ class Mask:
         return values[np.ix_(*(p - b for p, b in zip(positions, span.begin, strict=True)))]
 
     def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
-        """(has tissue, digest of the mask) for every block of the index box ``blocks``, each cut to ``clip``.
+        """Whether blocks have tissue, and a digest of the mask in each.
 
-        The digest is a sum over mask voxels, so it can be taken in parts: no more than about ``PART_VOXELS`` are held.
+        The digest is a sum over mask voxels. It is computed in parts, of which about ``PART_VOXELS`` are held at once.
+
+        Args:
+            grid: of the blocks.
+            blocks: index box of blocks, zyx.
+            clip: box in voxels at which every block is cut off.
+
+        Returns:
+            bool (z, y, x) and uint64 (z, y, x), both of the shape of ``blocks``.
         """
         ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
         tissue, digest = np.zeros(blocks.shape, bool), np.zeros(blocks.shape, np.uint64)
@@ -77,7 +94,7 @@ class Mask:
         return tissue, digest
 
     def tissue(self, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.bool_]:
-        """The first half of :meth:`summarise`, for grids of many millions of mask voxels."""
+        """Whether blocks have tissue: the first result of :meth:`summarise`, but faster, for many mask voxels."""
         ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
         tissue = np.zeros(blocks.shape, bool)
         for part, chosen in self._parts(ranges, [slice(0, n) for n in blocks.shape], PART_BYTES):
@@ -87,8 +104,16 @@ class Mask:
     def _parts(
         self, ranges: list[npt.NDArray[np.int64]], part: list[slice], voxels: int
     ) -> Iterator[tuple[tuple[slice, ...], list[npt.NDArray[np.int64]]]]:
-        """(blocks, their ranges along each axis) with up to ``voxels`` mask voxels at once, the first axis cut into
-        slabs where one block has more."""
+        """Divide the blocks into parts with up to ``voxels`` mask voxels; a block with more is cut into slabs of z.
+
+        Args:
+            ranges: per axis (n, 2), from :meth:`_ranges`.
+            part: the blocks to divide, as slices of ``ranges``.
+            voxels: to be held at once.
+
+        Yields:
+            The blocks of a part, as slices, and their ranges along each axis.
+        """
         if any(s.stop <= s.start for s in part):
             return
         chosen = [r[s] for r, s in zip(ranges, part, strict=True)]
@@ -105,7 +130,7 @@ class Mask:
             yield tuple(part), [np.clip(chosen[0], first, first + step), chosen[1], chosen[2]]
 
     def _ranges(self, axis: int, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.int64]:
-        """(n, 2): the mask indices [low, high) that the voxels of each block along ``axis`` fall on."""
+        """Along ``axis``: the range [low, high) of mask indices that the voxels of each block fall on, (n, 2)."""
         result = []
         for index in range(blocks.begin[axis], blocks.end[axis]):
             begin = max(index * grid.block_shape[axis], clip.begin[axis])
@@ -117,7 +142,11 @@ class Mask:
     def _slab(
         self, ranges: list[npt.NDArray[np.int64]], dtype: type[np.generic], beyond: int = 0
     ) -> tuple[npt.NDArray[Any], Box, list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
-        """1 for tissue in the span of ``ranges`` (``beyond`` more at its end), the span, and the ranges inside it."""
+        """Read the span of ``ranges``, with ``beyond`` more voxels at its end.
+
+        Returns:
+            The values (z, y, x), 1 for tissue; the span; and the begins and ends of the ranges inside it, per axis.
+        """
         low = [r[:, 0] for r in ranges]
         high = [np.maximum(r[:, 1], r[:, 0]) for r in ranges]
         span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
@@ -135,7 +164,7 @@ class Mask:
             ends = np.stack([low[axis], high[axis]], axis=-1).ravel()
             shape = [1, 1, 1]
             shape[axis] = -1
-            # An empty range gives the value at its begin: 0 is what it holds.
+            # For an empty range reduceat gives the value at its begin; but an empty range holds no tissue.
             found = np.maximum.reduceat(found, ends, axis=axis)[(slice(None),) * axis + (slice(None, None, 2),)]
             found = found * (high[axis] > low[axis]).reshape(shape)
         return found != 0

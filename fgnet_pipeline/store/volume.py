@@ -1,4 +1,4 @@
-"""A volume placed in the world: axes, voxel size and offset from our attributes, OME-Zarr metadata or overrides."""
+"""A volume placed in the world: axes, voxel size and offset come from attributes, OME-Zarr metadata or overrides."""
 
 from __future__ import annotations
 
@@ -6,44 +6,46 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
+from fgnet_pipeline.core.units import nm_per
 from fgnet_pipeline.store.arrays import open_array
-from fgnet_pipeline.store.object_store import open_store
+from fgnet_pipeline.store.ome_metadata import frame_in_nm, level_of
 
-_NM = {
-    "nm": 1.0, "nanometer": 1.0, "nanometers": 1.0, "nanometre": 1.0,
-    "um": 1e3, "µm": 1e3, "micron": 1e3, "micrometer": 1e3, "micrometers": 1e3, "micrometre": 1e3,
-    "mm": 1e6, "millimeter": 1e6, "m": 1e9, "meter": 1e9,
-    "angstrom": 0.1, "pm": 1e-3, "picometer": 1e-3,
-}  # fmt: skip
+#: Nanometres along z, y and x.
 Size = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Where voxel 0 lies and how large a voxel is: floats, nm, zyx."""
+    """The place of a volume in the world.
+
+    Attributes:
+        voxel_size: nm, zyx.
+        offset: position in nm, zyx, of the corner of voxel 0.
+    """
 
     voxel_size: Size
     offset: Size
 
     def is_close(self, other: Frame) -> bool:
-        """Whether both lie on one another, within a hundredth of a voxel."""
+        """Whether both frames agree: offsets within a hundredth of a voxel, sizes within a thousandth."""
         shift = np.abs(np.subtract(self.offset, other.offset)) / self.voxel_size
         return bool(np.allclose(self.voxel_size, other.voxel_size, rtol=1e-3) and (shift < 0.01).all())
 
     def attributes(self, channels: bool = False) -> dict[str, Any]:
-        """The attributes that our arrays carry, which ``funlib.persistence.open_ds`` reads, too.
+        """The attributes that our arrays carry, and that ``funlib.persistence.open_ds`` can read.
 
-        It truncates fractions without a word (4.5 to 4), so sizes that are no whole nanometres are given in a finer
-        unit. ``channels``: for (C, z, y, x) arrays; ``^`` marks an axis that is not space.
+        That function silently truncates fractions (4.5 to 4). Therefore sizes that are not whole nanometres are stated
+        in a finer unit.
+
+        Args:
+            channels: the array is (C, z, y, x); ``^`` marks an axis that is not space.
         """
         unit, scale = next(
             (u, s) for u, s in (("nm", 1), ("angstrom", 10), ("pm", 1000)) if u == "pm" or self._is_whole(s)
@@ -62,7 +64,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Volume:
-    """A three-dimensional zyx view of a Zarr array; ``frame`` is None where nothing states a voxel size."""
+    """A three-dimensional zyx view of a Zarr array.
+
+    Attributes:
+        array: as stored; further axes have length 1.
+        order: which axes of the array are z, y and x.
+        frame: voxel size and offset; None if nothing states a voxel size.
+        path: folder or URL of the array.
+    """
 
     array: zarr.Array[Any]
     order: tuple[int, int, int]
@@ -71,18 +80,21 @@ class Volume:
 
     @cached_property
     def shape(self) -> Vector:
+        """Voxels, zyx."""
         return vector([self.array.shape[axis] for axis in self.order])
 
     @property
     def bounds(self) -> Box:
+        """The box of the whole volume in voxels."""
         return whole(self.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Of the values that :meth:`read` gives."""
         return np.dtype(self.array.dtype).newbyteorder("=")
 
     def read(self, box: Box) -> npt.NDArray[Any]:
-        """Voxels of ``box`` (zyx), which must lie inside the volume."""
+        """The voxels (z, y, x) of ``box``, which must lie inside the volume."""
         selection: list[Any] = [0] * self.array.ndim
         for axis, part in zip(self.order, box.slices(), strict=True):
             selection[axis] = part
@@ -99,7 +111,14 @@ def open_volume(
     offset: Size | None = None,
     axes: tuple[str, ...] | None = None,
 ) -> Volume:
-    """Open a volume; arguments override what its attributes and OME metadata say.
+    """Open a volume for reading.
+
+    Args:
+        path: folder or URL of a Zarr array.
+        field: the configuration key or option to name in errors.
+        voxel_size: nm, zyx; overrides attributes and OME metadata.
+        offset: nm, zyx; overrides attributes and OME metadata.
+        axes: names of the stored axes, in their order; override attributes and OME metadata.
 
     Raises:
         InputError: no such array, axes that are not z, y, x (and leading axes of length one), bad sizes.
@@ -113,7 +132,7 @@ def open_volume(
 
 def _declared_axes(array: zarr.Array[Any], path: str) -> tuple[str, ...] | None:
     names = array.attrs.get("axis_names") or array.attrs.get("axes")
-    if names is None and (found := _ome_dataset(array, path)):
+    if names is None and (found := level_of(path)):
         names = [axis["name"] if isinstance(axis, dict) else axis for axis in found[0].get("axes", [])] or None
     if names is None:
         names = getattr(array.metadata, "dimension_names", None)
@@ -143,9 +162,23 @@ def _spatial_axes(array: zarr.Array[Any], names: tuple[str, ...] | None, field: 
 def frame_of(
     array: zarr.Array[Any], path: str, order: tuple[int, int, int], voxel_size: Size | None, offset: Size | None
 ) -> Frame | None:
-    """The frame that overrides, attributes or OME metadata state; ``order``: the array axes that are z, y, x."""
+    """The frame of an array, from overrides, else from its attributes, else from OME metadata.
+
+    Args:
+        array: of any number of axes.
+        path: its folder or URL.
+        order: which axes of the array are z, y and x.
+        voxel_size: nm, zyx; overrides what is stated.
+        offset: nm, zyx; overrides what is stated.
+
+    Returns:
+        The frame; None if nothing states a voxel size. An offset that nothing states is 0.
+
+    Raises:
+        InputError: a voxel size that is not positive.
+    """
     attributes = dict(array.attrs)
-    ome_scale, ome_offset = _ome_transform(array, path)
+    ome_scale, ome_offset = frame_in_nm(path)
     units = attributes.get("units")
     scale = _numbers(_unit_factors(units, array.ndim), order, array.ndim) if units else None
     scale = np.ones(3) if scale is None else scale
@@ -174,57 +207,11 @@ def _numbers(value: object, order: tuple[int, int, int], ndim: int) -> npt.NDArr
     numbers = np.asarray(value, dtype=np.float64)
     if len(numbers) == ndim:
         return numbers[list(order)]
-    # Three numbers for an array with more axes: they follow the spatial axes in their stored order.
+    # Three numbers for an array with more axes are those of the spatial axes, in their stored order.
     return numbers[np.argsort(np.argsort(order))]
 
 
 def _unit_factors(units: object, ndim: int) -> list[float]:
-    """Nanometres per unit, one an axis as stored; a single unit serves all axes."""
+    """Nanometres per unit, one per stored axis; a single unit counts for all axes, an unknown one as nm."""
     names = [units] * ndim if isinstance(units, str) else units if isinstance(units, list | tuple) else []
-    return [_NM.get(str(name).lower(), 1.0) for name in names]
-
-
-def _ome_dataset(array: zarr.Array[Any], path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """(multiscale, dataset) of the OME-Zarr (0.4 or 0.5) group that holds this array as a level."""
-    parent, _, name = path.rstrip("/").rpartition("/")
-    for depth in range(2):
-        if "://" in path and not urlsplit(parent).netloc:
-            return None
-        try:
-            store = open_store(parent, "volume.path", read_only=True) if is_url(parent) else parent
-            attributes = dict(zarr.open_group(store, mode="r").attrs)
-        except (OSError, ValueError, KeyError):
-            attributes = {}
-        ome = attributes.get("ome")
-        listed = (ome if isinstance(ome, dict) else attributes).get("multiscales")
-        for multiscale in listed if isinstance(listed, list) else []:
-            for dataset in multiscale.get("datasets", []):
-                if dataset.get("path") == name:
-                    return multiscale, dataset
-        if depth == 0:
-            parent, _, more = parent.rpartition("/")
-            name = f"{more}/{name}"
-    return None
-
-
-def _ome_transform(
-    array: zarr.Array[Any], path: str
-) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
-    """(voxel size, offset) in nm from OME-Zarr coordinate transformations; None where there are none."""
-    found = _ome_dataset(array, path)
-    if found is None:
-        return None, None
-    multiscale, dataset = found
-    axes = [a if isinstance(a, dict) else {"name": a} for a in multiscale.get("axes", [])]
-    names = [axis.get("name") for axis in axes]
-    if not {"z", "y", "x"} <= set(names):
-        return None, None
-    scale, shift = np.ones(len(axes)), np.zeros(len(axes))
-    for transform in [*dataset.get("coordinateTransformations", []), *multiscale.get("coordinateTransformations", [])]:
-        if transform.get("type") == "scale":
-            scale, shift = scale * transform["scale"], shift * transform["scale"]
-        if transform.get("type") == "translation":
-            shift = shift + transform["translation"]
-    unit = np.asarray([_NM.get(str(axis.get("unit", "nm")).lower(), 1.0) for axis in axes])
-    pick = [names.index(n) for n in "zyx"]
-    return (scale * unit)[pick], (shift * unit)[pick]
+    return [nm_per(name) or 1.0 for name in names]

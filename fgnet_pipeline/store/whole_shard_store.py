@@ -1,4 +1,4 @@
-"""A view of a store for blocks that are replaced whole."""
+"""A view of a store for writing blocks whose shards are replaced as a whole."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
 
 
 class Blank(WrapperStore[Store]):
-    """``store``, in which every chunk and shard seems to be missing while it can be written.
+    """A store in which every chunk and shard can be written, but seems to be missing when it is read.
 
-    Zarr 3.1 reads a shard even where all of it is replaced: over a network that costs as much as writing it, and a
-    shard that was torn stops it.
+    Zarr 3.1 reads a shard before it writes it, even if all of it is replaced. Over a network that takes as long as the
+    write, and it fails if the shard is damaged.
     """
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:

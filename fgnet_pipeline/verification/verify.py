@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from pathlib import Path
 
 from fgnet_pipeline.core.config import Config, is_url
@@ -20,11 +19,12 @@ from fgnet_pipeline.core.plan import format_key
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.cluster import job_chain as chain
 from fgnet_pipeline.execution.cluster import slurm
-from fgnet_pipeline.execution.resume import DriverLock, check_fresh
+from fgnet_pipeline.execution.resume import check_fresh
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import plan_job
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.disk_errors import disk_errors
+from fgnet_pipeline.store.driver_lock import DriverLock, is_held
 from fgnet_pipeline.store.records.results import latest_results
 from fgnet_pipeline.verification.block_checks import Expected, Finding
 from fgnet_pipeline.verification.metadata import metadata_findings, restore_metadata
@@ -79,7 +79,7 @@ def _open_stored(config: Config) -> Job:
 
 
 def _survey(job: Job, config: Config, watch: Watcher, locked: bool = False) -> Report:
-    report = Report(running=not locked and _is_locked(job.output.progress.root / "lock"))
+    report = Report(running=not locked and is_held(job.output.progress.root / "lock"))
     report.damage = list(metadata_findings(job))
     unusable = {finding.task for finding in report.damage}
     handled: list[Path] = []
@@ -151,15 +151,3 @@ def _read_by(job: Job, finding: Finding) -> set[tuple[str, Vector | None]]:
         (name, block) for name in task.upstream
         for block in job.plan.active_blocks(name, job.plan.tasks[name].grid.covering(box))
     }  # fmt: skip
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a driver holds the lock now."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
-        try:
-            fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
-        except OSError:
-            return False  # a file system without locks
-    return False

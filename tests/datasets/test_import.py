@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from pipeline_tools import fgnet
+from web_server import web_server
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.datasets import convert as conversion
@@ -208,21 +206,11 @@ def write_compressed_segmentation(folder: Path, data: NDArray[Any], offset: tupl
     return folder
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     """URL of the test's folder."""
-    handler = functools.partial(Quiet, directory=tmp_path)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with web_server(tmp_path) as (url, _):
+        yield url
 
 
 @pytest.mark.parametrize("where", ["folder", "url"])

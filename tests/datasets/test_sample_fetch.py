@@ -1,14 +1,10 @@
 """The demo's sample: found, fetched over real HTTP from a synthetic source, or generated."""
 
-import functools
 import gzip
 import hashlib
-import http.server
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,10 +12,11 @@ import numpy.typing as npt
 import pytest
 import zarr
 from PIL import Image
+from web_server import web_server
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.datasets.demo_sample import find_sample, shipped_registry
-from fgnet_pipeline.store.sample_writer import write_sample
+from fgnet_pipeline.store.group_writer import write_sample
 
 DEPTH, CUBE = 5, 8
 
@@ -66,24 +63,12 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
         str(path.relative_to(folder)): "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.*"))
     }
-    asked: list[str] = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:
-            asked.append(self.path)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
     monkeypatch.delenv("FGNET_DATA", raising=False)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "127.0.0.1")
-    url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("FGNET_SAMPLE_URL", url)
-    yield Source(folder, url, registry, raw, labels, asked)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(folder) as (url, asked):
+        monkeypatch.setenv("FGNET_SAMPLE_URL", url)
+        yield Source(folder, url, registry, raw, labels, asked)
 
 
 def test_a_fetched_sample_follows_the_recipe(source: Source, tmp_path: Path) -> None:

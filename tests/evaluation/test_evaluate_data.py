@@ -7,6 +7,7 @@ import pytest
 import zarr
 from scipy import ndimage
 
+from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.evaluation.evaluate import Comparison
 
 metrics = pytest.importorskip("skimage.metrics")
@@ -18,7 +19,7 @@ def test_scores_of_the_last_sections_equal_scikit_image(
 ) -> None:
     labels = zarr.open_array(sample / "labels", mode="r")
     raw = zarr.open_array(sample / "raw", mode="r")
-    region = ((140, 180), (0, 250), (0, 250))
+    region = Box((140, 0, 0), (180, 250, 250))
     bright, _ = ndimage.label(ndimage.gaussian_filter(np.asarray(raw[140:]), 1.5) > 125)
     stored = zarr.create_array(
         tmp_path / "seg.zarr", shape=(40, 250, 250), dtype="u8", chunks=(20, 50, 50), shards=(20, 100, 100)

@@ -13,6 +13,8 @@ from pipeline_tools import fgnet, write_volume
 from scipy import ndimage
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.evaluate import Comparison, scores_of
 from fgnet_pipeline.evaluation.protocols import CREMI, PROTOCOLS, EvaluationProtocol, border_mask, protocol_of
 from fgnet_pipeline.kernels import contingency as kernel
@@ -44,7 +46,7 @@ def test_blocks_offsets_and_workers_change_nothing(
 
 def test_region_is_in_voxels_of_the_labels_array() -> None:
     segmentation, labels = blobs(1), blobs(2)
-    region = ((3, 9), (2, 17), (0, 5))
+    region = Box((3, 2, 0), (9, 17, 5))
     got = Comparison(segmentation, labels[2:], labels_offset=(2, 0, 0), region=region, block=(4, 4, 4)).scores()
     assert got == scores_of(kernel.contingency(segmentation[5:11, 2:17, :5], labels[5:11, 2:17, :5]))
 
@@ -190,9 +192,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "bool labels": ("labels", {"labels": GOOD.astype(bool)}),
     "no overlap": ("segmentation", {"segmentation_offset": (4, 0, 0)}),
     "other voxel size": ("labels", {"segmentation_voxel_size": (8, 8, 8), "labels_voxel_size": (8, 8, 8.1)}),
-    "region outside": ("region", {"region": ((0, 5), (0, 4), (0, 4))}),
-    "region empty": ("region", {"region": ((0, 4), (2, 2), (0, 4))}),
-    "region of two axes": ("region", {"region": ((0, 4), (0, 4))}),
+    "region outside": ("region", {"region": Box((0, 0, 0), (5, 4, 4))}),
+    "region empty": ("region", {"region": Box((0, 2, 0), (4, 2, 4))}),
+    "region of two axes": ("region", {"region": Box((0, 0), (4, 4))}),
     "block of two axes": ("block", {"block": (4, 4)}),
     "block of nothing": ("block", {"block": (4, 0, 4)}),
     "no worker": ("workers", {"workers": 0}),
@@ -221,3 +223,14 @@ def test_the_command_takes_a_protocol(tmp_path: Path) -> None:
     assert found == expected.to_dict() and found["protocol"] == "snemi"
     done = fgnet("evaluate", *paths, "--protocol", "cremi", check=False)
     assert done.returncode == 2 and "ignored border" in done.stderr
+
+
+def test_a_new_protocol_is_one_object_that_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halved = EvaluationProtocol("halved", rand_error=lambda table: kernel.adapted_rand_error(table) / 2)
+    monkeypatch.setitem(PROTOCOLS, halved.name, halved)
+    paths = [write_volume(tmp_path / f"{seed}.zarr", blobs(seed)) for seed in (1, 2)]
+    found, usual = compare(*paths, protocol="halved"), compare(*paths)
+    assert found.protocol == "halved" and found.voi_sum == usual.voi_sum
+    assert found.adapted_rand_error == usual.adapted_rand_error / 2 > 0

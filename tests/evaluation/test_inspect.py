@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pytest
 from pipeline_tools import cells, read, standard_config, write_config, write_volume
 
-from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.inspect_segment import Inspection, inspect_segment
 from fgnet_pipeline.execution.run import run
@@ -145,23 +144,17 @@ def test_unknown_segments(finished: Path) -> None:
         inspect_segment(config, int(inner))
 
 
-def test_command(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.guarded(lambda: cli.app(["inspect", *map(str, arguments)], standalone_mode=False))
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
+def test_command(finished: Path, command) -> None:
     config = load_config(finished)
     run(config)
     segmentation = read(Path(config.output.path), "segmentation")
     segment = int(segmentation[20, 25, 30])
-    code, out, _ = call(finished, segment, "--json", "--limit", 2)
+    code, out, _ = command("inspect", finished, segment, "--json", "--limit", 2)
     document = json.loads(out)
     assert code == 0 and document["voxels"] == (segmentation == segment).sum()
     assert len(document["strongest"]) == min(2, document["merges"])
-    code, out, _ = call(finished, segment)
+    code, out, _ = command("inspect", finished, segment)
     assert code == 0 and f"segment {segment}" in out and "neighbours" in out
     for wrong in ("12345", "x", "-1"):
-        code, out, text = call(finished, "--", wrong)
+        code, out, text = command("inspect", finished, "--", wrong)
         assert code == 2 and "SEGMENT" in text and not out

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.evaluation.overlay import affinity_colours, boundaries, colours, grey, overlay, save_overlay
+from fgnet_pipeline.evaluation.overlay import Panels, affinity_colours, boundaries, colours, grey, overlay, save_overlay
 
 IDS = npst.arrays(np.uint64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 2**63 - 1))
 
@@ -91,8 +91,9 @@ class Lazy:
 
 
 def test_the_same_data_give_the_same_png(tmp_path: Path) -> None:
-    save_overlay(tmp_path / "new" / "one.png", **volume(), voxel_size=(40, 4, 4), title="a title")
-    save_overlay(tmp_path / "two.png", **volume(), voxel_size=(40, 4, 4), title="a title")
+    panels = Panels(**volume(), voxel_size=(40, 4, 4))
+    save_overlay(tmp_path / "new" / "one.png", panels, title="a title")
+    save_overlay(tmp_path / "two.png", panels, title="a title")
     assert (tmp_path / "new" / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     with Image.open(tmp_path / "two.png") as picture:
         assert picture.format == "PNG" and picture.width > 5 * 300 and picture.height > 300
@@ -101,15 +102,15 @@ def test_the_same_data_give_the_same_png(tmp_path: Path) -> None:
 
 def test_only_two_sections_are_read(tmp_path: Path) -> None:
     lazy: dict[str, Any] = {name: Lazy(array) for name, array in volume().items()}
-    save_overlay(tmp_path / "picture.png", lazy.pop("raw"), **lazy)
+    save_overlay(tmp_path / "picture.png", Panels(**lazy))
     assert lazy["segmentation"].read == 20 * 30 + 6 * 30
     assert lazy["affinities"].read == 3 * (20 * 30 + 6 * 30)
 
 
 def test_panels_may_be_missing(tmp_path: Path) -> None:
-    save_overlay(tmp_path / "raw.png", volume()["raw"], z=0, y=19)
+    save_overlay(tmp_path / "raw.png", Panels(volume()["raw"]), z=0, y=19)
     with Image.open(tmp_path / "raw.png") as alone:
-        save_overlay(tmp_path / "both.png", volume()["raw"], labels=volume()["labels"])
+        save_overlay(tmp_path / "both.png", Panels(volume()["raw"], labels=volume()["labels"]))
         with Image.open(tmp_path / "both.png") as both:
             assert both.width == pytest.approx(2 * alone.width, abs=2)
 
@@ -126,6 +127,8 @@ def test_panels_may_be_missing(tmp_path: Path) -> None:
 )
 def test_bad_input_is_refused_by_name(tmp_path: Path, field: str, changed: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
-        save_overlay(tmp_path / "picture.png", **{**volume(), **changed})
+        sections = {name: changed[name] for name in ("z", "y") if name in changed}
+        arrays = {name: array for name, array in changed.items() if name not in sections}
+        save_overlay(tmp_path / "picture.png", Panels(**{**volume(), **arrays}), **sections)
     assert caught.value.field == field
     assert not list(tmp_path.iterdir())

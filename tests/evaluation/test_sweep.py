@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline_tools import ATTRIBUTES, cells, read, standard_config, write_volume
 
-from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.sweep import PLATEAU_SHARE, Point, steps, summarise, sweep
@@ -31,17 +30,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     labels = (read(folder / "out.zarr", "segmentation") >> np.uint64(2)).astype(np.uint64)[10:]
     labels = np.where(data[10:] > 30, labels % 97, 0)
     return config, write_volume(folder / "labels.zarr", labels, dict(ATTRIBUTES, offset=[100, 0, 0]))
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.guarded(lambda: cli.app([str(a) for a in arguments], standalone_mode=False))
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.45, 0.7, 0.92, 1.0])

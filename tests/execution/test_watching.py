@@ -13,10 +13,10 @@ import pytest
 from pipeline_tools import CHECKOUT, cells, fgnet, standard_config, write_volume
 
 from fgnet_pipeline.core.errors import BlocksFailedError
-from fgnet_pipeline.execution.resume import DriverLock
 from fgnet_pipeline.execution.run import run
-from fgnet_pipeline.execution.status import Watch, is_held
+from fgnet_pipeline.execution.status import Watch
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.store.driver_lock import DriverLock, is_held
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_look_does_not_end_the_lock_of_a_driver(tmp_path: Path) -> None:
     lock = tmp_path / "progress" / "lock"
     with DriverLock(lock):
         for _ in range(2):  # in another process, as status is: asking takes nothing from whoever holds it
-            code = f"from fgnet_pipeline.execution.status import is_held; print(is_held({str(lock)!r}))"
+            code = f"from fgnet_pipeline.store.driver_lock import is_held; print(is_held({str(lock)!r}))"
             said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                                   env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, cwd=CHECKOUT)  # fmt: skip
             assert said.stdout.strip() == "True"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from fgnet_pipeline.stages.registry import stage_names
 from fgnet_pipeline.store.records.columns import parse
 from fgnet_pipeline.store.records.latest import Latest
 from fgnet_pipeline.store.records.progress import Progress
+from fgnet_pipeline.store.records.record import NEEDED, Record, is_record
+from fgnet_pipeline.store.records.results import latest_results
+from fgnet_pipeline.store.records.writer import RecordWriter
 
 BLOCKS = Box((1, 0, 2), (3, 2, 4))
 FULL = {"stage": "s", "read": [[0, 0, 0], [9, 9, 9]], "inputs": "00", "checksum": "crc32c:0", "nonzero": 1}
@@ -109,7 +113,7 @@ def test_dropped_records_are_forgotten(tmp_path: Path) -> None:
 
 def test_a_key_that_is_no_key_vouches_for_nothing() -> None:
     rows = [{**FULL, "block": [0, 0, 0], "key": key, "run": 1, "finished": 1.0} for key in ("zz", KEYS[1], "")]
-    keys = parse("".join(json.dumps(row) + "\n" for row in rows).encode()).key
+    keys = parse("".join(json.dumps(row) + "\n" for row in rows).encode(), ())["key"]
     assert keys[0] not in (0, 255) and list(keys[1:]) == [255, 0]
 
 
@@ -121,3 +125,38 @@ def test_voxels_of_blocks_are_those_that_they_write(tmp_path: Path) -> None:
     chosen = np.random.default_rng(0).random(blocks.shape) < 0.6
     expected = sum(job.plan.write_box("predict", vector(b + blocks.begin)).size for b in np.argwhere(chosen))
     assert voxels_where(job, "predict", chosen) == expected > 0
+
+
+def test_the_writer_and_the_reader_take_the_fields_of_the_record(tmp_path: Path) -> None:
+    """Whoever adds a field to the record need not tell the reader; records that lack it are read."""
+    names = [f.name for f in fields(Record) if f.name not in ("block", "read")]
+    values: dict[str, Any] = {**FULL, "block": (1, 0, 2), "key": KEYS[1], "voxels": 8, "seconds": 0.5}
+    values |= {"finished": 9.0, "host": "a", "peak_memory": 7, "run": 3}
+    with RecordWriter(tmp_path, "s", "log") as writer:
+        writer.add(Record(**values), [])
+    (written,) = tmp_path.glob("s/done-*.jsonl")
+    line = json.loads(written.read_text())
+    assert list(line) == [f.name for f in fields(Record)]
+    found = parse(written.read_bytes(), names)
+    assert found["block"].tolist() == [[1, 0, 2]] and found["key"].tolist() == [255]
+    assert all(found[name].tolist() == [values[name]] for name in names if name != "key")
+    for name in set(names) - set(NEEDED):
+        older = parse(json.dumps({k: v for k, v in line.items() if k != name}).encode() + b"\n", names)
+        assert older[name].tolist() == [type(values[name])()] and older["run"].tolist() == [3]
+    for name in NEEDED:
+        damaged = json.dumps({k: v for k, v in line.items() if k != name}).encode() + b"\n"
+        assert not len(parse(damaged, names)["run"]) and not is_record(damaged)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(LINES, max_size=12), min_size=1, max_size=3))
+def test_results_are_those_of_the_latest_records(tmp_path: Path, files: list[list[bytes]]) -> None:
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
+    (root / "s").mkdir()
+    for number, lines in enumerate(files):
+        (root / "s" / f"done-{number}.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    results = latest_results(Progress(root), "s")
+    keys = one_by_one([line for lines in files for line in lines])
+    assert {block: int(results[block].key or "0", 16) if block in results else 0 for block in keys} == keys
+    assert latest_results(Progress(root), "s", label="9") == {}
+    assert all(result.finished - result.started in (0, 0.25, 3) or result.finished > 1e9 for result in results.values())

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 from pipeline_tools import cells, files_of, standard_config, write_volume
 from required import skip_or_fail
+from web_server import web_server
 
 from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.errors import InputError, StoreError
@@ -26,16 +24,9 @@ try:
     import fsspec
     import moto  # noqa: F401
     import s3fs  # noqa: F401
-    from s3_tools import Proxy, client, enforce_permissions, export, s3_server
+    from s3_tools import Proxy, client, enforce_permissions, export
 except ImportError as error:
     skip_or_fail("s3", f"the packages of the extra `test` are missing ({error})")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server() as address:
-        client(address).create_bucket(Bucket="lab")
-        yield address
 
 
 @pytest.fixture
@@ -134,19 +125,15 @@ def test_a_bucket_that_is_gone_does_not_read_as_zeros(config: Path, server: str)
 def test_http_is_read_through_faults(config: Path) -> None:
     """A local web server that throttles, drops and cuts answers."""
     faults = iter(["slow down", None, "drop", None, "cut answer"] + [None] * 1000)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(config.parent))
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        with Proxy(f"http://127.0.0.1:{web.server_address[1]}", lambda *_: next(faults)) as proxy:
-            volume = open_volume(f"{proxy.address}/raw.zarr")
-            local = open_volume(str(config.parent / "raw.zarr"))
-            assert np.array_equal(volume.read(volume.bounds), local.read(local.bounds))
-            assert volume.frame == local.frame
-            assert proxy.faults() == {"slow down", "drop", "cut answer"}
-    finally:
-        web.shutdown()
-        web.server_close()
+    with (
+        web_server(config.parent) as (url, _),
+        Proxy(url, lambda *_: next(faults)) as proxy,
+    ):
+        volume = open_volume(f"{proxy.address}/raw.zarr")
+        local = open_volume(str(config.parent / "raw.zarr"))
+        assert np.array_equal(volume.read(volume.bounds), local.read(local.bounds))
+        assert volume.frame == local.frame
+        assert proxy.faults() == {"slow down", "drop", "cut answer"}
 
 
 def test_an_array_that_cannot_be_read_now_is_not_taken_as_lost(

@@ -28,20 +28,13 @@ from fgnet_pipeline.verification.verify import verify
 try:
     import moto  # noqa: F401
     import s3fs  # noqa: F401
-    from s3_tools import FAULTS, SECRET, Proxy, asking, client, export, objects, s3_server
+    from s3_tools import FAULTS, SECRET, Proxy, asking, client, export, objects
 except ImportError as error:
     skip_or_fail("s3", f"the packages of the extra `test` are missing ({error})")
 
 SHAPE = (24, 48, 48)
 ARRAYS = ("affinities", "fragments", "segmentation")
 PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server() as address:
-        client(address).create_bucket(Bucket="lab")
-        yield address
 
 
 @pytest.fixture(scope="module", autouse=True)

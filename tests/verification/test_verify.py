@@ -359,7 +359,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any
 def other_process_holds(out: Path) -> Iterator[None]:
     """A driver's lock belongs to its process, so another one must hold it."""
     code = (
-        "import sys; from pathlib import Path; from fgnet_pipeline.execution.resume import DriverLock\n"
+        "import sys; from pathlib import Path; from fgnet_pipeline.store.driver_lock import DriverLock\n"
         "lock = DriverLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(out / "progress" / "lock")]

@@ -18,6 +18,7 @@ from fgnet_pipeline.core.signals import stop_on_signal
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.cluster.submission import Submission, read_submission
 from fgnet_pipeline.execution.processes.interrupt import Terminated
+from fgnet_pipeline.store.records.results import latest_results
 
 
 def run_share(path: Path, name: str, index: int | None = None) -> int:
@@ -79,11 +80,9 @@ def _require_latest(runner: BlockRunner, path: Path) -> None:
 
 def _done(runner: BlockRunner, label: str) -> set[Vector]:
     """Blocks that an earlier incarnation of this share finished in this run."""
-    keys: dict[Vector, str] = {}
-    for record in runner.job.output.progress.records(runner.name, label):
-        z, y, x = record["block"]
-        keys[z, y, x] = record["key"]
-    return {block for block, key in keys.items() if key == runner.job.plan.identity(runner.name, block)[0]}
+    results = latest_results(runner.job.output.progress, runner.name, label)
+    keys = {block: runner.job.plan.identity(runner.name, block)[0] for block in results}
+    return {block for block, result in results.items() if result.key == keys[block]}
 
 
 def _compute(runner: BlockRunner, blocks: list[Vector], stop: threading.Event, retries: int) -> list[Vector]:

@@ -1,22 +1,34 @@
-"""What the latest record of every block says that was written."""
+"""What the latest record of every block says about the data; lines that are no records are found and removed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.plan import format_key
 from fgnet_pipeline.store.atomic_files import write_atomic
-from fgnet_pipeline.store.records.columns import documents, whole_lines
-from fgnet_pipeline.store.records.progress import Progress, is_complete
+from fgnet_pipeline.store.records.columns import joined, parse, whole_lines
+from fgnet_pipeline.store.records.latest import latest_of_each
+from fgnet_pipeline.store.records.progress import Progress
+from fgnet_pipeline.store.records.record import is_record
+
+_READ = ("checksum", "nonzero", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The latest record of a block; ``started`` and ``finished`` in seconds by the clock of its writer."""
+    """The latest record of a block.
+
+    Attributes:
+        key: 16 hexadecimal digits; empty if the record was withdrawn.
+        checksum: of what was written.
+        nonzero: number of voxels that are not 0, or number of rows of a table.
+        run: number of the run.
+        started: seconds since 1970, by the clock of the worker.
+        finished: seconds since 1970, by the clock of the worker.
+    """
 
     key: str
     checksum: str
@@ -26,33 +38,29 @@ class Result:
     finished: float
 
 
-def latest_results(progress: Progress, task: str) -> dict[Vector, Result]:
-    """Block -> its latest record, without a key where that was withdrawn; latest as :class:`.latest.Latest` has it."""
-    latest: dict[Vector, Result] = {}
-    for record in _records(progress.root / task):
-        z, y, x = record["block"]
-        result = _result(record)
-        held = latest.get((z, y, x))
-        if held is None or (held.run, held.finished, held.key) <= (result.run, result.finished, result.key):
-            latest[z, y, x] = result
-    return latest
+def latest_results(progress: Progress, task: str, label: str = "") -> dict[Vector, Result]:
+    """Block -> its latest record, also of blocks that are no longer in the plan.
 
-
-def _records(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted(folder.glob("done-*.jsonl")):
-        for lines, _ in whole_lines(path):
-            yield from (record for record in documents(lines.splitlines()) if is_complete(record))
-
-
-def _result(record: dict[str, Any]) -> Result:
-    finished = record["finished"]
-    started = finished - record.get("seconds", 0.0)
-    checksum, nonzero = record.get("checksum", ""), record.get("nonzero", 0)
-    return Result(record["key"], checksum, nonzero, record["run"], started, finished)
+    Args:
+        progress: the folder of records.
+        task: name of the task.
+        label: reads only the records of workers with this label.
+    """
+    pieces = (lines for path in progress.done_files(task, label) for lines, _ in whole_lines(path))
+    records = joined((parse(lines, _READ) for lines in pieces), _READ)
+    chosen = latest_of_each(records)
+    records["started"] = records["finished"] - records["seconds"]
+    names = ("block", *Result.__dataclass_fields__)
+    rows = zip(*(records[name][chosen].tolist() for name in names), strict=True)
+    return {(z, y, x): Result(format_key(key) if key else "", *rest) for (z, y, x), key, *rest in rows}
 
 
 def unreadable_lines(path: Path) -> tuple[list[int], bool]:
-    """(numbers of the lines that are no records, from 1; whether that is only the last, cut off with its writer)."""
+    """Find the lines of a file that are no records.
+
+    Returns:
+        Their numbers, from 1; and whether there is one only, the last, which was cut off when its writer was killed.
+    """
     bad, last, ended = [], 0, True
     with path.open("rb") as stream:
         for last, line in enumerate(stream, 1):
@@ -63,15 +71,7 @@ def unreadable_lines(path: Path) -> tuple[list[int], bool]:
 
 
 def drop_lines(path: Path, numbers: Collection[int]) -> None:
-    """Rewrite a file of records without these lines, whole or not at all."""
+    """Rewrite a file of records without the lines of these ``numbers`` (from 1), whole or not at all."""
     with path.open("rb") as stream:
         kept = [line for number, line in enumerate(stream, 1) if number not in numbers]
     write_atomic(path, b"".join(kept))
-
-
-def is_record(line: bytes) -> bool:
-    """Whether ``line`` is a whole record, or the withdrawal of one."""
-    try:
-        return is_complete(json.loads(line))
-    except ValueError:
-        return False
