@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shlex
@@ -17,6 +18,12 @@ from pydantic import BaseModel
 
 from fgnet_pipeline.commands.cli import app
 from fgnet_pipeline.core.config import Config, StageSchedule
+from fgnet_pipeline.planning import disk
+from fgnet_pipeline.stages import agglomerate, lut
+from fgnet_pipeline.stages.density import FROZEN_PER_SURFACE, Density
+from fgnet_pipeline.stages.registry import stages
+from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage
+from fgnet_pipeline.store.records.progress import Record
 
 DOCUMENTS = sorted(
     path
@@ -238,17 +245,38 @@ def test_described_defaults_are_the_defaults() -> None:
 
 
 def test_described_assumptions_of_plan_are_those_of_the_code() -> None:
-    from fgnet_pipeline.planning import disk, estimate, memory
-
     page = (CHECKOUT / "docs" / "reference" / "limits.md").read_text()
-    density = memory.Density()
+    found, density = stages(), Density()
+    rows = {table.kind: f"{table.row_bytes:g}" for stage in found.values() for table in stage.tables}
+    compressed = [found[name].array.compressed for name in ("predict", "fragments", "relabel")]  # type: ignore[union-attr]
     for values in (
-        (f"{density.fragments:g}",), (f"{density.edges:g}",), (memory.FROZEN_PER_SURFACE,), disk.COMPRESSED.values(),
-        (disk.RECORD_BYTES,), (disk.TABLE_BYTES,), disk.ROW_BYTES.values(), (f"{memory.BASE >> 20} MiB",),
-        (memory.BYTES_PER_EDGE, memory.BYTES_PER_FRAGMENT), (memory.BYTES_PER_LUT_ROW,),
-        (estimate.NODE_SECONDS, estimate.EDGE_SECONDS),
+        [f"{density.fragments:g}"], [f"{density.edges:g}"], [FROZEN_PER_SURFACE], compressed, [disk.RECORD_BYTES],
+        [disk.TABLE_BYTES], [rows[kind] for kind in ("fragments", "edges", "merges", "residual", "lut")],
+        [f"{WORKER_BYTES >> 20} MiB"], [agglomerate.BYTES_PER_EDGE, agglomerate.BYTES_PER_FRAGMENT],
+        [lut.BYTES_PER_ROW], [agglomerate.NODE_SECONDS, agglomerate.EDGE_SECONDS],
     ):  # fmt: skip
         assert f"| {', '.join(map(str, values))} |" in page
+
+
+# The output
+
+
+@pytest.mark.parametrize("stage", stages().values(), ids=lambda stage: stage.name)
+def test_every_array_and_every_column_is_described(stage: Stage) -> None:
+    page = (CHECKOUT / "docs" / "reference" / "output.md").read_text()
+    if stage.array is not None:
+        assert f"| `{stage.array.name}` | {stage.array.dtype} (" in page
+    page = page.partition("## Tables")[2].partition("## Progress")[0]
+    for table in stage.tables:
+        (row,) = re.findall(rf"^\| `{table.kind}(?:-L)?` \|.*$", page, flags=re.MULTILINE)
+        assert [name for name in (*table.columns, *table.optional) if f"`{name}`" not in row] == []
+
+
+def test_every_field_of_a_record_is_described() -> None:
+    page = (CHECKOUT / "docs" / "reference" / "output.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page.partition("## Done records")[2], flags=re.MULTILINE)) == {
+        field.name for field in dataclasses.fields(Record)
+    }
 
 
 # Examples
