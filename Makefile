@@ -1,4 +1,9 @@
-# Two commands do everything: `make demo` and `make test`. Both build .venv first.
+# Every command builds .venv first if it is not there.
+#
+#   make demo    segments a real sample with the shipped weights and draws demo/overlay.png
+#   make test    every check and every test
+#   make check   linter, format, types and import rules: what `make test` begins with, in less than a minute
+#   make format  corrects what the linter can correct, and formats the code
 #
 #   PYTHON       the interpreter that makes the environment (3.11 or newer)
 #   TORCH        what pip installs for PyTorch. On a machine without a GPU the CPU build is taken where pip finds one.
@@ -17,7 +22,7 @@ HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # Threads are a setting of the pipeline; libraries must not start more of their own.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check install clean
+.PHONY: demo test check format install clean
 
 install: .venv/.installed
 
@@ -43,7 +48,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy fgnet_pipeline model/fgnet
-	$(BIN)/lint-imports --config setup.cfg
+	$(BIN)/lint-imports --no-logo setup.cfg
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # numba trusts a cached kernel until its own file changes, even where a function that it calls has changed.
 test: check

@@ -1,16 +1,18 @@
-"""Does the way in which guides enter matter? Every kind of guidance at the same budget, several seeds, real tissue.
+"""Compare the ways in which guides enter the network, at the same small budget and with several seeds.
 
     python benchmarks/ablation.py --data ../shared/data/fib25.zarr --out runs/ablation
     python benchmarks/ablation.py --out runs/ablation --table
 
-A cell is one variant and one seed: `nano` with that guidance is trained on the first sections, the agglomeration
-threshold is chosen on sections that were trained on (--choose), and the held-out ones are scored at it. All cells have
-the same iterations, patches and draws (the seed alone decides them); what they cost in processor time is written down.
-Two more variants begin with the section encoder of other weights (--encoder): `frozen` leaves it as it is, `fine_tuned`
-trains it with the rest. `unet` and `unet_small` are a plain 3D U-Net in FGNet's place, to be given the iterations that
-take it as long.
+A cell is one variant and one seed. `nano` with that guidance is trained on the first sections; the agglomeration
+threshold is chosen on sections that were trained on (--choose) and scored on sections that were not (--score). All
+cells have the same iterations, patches and draws, which follow from the seed alone. Two more variants begin with the
+section encoder of other weights (--encoder): `frozen` does not train it, `fine_tuned` does. `unet` and `unet_small` put
+a plain 3D U-Net (plain_unet.py) in FGNet's place; give them the iterations that take as long.
 
-A finished cell is a line of OUT/cells.jsonl; a line with the same settings is not computed again, an interrupted cell
+The table has one row per variant, mean and deviation over the seeds: VOI (bits, split + merge = sum), adapted Rand
+error, the lowest VOI on the curve over thresholds, the mean of the last losses, and seconds of processor time to train.
+
+A finished cell is a line of OUT/cells.jsonl. A line with the same settings is not computed again; an interrupted cell
 goes on from its last state. --minutes ends the benchmark in time.
 """
 

@@ -1,17 +1,17 @@
-"""Affinities to segmentation: this pipeline, volara, and the whole volume in one thread, one after the other.
+r"""Compare affinities to segmentation: this pipeline, volara, and the whole volume in one thread.
 
     python benchmarks/against_volara.py OUT.zarr/affinities LABELS.zarr/labels --volara-python VENV/bin/python \
         --folder FOLDER --rounds 3
 
 VENV is an environment of its own: `python -m venv VENV; VENV/bin/pip install volara==1.0.5 "daisy<2"`. Every contestant
-is a process that reads the same affinities and ends with a segmentation on disk; blocks, context and workers are the
-same. They take turns, so that another load of the machine meets all of them. The caches of numba are warm (a round
-before the first is not counted).
+is a process that reads the same affinities and ends with a segmentation on disk, with the same blocks, context and
+workers. They take turns, so that another load of the machine affects all of them. One round before the first fills the
+caches of numba and is not counted.
 
-wall: seconds from start to end. cpu: of the process and all of its descendants (they are adopted when their parents
-end), which another load changes little. voi_*: bits, against the labels, over the whole volume.
-volara: ExtractFrags (seeds, then mutex watershed), AffAgglom, GraphMWS, Relabel; an SQLite graph. Its results and done
-markers are new in every run.
+wall: seconds from start to end. cpu: seconds of processor time of the process and of all its descendants; another load
+changes it little. voi_*: bits, against the labels, over the whole volume. Only ratios within one run can be compared.
+volara runs ExtractFrags (seeds, then mutex watershed), AffAgglom, GraphMWS and Relabel with an SQLite graph; its
+results and done markers are new in every run.
 """
 
 from __future__ import annotations

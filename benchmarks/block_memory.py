@@ -1,9 +1,10 @@
-"""Memory of one block of every stage: measured by the trial of ``fgnet plan``, and by the formula in its place.
+"""Compare the memory of one block of every stage, as a trial measures it, with the formula of `fgnet plan`.
 
     python benchmarks/block_memory.py --blocks 48 96
 
-Generated cells and affinities made of them (``affinities.path``), or with ``--predict`` the identity network, whose own
-memory is next to nothing. The formula should be above what was measured, and not by much.
+The input is generated: cells, and affinities made from them (`affinities.path`). With --predict the identity network
+predicts them; its own memory is next to nothing. Each row has the bytes that the trial measured and the bytes that the
+formula gives. The formula should be above the measurement, and not by much.
 """
 
 from __future__ import annotations

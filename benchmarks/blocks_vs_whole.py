@@ -1,9 +1,10 @@
-"""What cutting the volume into blocks costs: VOI of blockwise segmentations beside one single block.
+"""Measure what cutting the volume into blocks costs: VOI of blockwise segmentations and of one single block.
 
     python benchmarks/blocks_vs_whole.py demo/segmentation.zarr/affinities ../shared/data/fib25.zarr/labels
 
-Every row segments the same affinities with the whole pipeline (fragments to relabelling) and scores it against the
-labels. ``--context`` and ``--threshold`` may be repeated.
+Every row segments the same affinities with the whole pipeline, from fragments to relabelling, and scores the result
+against the labels: VOI in bits. A blockwise row that is higher than the row of one block is the loss by cutting.
+--context and --threshold may be repeated.
 """
 
 from __future__ import annotations

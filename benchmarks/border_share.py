@@ -1,13 +1,14 @@
-"""How much of the score is where borders are drawn, and how much is which objects were found?
+"""Measure how much of a score comes from where borders run, and how much from which objects were found.
 
     python benchmarks/border_share.py demo/segmentation.zarr ../shared/data/fib25.zarr/labels --begin 140 --end 180
 
-1. The segmentation, scored on all voxels, on those that touch no other label, and on those further away.
+1. The segmentation is scored on all voxels, on voxels that touch no other label, and on voxels further away.
 2. Perfect seeds: every label, two voxels inside its border, floods the same affinities as fragments do. What this
-   misses is where the border runs, nothing else.
-3. The labels beside themselves, each voxel renamed to what most of its 27 neighbours carry: how rough they are.
+   misses is where the border runs, and nothing else.
+3. The labels are compared with themselves after each voxel got the label of most of its 27 neighbours: how rough they
+   are.
 
-Reads whole arrays: for samples.
+Each row is VOI in bits, split + merge = sum. The script reads whole arrays, so it is for samples.
 """
 
 from __future__ import annotations

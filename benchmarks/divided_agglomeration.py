@@ -1,17 +1,17 @@
-"""The divided agglomeration of a synthetic RAG, with its tables on disk: time per edge and memory per process.
+"""Measure time per edge and memory per process of the divided agglomeration of a synthetic region adjacency graph.
 
-    python benchmarks/divided_agglomeration.py --edges 1e6 1e7 [--leaf-blocks 4] [--workers 0] [--folder FOLDER]
+    python benchmarks/divided_agglomeration.py --edges 1e6 1e7 --leaf-blocks 4 --workers 0 --folder FOLDER
     python benchmarks/divided_agglomeration.py --edges 1e8 --folder FOLDER      # 8 GB of tables
 
-The graph: fragments on a lattice, `--per-block` along each axis of a block, each joined to a random half of its 26
-neighbours (7 edges a fragment), in cells of about 200 fragments: high means inside a cell, low between. Blocks are made
-one by one, and their tables and records written as the fragments and edges stages would; then
-`fgnet_pipeline.execution.run` does the agglomerate and lut stages over its octree, with the real tables, keys and
+The graph: fragments on a lattice, --per-block along each axis of a block, each joined to a random half of its 26
+neighbours (7 edges per fragment), in cells of about 200 fragments. Means are high inside a cell and low between cells.
+Blocks are made one by one; their tables and records are written as the fragments and edges stages would write them.
+Then `fgnet_pipeline.execution.run` does the agglomerate and lut stages over its octree, with the real tables, keys and
 records.
 
-seconds: wall time of the run, the driver's planning included; cpu: of this process, which does all with --workers 0.
-node_seconds: sum over all nodes, from their records. peak_gb: largest resident memory of a process that did a node;
-driver_gb: that of the driver. Making the graph is in neither: it is done in other processes.
+seconds: wall time of the run, with the planning of the driver. cpu: processor time of this process, which does all work
+with --workers 0. node_seconds: sum over all nodes, from their records. peak_gb: largest resident memory of a process
+that did a node. driver_gb: that of the driver. Other processes make the graph; it is in none of these figures.
 """
 
 from __future__ import annotations

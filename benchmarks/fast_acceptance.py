@@ -1,13 +1,13 @@
-"""Is `fast` as good as `reference`? VOI and adapted Rand error of the whole pipeline in every mode, on real data.
+"""Compare the scores of the modes of inference, VOI and adapted Rand error, through the whole pipeline.
 
     python benchmarks/fast_acceptance.py configs/fib25_nano.toml --data ../shared/data/fib25.zarr
 
 Every mode segments the whole sample with the shipped configuration, threshold included, and is scored on the sections
-that were not trained on (or --begin to --end). A mode is accepted where both scores lie within .01 of those of
+that were not trained on (or --begin to --end). A mode is accepted if both scores are within .01 of those of
 `reference`, better or worse. At one threshold on few sections a single join decides; "curve" is the mean over
 --thresholds of the same output, which is steadier.
-Prediction takes one block, so that no tile is computed twice; affinities do not depend on blocks. With ``--folder`` an
-interrupted benchmark goes on where it stopped, block by block.
+Prediction takes one block, so that no tile is computed twice; affinities do not depend on blocks. With --folder an
+interrupted benchmark goes on block by block.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""Random kills and damage of real runs: each ends as the undisturbed run does, byte for byte, or names what is wrong.
+"""Kill and damage real runs at random: each must end as an undisturbed run does, or name what is wrong.
 
     python benchmarks/faults.py --kills 200 --seed 0 --folder /dev/shm/faults
 
-A *history* is one output: `fgnet run` is started, its workers and itself are killed (SIGKILL) at random moments, and it
-is started again, until it ends by itself. Then it is compared with a run that nobody disturbed. Histories go on until
-there have been as many kills as were asked for. After them come the kinds of damage, each repaired by
+A *history* is one output. `fgnet run` is started; its workers and itself are killed (SIGKILL) at random moments, and it
+is started again, until it ends by itself. Then the output is compared, byte for byte, with that of a run that nobody
+disturbed. Histories go on until there were --kills kills. Then come the kinds of damage; each is repaired by
 `fgnet verify --repair` and `fgnet run` and compared as well. Full and read-only disks need a tmpfs, so root (Linux).
+
+The table has one row per kind of trial: how many there were, how many ended byte-identical, how many stopped with an
+error that names the damage, and how many failed. The exit code is 1 if one failed; a run that hangs has failed.
 """
 
 from __future__ import annotations

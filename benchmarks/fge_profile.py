@@ -1,10 +1,11 @@
-"""Where the refined branch spends its time, operation by operation, and what was done about it.
+"""Measure where the refined branch of the network spends its time, operation by operation.
 
     python benchmarks/fge_profile.py --model tiny            # the paper's fine-grained encoder, decoder and head
     python benchmarks/fge_profile.py --model nano --precision bfloat16
     python benchmarks/fge_profile.py --alternatives          # single operations, each in several forms
 
-Weights are random, guides too: the section encoder does not run. Times are processor time of one thread.
+Weights and guides are random, and the section encoder does not run. Times are milliseconds of processor time of one
+thread. With --alternatives each row is one form of an operation, so that forms of one operation can be compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The best that any agglomeration of these fragments could score: every fragment joins the label it mostly lies in.
+"""Score the best agglomeration that these fragments allow: every fragment joins the label that most of it lies in.
 
     python benchmarks/fragment_floor.py demo/segmentation.zarr/fragments LABELS --begin 140,0,0 --end 180,250,250
 
-What is left are voxels on the wrong side of a label's border, and fragments that hold two objects.
+The score is VOI in bits. What is left are voxels on the wrong side of a label's border, and fragments that hold two
+objects; no agglomeration can repair either.
 """
 
 from __future__ import annotations

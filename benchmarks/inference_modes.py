@@ -1,10 +1,11 @@
-"""The modes of inference beside each other: CPU time, peak memory, and what the counted operations promise.
+"""Compare the modes of inference: processor time, peak memory, and the ratio of the counted operations.
 
     python benchmarks/inference_modes.py --raw ../shared/data/fib25.zarr/raw
 
-Every measurement is a process of its own that predicts one crop (mirrored at its faces, no storage) in one mode. The
-modes take turns (reference, exact, fast, reference, ...), so that whatever else runs on the machine meets all of them.
-Time is the processor time of the process while it predicts, start-up left out; memory is its peak resident size.
+Every measurement is a process of its own that predicts one crop in one mode; beyond the faces of the crop the raw
+values are mirrored, and nothing is stored. The modes take turns (reference, exact, fast, reference, ...), so that
+another load of the machine affects all of them. Time is the processor time of the process while it predicts, without
+start-up; memory is its peak resident size. The ratios are `reference` over the mode.
 A crop whose edges are multiples of both strides (48 and 72 for nano: 144) holds as many tiles of either mode as a large
 volume would, so that the ratio of the operations is that of `fgnet.describe`.
 """

@@ -1,12 +1,13 @@
-"""Edges per second of the agglomeration kernel on synthetic RAGs, beside higra's average linkage.
+"""Measure edges per second of the agglomeration kernel on synthetic graphs, beside higra's average linkage.
 
     python benchmarks/kernel_agglomeration.py                  # 1e4 .. 1e7 edges, this kernel alone
     python benchmarks/kernel_agglomeration.py --higra --edges 7000000
 
-The graph: fragments on a grid, each joined to a random half of its 26 neighbours (7 edges a node). Contact areas are
+The graph: fragments on a grid, each joined to a random half of its 26 neighbours (7 edges per node). Contact areas are
 log-normal. "tissue": cells of about 200 fragments, high means inside a cell and low between; "noise": uniform means.
-higra breaks ties in another way, so the graph that is compared with it has none: the partitions must be the same.
-One process, one thread; numba is warm; seconds of CPU, so that other processes disturb less; ratios are of one run.
+higra breaks ties in another way, so the graph that both get has none, and the partitions must be the same.
+One process, one thread, after numba has compiled. Times are processor time, which other processes disturb less; ratios
+are of one run.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""What cutting the fragments at block faces costs, by context: the variation of information against a single block.
+"""Measure what cutting fragments at block faces costs, by context: VOI against the result of one single block.
 
     python benchmarks/kernel_seams.py --labels fib25.zarr --block 60 84 84 --context 0 8 16 24 32
     python benchmarks/kernel_seams.py --affinities OUT.zarr
 
 Fragments are made block by block with context, cropped and relabelled; edges and agglomeration are those of the whole.
-Input as for kernel_watershed.py. Bits, split and merge, of the blockwise segmentation against that of one block.
+The input is as in kernel_watershed.py. Each figure is in bits, split and merge, of the blockwise segmentation against
+that of one block: 0 means that the blocks change nothing.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Megavoxels per second of the fragment kernel, beside scipy's distance transform with skimage's watershed.
+"""Measure megavoxels per second of the fragment kernels, beside scipy's distance transform with skimage's watershed.
 
     python benchmarks/kernel_watershed.py                        # labels of generated cells, 180 x 250 x 250
     python benchmarks/kernel_watershed.py --labels fib25.zarr    # a Zarr group with an array `labels` (z, y, x)
     python benchmarks/kernel_watershed.py --affinities OUT.zarr  # a Zarr group with `affinities` uint8 (c, z, y, x)
 
-Unless affinities are given they are made from labels: high inside, low in membranes, blurred, with smooth noise. One
-thread; numba is warm; seconds of CPU, so that other processes disturb less; the ratio comes from the same run.
+Without --affinities they are made from labels: high inside, low in membranes, blurred, with smooth noise. One thread,
+after numba has compiled. Times are processor time, which other processes disturb less; the ratio is of one run.
 """
 
 import argparse

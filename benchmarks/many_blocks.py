@@ -1,11 +1,13 @@
-"""A hundred thousand blocks of no work: throughput, memory of driver and workers, and time to resume.
+"""Run a hundred thousand blocks of no work: throughput, memory of driver and workers, and time to resume.
 
     python benchmarks/many_blocks.py --blocks 100000 --workers 8
 
-Tasks predict, fragments and edges, each with a third of the blocks (rounded up to a cube) and their dependencies, in
-worker processes, with done records; only what a stage computes is left out. Then ten blocks of every task (of
---withdraw) are withdrawn and ``run`` is called again, in a new process: its time is that of the whole process, imports
-included.
+The tasks predict, fragments and edges each have a third of the blocks (rounded up to a cube), with their dependencies,
+worker processes and done records; only the computation of the stage is left out. Then ten blocks of every task (or of
+--withdraw) are withdrawn, and `run` is called again in a new process.
+
+The figures are blocks per second, processor time of the driver per block, peak memory of the driver and of the largest
+worker, seconds of `fgnet status`, and seconds of the resume: those of the whole process, imports included.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python benchmarks/model_sharpening.py runs/NAME/last.pt --data FOLDER --save runs/NAME_affinities
 
-The averaged weights predict each crop once; sharpness * (logit - shift) is then applied to the stored uint8 affinities,
-which is what `[export]` of a training configuration does to the weights, but for rounding and blending. One line a
-combination: the plateau of the crops' curves (see `fgnet_pipeline.training.validation.plateau`), and each crop there.
+The averaged weights predict each crop once. Then sharpness * (logit - shift) is applied to the stored uint8 affinities;
+apart from rounding and blending, `[export]` of a training configuration does this to the weights. One line per
+combination: the plateau of the crops' curves (see `fgnet_pipeline.training.validation.plateau`), and the score of each
+crop there, VOI in bits.
 """
 
 from __future__ import annotations

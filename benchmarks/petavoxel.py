@@ -1,8 +1,10 @@
-"""The calculation of docs/scale.md: blocks, rows, bytes, memory and hours for a cubic volume, from measured inputs.
+"""Calculate blocks, rows, bytes, memory and hours for a large cubic volume from measured inputs.
 
     python benchmarks/petavoxel.py --voxels 1e15
 
-Nothing is measured here; docs/scale.md says where each default comes from.
+Nothing is measured here; benchmarks/results/petavoxel.md says where each default comes from. `levels` has one entry per
+level of the octree, leaves first: the number of nodes, and the edges and GiB of its largest node. `core_hours` are
+hours of one core.
 """
 
 from __future__ import annotations

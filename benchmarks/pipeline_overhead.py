@@ -1,12 +1,12 @@
-"""What the stage machinery costs: a block of no work, and prediction beside the bare forward passes.
+"""Measure what the machinery around a stage costs: a block of no work, and prediction beside bare forward passes.
 
-    python benchmarks/pipeline_overhead.py no-op  --blocks 2000
+    python benchmarks/pipeline_overhead.py no-op --blocks 2000
     python benchmarks/pipeline_overhead.py predict --raw ../shared/data/fib25.zarr/raw
 
-``no-op``: a stage that does nothing, through slot, plan key, driver check and done record; waiting for the disk's flush
-is not counted (it happens in a thread of its own). ``predict``: one worker, seconds of whole blocks (read, normalise,
-tile, blend, quantise, write, record) over the seconds of the same number of bare forward passes in the same process,
-taken alternately.
+`no-op`: milliseconds per block of a stage that does nothing, through slot, plan key, driver check and done record.
+Waiting for the flush to disk is not counted, because it happens in a thread of its own. `predict`: one worker; seconds
+of whole blocks (read, normalise, tile, blend, quantise, write, record) over the seconds of the same number of bare
+forward passes in the same process, in turns. 1 would mean that the machinery costs nothing.
 """
 
 from __future__ import annotations

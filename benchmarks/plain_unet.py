@@ -1,4 +1,10 @@
-"""The baseline beside FGNet: a plain 3D affinity U-Net of about 1 MFLOP a voxel, which other scripts train and time."""
+"""Define the baseline beside FGNet: a plain 3D affinity U-Net of about 1 MFLOP per voxel.
+
+    python benchmarks/ablation.py --variants unet --data FOLDER --out OUT      # trains it
+    python benchmarks/throughput.py --models unet                              # measures its speed
+
+This file measures nothing; those two scripts import it.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What the tables of a finished output hold: the inputs of the calculation in docs/scale.md.
+"""Count what the tables of a finished output hold: the inputs of petavoxel.py.
 
     python benchmarks/table_sizes.py demo/segmentation.zarr
 
-For every kind of table: files, rows, bytes a row; fragments and edges per million voxels of the region that was done.
-Where the octree has several leaves also what they handed up: clusters over the fragments that lie along the faces
-between leaves (faces seen from both sides; a fragment takes up the square of the mean distance of fragments), and edges
-a cluster.
+For every kind of table: files, rows and bytes per row. Fragments and edges are given per million voxels of the region
+that was done. If the octree has several leaves, the script also prints what they handed up: clusters over the fragments
+along the faces between leaves (faces are counted from both sides; a fragment takes the square of the mean distance of
+fragments), and edges per cluster.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Voxels a second, peak memory and energy of every encoder and mode, beside a plain 3D affinity U-Net.
+"""Measure voxels per second, peak memory and energy of every encoder and mode, beside a plain 3D affinity U-Net.
 
     python benchmarks/throughput.py                          # all of them; large ones take minutes on a CPU
     python benchmarks/throughput.py --models tiny nano --modes exact fast
+    python benchmarks/throughput.py --device cuda
 
-Weights are random: nothing depends on them. Every row is a process of its own. It predicts one tile, so that kernels
-are chosen and, where guides are kept, the sections shared with the next tile are known; then the next tile along z is
-measured (on a GPU the next twenty), as it comes far from the borders of a large volume. Output voxels of a tile are
-the product of its strides. Time is processor time on a CPU (threads: 1) and wall-clock time on a GPU; energy is read
-from RAPL or NVML.
+Weights are random, because nothing depends on them. Every row is a process of its own. It first predicts one tile, so
+that kernels are chosen and, if guides are kept, the sections shared with the next tile are known. Then it measures the
+next tile along z (on a GPU the next twenty), as inside a large volume. Output voxels of a tile are the product of its
+strides. Time is processor time of one thread on a CPU and wall time on a GPU. Energy is read from RAPL or NVML.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Peak memory of a worker for a volume and for one many times as large, block shape and workers equal.
+"""Compare the peak memory of a worker for a volume and for one that is many times as large.
 
     python benchmarks/worker_memory.py --times 16
 
-Runs all stages with the identity network on generated cells and reads the peak of each stage from its done records.
+All stages run with the identity network on generated cells, with the same block shape and number of workers. The peak
+of each stage is read from its done records. A ratio of 1 means that memory does not grow with the volume.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, see docs/configuration.md.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, see docs/reference/configuration.md.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the configuration; repeatable."),

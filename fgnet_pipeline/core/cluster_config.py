@@ -120,7 +120,7 @@ class ClusterTables(Strict):
         for key in own:
             if key not in SlurmConfig.model_fields and key not in stages:
                 raise InputError(f"schedule.slurm.{key}", own[key], "a known key",
-                                 "check the spelling (docs/configuration.md lists them)")  # fmt: skip
+                                 "check the spelling (docs/reference/configuration.md lists them)")  # fmt: skip
 
     @model_validator(mode="after")
     def _driver_can_be_reached(self) -> ClusterTables:

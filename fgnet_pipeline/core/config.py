@@ -54,7 +54,7 @@ def _require_known(found: str, known: tuple[str, ...], field: str) -> None:
 
 
 def _unknown_key(field: str, value: Any) -> InputError:
-    return InputError(field, value, "a known key", "check the spelling (docs/configuration.md lists them)")
+    return InputError(field, value, "a known key", "check the spelling (docs/reference/configuration.md lists them)")
 
 
 class VolumeConfig(Strict):

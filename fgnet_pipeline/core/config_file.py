@@ -71,7 +71,8 @@ def input_error(error: ValidationError) -> InputError:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "CONFIG"
     if first["type"] == "extra_forbidden":
-        return InputError(field, first["input"], "a known key", "check the spelling (docs/configuration.md lists them)")
+        remedy = "check the spelling (docs/reference/configuration.md lists them)"
+        return InputError(field, first["input"], "a known key", remedy)
     if first["type"] == "missing":
         return InputError(field, None, "a value", f"set it in the file or with --set {field}=...")
     return InputError(field, first["input"], first["msg"][0].lower() + first["msg"][1:], "change the value")

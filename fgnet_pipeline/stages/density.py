@@ -16,7 +16,7 @@ from fgnet_pipeline.core.task import Task
 if TYPE_CHECKING:
     from fgnet_pipeline.stages.job import Job
 
-#: Clusters that leave a node, over the fragments of its surface (docs/scale.md).
+#: Clusters that leave a node, over the fragments of its surface (docs/reference/limits.md).
 FROZEN_PER_SURFACE = 2.5
 
 
@@ -26,7 +26,7 @@ class Density:
 
     fragments: float = 180.0
     edges: float = 990.0
-    source: str = "assumed, as in FIB-25 (docs/scale.md)"
+    source: str = "assumed, as in FIB-25 (docs/reference/limits.md)"
 
 
 def read_shape(task: Task) -> Vector:

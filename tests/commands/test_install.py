@@ -86,7 +86,7 @@ def test_the_wheel_holds_everything_and_runs_elsewhere(tmp_path: Path) -> None:
     for root, package in ((CHECKOUT / "fgnet_pipeline", "fgnet_pipeline"), (CHECKOUT / "model" / "fgnet", "fgnet")):
         for path in root.rglob("*.py"):
             assert f"{package}/{path.relative_to(root)}" in names
-    assert "fgnet/weights/nano-fib25.safetensors" in names
+    assert {"fgnet/weights/nano-fib25.safetensors", "fgnet/py.typed", "fgnet_pipeline/py.typed"} <= names
     assert any(name.endswith("scripts/run_predict.py") for name in names)
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:

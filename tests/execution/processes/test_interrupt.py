@@ -108,7 +108,7 @@ def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     after = [tuple(r["block"]) for r in records(out, "predict")]
     assert all(after.count(tuple(r["block"])) == 1 for r in before)
     run(load_config(config, ["schedule.workers=0", f"output.path={tmp_path / 'whole.zarr'}"]))
-    for stray in out.rglob("*.partial"):  # of a lane that was writing, see docs/reliability.md
+    for stray in out.rglob("*.partial"):  # of a lane that was writing, see docs/guides/verify-and-repair.md
         stray.unlink()
     assert_same_output(tmp_path / "whole.zarr", out)
 
