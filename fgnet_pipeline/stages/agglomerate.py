@@ -40,24 +40,19 @@ from fgnet_pipeline.stages.checked_tables import (
     refusal,
 )
 from fgnet_pipeline.stages.configuration import quantile_part
-from fgnet_pipeline.stages.density import Density, node_edges
+from fgnet_pipeline.stages.density import NODE_SECONDS, Density, node_edges, node_fragments
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.octree import agglomerate_task, octree_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
 
 #: Memory of a node, see kernels/agglomeration/agglomerate.py.
 BYTES_PER_EDGE, BYTES_PER_FRAGMENT = 96, 100
-#: Of a node: seconds at least, and per edge that it holds, merging and LUT together (docs/reference/limits.md).
-NODE_SECONDS, EDGE_SECONDS = 0.05, 6e-6
+#: Seconds per edge of a node, merging and LUT together (docs/reference/limits.md).
+EDGE_SECONDS = 6e-6
 _EDGE = {"u": "uint64", "v": "uint64", "sum": "uint64", "count": "uint64"}
 _MERGE = {"a": "uint64", "b": "uint64", "parent": "uint64", "sum": "uint64", "count": "uint64"}
-
-
-def task_name(level: int) -> str:
-    """The task of one octree level; leaves are level 0."""
-    return f"agglomerate-{level}"
 
 
 class AgglomerateStage(Stage):
@@ -93,12 +88,9 @@ class AgglomerateStage(Stage):
                 fingerprint["min_contact"] = job.config.agglomerate.min_contact
             if (part := quantile_part(job.config)) is not None:
                 fingerprint["quantile"] = list(part)
-            upstream = ("edges",) if level == 0 else (task_name(level - 1),)
-            tasks.append(
-                Task(
-                    task_name(level), self.name, tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint
-                )
-            )  # fmt: skip
+            upstream = ("edges",) if level == 0 else (agglomerate_task(level - 1),)
+            name, grid = agglomerate_task(level), tree.grid(level)
+            tasks.append(Task(name, self.name, grid, NO_CONTEXT, above, job.roi, upstream, fingerprint))
         return tasks
 
     def open(self, job: Job, task: Task, worker: int) -> Agglomerate:
@@ -127,11 +119,6 @@ class AgglomerateStage(Stage):
             return Contradiction(reason, "residual")
         reason = refusal(lambda: check_tree(Merges(*(merges[name].astype(np.uint64) for name in Merges._fields))))
         return Contradiction.if_any(reason, "merges")
-
-
-def node_fragments(job: Job, task: Task, density: Density) -> float:
-    """Fragments, or clusters that children left, of a node, about."""
-    return node_edges(job, task, density) * density.fragments / density.edges
 
 
 def _sorted_edges(columns: Columns) -> list[npt.NDArray[np.uint64]]:
@@ -171,7 +158,7 @@ class Agglomerate:
         return {name: values[keep] for name, values in edges.items()}
 
     def _load_children(self, node: Vector) -> Edges:
-        children = self.job.plan.active_blocks(task_name(self.level - 1), self.tree.children(node))
+        children = self.job.plan.active_blocks(agglomerate_task(self.level - 1), self.tree.children(node))
         edges = self._united([read_residual(self.job, self.level - 1, child) for child in children])
         order = np.lexsort((edges["v"], edges["u"]))
         edges = {name: values[order] for name, values in edges.items()}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Clusters that leave a node, over the fragments of its surface (docs/reference/limits.md).
 FROZEN_PER_SURFACE = 2.5
+#: Seconds of a node, whatever it holds (docs/reference/limits.md).
+NODE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ def read_shape(task: Task) -> Vector:
         )
     )
     return z, y, x
+
+
+def node_fragments(job: Job, task: Task, density: Density) -> float:
+    """Fragments of a leaf, or clusters that the children of a node left, about."""
+    return node_edges(job, task, density) * density.fragments / density.edges
 
 
 def written_voxels(job: Job, task: Task) -> float:

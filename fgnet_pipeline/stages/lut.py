@@ -16,7 +16,6 @@ import numpy.typing as npt
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
-from fgnet_pipeline.stages import agglomerate
 from fgnet_pipeline.stages.checked_tables import (
     listed_ids,
     node_tables,
@@ -25,9 +24,9 @@ from fgnet_pipeline.stages.checked_tables import (
     read_lut,
     read_merges,
 )
-from fgnet_pipeline.stages.density import Density
+from fgnet_pipeline.stages.density import NODE_SECONDS, Density, node_fragments
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.octree import agglomerate_task, lut_task, octree_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
@@ -35,11 +34,6 @@ from fgnet_pipeline.store.tables import Columns
 Ids = npt.NDArray[np.uint64]
 #: A LUT holds the ids and the segments of a node twice.
 BYTES_PER_ROW = 64
-
-
-def task_name(level: int) -> str:
-    """The task of one octree level."""
-    return f"lut-{level}"
 
 
 class LutStage(Stage):
@@ -62,12 +56,12 @@ class LutStage(Stage):
             fingerprint = {
                 "format": self.format_version, "threshold": job.config.agglomerate.threshold, "level": level,
             }  # fmt: skip
-            upstream = [agglomerate.task_name(level)]
-            upstream += [task_name(level + 1)] if level + 1 < tree.levels else []
+            upstream = [agglomerate_task(level)]
+            upstream += [lut_task(level + 1)] if level + 1 < tree.levels else []
             upstream += ["fragments"] if level == 0 else []
             tasks.append(
                 Task(
-                    task_name(level), self.name, tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream),
+                    lut_task(level), self.name, tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, tuple(upstream),
                     fingerprint, cheap=True,
                 )
             )  # fmt: skip
@@ -83,11 +77,11 @@ class LutStage(Stage):
 
     def rows(self, job: Job, task: Task, density: Density) -> float:
         """Fragments of a leaf, or clusters that a node knows, about."""
-        return agglomerate.node_fragments(job, task, density)
+        return node_fragments(job, task, density)
 
     def seconds(self, job: Job, task: Task, density: Density) -> float:
         """Edges are charged to the agglomerate stage."""
-        return agglomerate.NODE_SECONDS
+        return NODE_SECONDS
 
     def check_tables(
         self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None

@@ -53,6 +53,16 @@ class Octree:
         return self.blocks.covering(self.grid(0).box(leaf))
 
 
+def agglomerate_task(level: int) -> str:
+    """The task that agglomerates the nodes of ``level``; leaves are level 0."""
+    return f"agglomerate-{level}"
+
+
+def lut_task(level: int) -> str:
+    """The task that makes the LUTs of the nodes of ``level``."""
+    return f"lut-{level}"
+
+
 def octree_of(job: Job) -> Octree:
     """The octree of a job. Leaves are rounded up to whole fragment blocks, so that a fragment lies in one leaf."""
     blocks = Grid(job.config.schedule.block_shape_of("fragments"))

@@ -12,10 +12,9 @@ from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.relabel import id_range, relabel
-from fgnet_pipeline.stages import agglomerate, lut
 from fgnet_pipeline.stages.checked_tables import read_lut_range
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.octree import octree_of
+from fgnet_pipeline.stages.octree import agglomerate_task, lut_task, octree_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
 from fgnet_pipeline.store.arrays import storage_shapes
@@ -43,7 +42,7 @@ class RelabelStage(Stage):
             "shard_shape": list(shard),
             "chunk_shape": list(chunk),
         }
-        upstream = ("fragments", lut.task_name(0))
+        upstream = ("fragments", lut_task(0))
         return [
             Task(
                 self.name, self.name, Grid(block), NO_CONTEXT, NO_CONTEXT, job.roi, upstream, fingerprint, masked=True
@@ -76,7 +75,7 @@ class Relabel:
 
     def _leaves(self, box: Box) -> list[Vector]:
         """The leaves that touch ``box`` and hold fragments."""
-        return self.job.plan.active_blocks(agglomerate.task_name(0), self.tree.grid(0).covering(box))
+        return self.job.plan.active_blocks(agglomerate_task(0), self.tree.grid(0).covering(box))
 
     def compute(self, block: Block, loaded: tuple[Ids, Ids, Ids]) -> Ids:
         """The segmentation of the block."""
