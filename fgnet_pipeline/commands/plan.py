@@ -10,7 +10,7 @@ import typer
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
 
 if TYPE_CHECKING:
-    from fgnet_pipeline.planning.estimate import Estimate, StageEstimate
+    from fgnet_pipeline.planning.document import Estimate, StageEstimate
 
 
 def plan_command(
@@ -49,7 +49,7 @@ def _stage(s: StageEstimate) -> str:
 
 
 def _storage(found: Estimate) -> list[str]:
-    from fgnet_pipeline.planning.estimate import readable
+    from fgnet_pipeline.planning.readable import readable
 
     lines = []
     for a in found.arrays:
