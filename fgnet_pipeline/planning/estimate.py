@@ -1,7 +1,7 @@
 """What a run will need, estimated before it starts: blocks, memory, disk and hours.
 
-A configuration that cannot work is refused. The output is only read, never written. `stage_estimate` explains where the
-numbers come from.
+A configuration that cannot work is refused. The output is only read, never written. `stage_estimate` names the sources
+of the numbers.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _check_voxels(job: Job, expected: Expected, block: Block, array: OutputArray
 
 
 def _undecodable(array: OutputArray, box: Box) -> list[Path]:
-    """The shards of ``box`` that cannot be read."""
+    """The shards of `box` (voxels, zyx) that cannot be read."""
     found = []
     for index in indices(array.shards.covering(box)):
         shard = array.shards.box(index).intersect(array.bounds)

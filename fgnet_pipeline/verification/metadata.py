@@ -34,7 +34,9 @@ def metadata_findings(job: Job) -> Iterator[Finding]:
             continue
         attributes = {**wanted.pop("attributes"), **stored.get("attributes", {})} == stored.pop("attributes", {})
         if stored != wanted or not attributes:
-            yield Finding(METADATA, name, None, (str(path),), f"the metadata of {array} were changed after its creation")
+            yield Finding(
+                METADATA, name, None, (str(path),), f"the metadata of {array} were changed after its creation"
+            )
 
 
 def _has_content(job: Job, name: str, array: str) -> bool:
