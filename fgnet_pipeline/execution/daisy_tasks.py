@@ -24,6 +24,9 @@ from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.resume import blocks_where, ready
 from fgnet_pipeline.execution.work import Counts, Work
 
+#: Daisy's own function for a pipeline of block functions: it runs the pipeline in this thread, and returns the states
+#: by task, then something that is not needed.
+run_serially: Callable[..., Any] = _daisy._run_serial
 #: Replacements of dead workers before a task is abandoned: enough for a rough night, few enough to end on a bug.
 MAX_WORKER_RESTARTS = 20
 #: If more blocks than this are done, and this many times as many as are left, daisy is given the latter as a list.
@@ -96,12 +99,6 @@ def _daisy_task(work: Work, name: str, hands: Hands) -> daisy.Task:
         skip_mask=skipped,
         tracking_path=False,
     )
-
-
-def run_serially(pipeline: Any) -> Any:
-    """Run a pipeline of block functions in this thread; returns daisy's states by task."""
-    states, _ = _daisy._run_serial(pipeline, block_tracking=False)
-    return states
 
 
 def serve(pipeline: Any, watcher: Watcher | None, host: str) -> Any:

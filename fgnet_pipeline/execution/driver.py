@@ -219,7 +219,7 @@ def _require_inputs(job: Job, names: list[str]) -> None:
 
 
 def _check_ready(job: Job, names: list[str], forks: bool) -> None:
-    """Let the stages that have blocks to do check what takes long, for example load a model, before anything is written.
+    """Let stages with blocks to do check what takes long, for example load a model, before anything is written.
 
     Args:
         job: with its plan.

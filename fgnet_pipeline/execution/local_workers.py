@@ -77,18 +77,17 @@ def _run_here(work: Work, observer: Observer | None) -> str | None:
     """Compute block after block in this thread."""
     runners: dict[str, BlockRunner] = {}
 
-    def compute(name: str, block: Any) -> None:
-        if name not in runners:
-            runners[name] = BlockRunner(work.job, name, work.spec.run)
-        if not runners[name].run(index_of(runners[name].task, block, work.listed.get(name))):
-            mark_failed(block)
-
     def hands(name: str) -> Hands:
-        # A function of one argument, by which daisy knows a block function.
-        return Hands(lambda block: compute(name, block), work.workers_of(name))
+        def compute(block: Any) -> None:
+            if name not in runners:
+                runners[name] = BlockRunner(work.job, name, work.spec.run)
+            if not runners[name].run(index_of(runners[name].task, block, work.listed.get(name))):
+                mark_failed(block)
+
+        return Hands(compute, work.workers_of(name))
 
     try:
-        states = run_serially(pipeline_of(work, {name: hands(name) for name in work.todo}))
+        states, _ = run_serially(pipeline_of(work, {name: hands(name) for name in work.todo}), block_tracking=False)
     finally:
         for runner in runners.values():
             runner.close()
