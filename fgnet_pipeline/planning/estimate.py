@@ -18,7 +18,6 @@ from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import BLOCK_BITS, MAX_BLOCKS_PER_AXIS, MAX_FRAGMENTS_PER_BLOCK, NUMBER_BITS
 from fgnet_pipeline.core.task import Task
-from fgnet_pipeline.execution.cluster.slurm import megabytes
 from fgnet_pipeline.execution.resume import check_fresh
 from fgnet_pipeline.planning.block_counts import Counts, count_blocks, middle_voxel
 from fgnet_pipeline.planning.disk import (
@@ -48,7 +47,7 @@ class StageEstimate:
     Attributes:
         blocks: of the grid that touch the region of interest; ``active`` have tissue, ``empty`` have none.
         read_shape: voxels that a block in the middle of the volume reads.
-        memory_limit_bytes: of this machine, or what Slurm is asked for; None where that is the cluster's default.
+        memory_limit_bytes: of this machine, or what a cluster is asked for; None where that is the cluster's default.
     """
 
     stage: str
@@ -238,8 +237,12 @@ class _Estimator:
                 )
 
     def _has(self, stage: StageEstimate) -> str:
-        local = self.job.config.schedule.backend == "local"
-        return ("this machine has " if local else "schedule.slurm.memory is ") + readable(stage.memory_limit_bytes or 0)
+        limit = readable(stage.memory_limit_bytes or 0)
+        if self.job.config.schedule.is_local:
+            return f"this machine has {limit}"
+        from fgnet_pipeline.execution.cluster.lookup import cluster_of
+
+        return f"{cluster_of(self.job.config).memory_key} is {limit}"
 
 
 def lacks_memory(stage: StageEstimate) -> bool:
@@ -249,10 +252,11 @@ def lacks_memory(stage: StageEstimate) -> bool:
 
 def memory_limit(config: Config, task: Task) -> int | None:
     """Bytes that one worker of ``task`` can have; None where the cluster's default holds."""
-    if config.schedule.backend == "local":
+    if config.schedule.is_local:
         return machine_memory()
-    asked = config.schedule.slurm.of(stage_of(task).schedule).memory
-    return None if asked is None else round(megabytes(asked) * 2**20)
+    from fgnet_pipeline.execution.cluster.lookup import cluster_of
+
+    return cluster_of(config).memory_limit(stage_of(task).schedule)
 
 
 def warnings_of(found: Estimate) -> list[str]:
