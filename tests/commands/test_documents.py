@@ -23,7 +23,7 @@ from fgnet_pipeline.stages import agglomerate, lut
 from fgnet_pipeline.stages.density import FROZEN_PER_SURFACE, Density
 from fgnet_pipeline.stages.registry import stages
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage
-from fgnet_pipeline.store.records.progress import Record
+from fgnet_pipeline.store.records.record import Record
 
 DOCUMENTS = sorted(
     path
