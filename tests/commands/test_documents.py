@@ -279,6 +279,12 @@ def test_every_field_of_a_record_is_described() -> None:
     }
 
 
+def test_every_table_of_results_is_listed() -> None:
+    folder = CHECKOUT / "benchmarks" / "results"
+    index = (folder / "README.md").read_text()
+    assert [path.name for path in folder.glob("*.md") if path.name != "README.md" and f"({path.name})" not in index] == []
+
+
 # Examples
 
 
