@@ -21,7 +21,7 @@ def evaluate_command(
     ] = "fgnet",
     as_json: Json = False,
 ) -> None:
-    """VOI (bits), adapted Rand error and CREMI score, block by block (docs/evaluation.md)."""
+    """VOI (bits), adapted Rand error and CREMI score, block by block (docs/reference/evaluation.md)."""
     from fgnet_pipeline.evaluation.comparison import compare
 
     scores = compare(segmentation, labels, begin, end, workers, protocol)

@@ -12,7 +12,7 @@
 Edges are scored by their mean affinity or by a quantile (``agglomerate.score``, docs/decisions/scores.md); for
 quantiles their histograms go with them, and everything else is the same.
 
-A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/reference/limits.md).
+A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from fgnet_pipeline.store.tables import Columns
 
 #: Memory of a node, see kernels/agglomeration/agglomerate.py.
 BYTES_PER_EDGE, BYTES_PER_FRAGMENT = 96, 100
-#: Seconds per edge of a node, merging and LUT together (docs/reference/limits.md).
+#: Seconds per edge of a node, merging and LUT together (docs/scale.md).
 EDGE_SECONDS = 6e-6
 _EDGE = {"u": "uint64", "v": "uint64", "sum": "uint64", "count": "uint64"}
 _MERGE = {"a": "uint64", "b": "uint64", "parent": "uint64", "sum": "uint64", "count": "uint64"}

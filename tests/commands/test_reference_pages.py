@@ -58,7 +58,7 @@ def test_described_defaults_are_the_defaults() -> None:
 
 
 def test_described_assumptions_of_plan_are_those_of_the_code() -> None:
-    page = (CHECKOUT / "docs" / "reference" / "limits.md").read_text()
+    page = (CHECKOUT / "docs" / "scale.md").read_text()
     found, density = stages(), Density()
     rows = {table.kind: f"{table.row_bytes:g}" for stage in found.values() for table in stage.tables}
     compressed = [found[name].array.compressed for name in ("predict", "fragments", "relabel")]  # type: ignore[union-attr]
