@@ -19,7 +19,7 @@ from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.contingency import conditional_entropies, contingency
 from fgnet_pipeline.kernels.fragments.components import relabel_components
-from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.method import segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 
 Ids = NDArray[np.uint64]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
-from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.method import segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 
 Affinities = NDArray[np.uint8]

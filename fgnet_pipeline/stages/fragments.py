@@ -14,7 +14,7 @@ from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, Vector, first_id
 from fgnet_pipeline.core.plan import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
-from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.method import segment_fragments
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.stage import Outcome, outcome_of_array
 from fgnet_pipeline.store.arrays import storage_shapes

@@ -19,7 +19,7 @@ from fgnet_pipeline.core.geometry import vector, whole
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut, sort_merges
 from fgnet_pipeline.kernels.contingency import adapted_rand_error, conditional_entropies, contingency
-from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.method import segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 
@@ -70,7 +70,7 @@ def score_affinities(
     """Segment (seeded watershed, mean affinity) and compare with labels (0 = ignored), one row a threshold."""
     fragments = segment_fragments(
         affinities,
-        method,  # type: ignore[arg-type]
+        method,
         boundary_threshold=boundary_threshold,
         min_seed_distance=min_seed_distance,
     ).astype(np.uint64)

@@ -15,7 +15,7 @@ from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
-from fgnet_pipeline.kernels.fragments.watershed import segment_fragments
+from fgnet_pipeline.kernels.fragments.method import methods, segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.kernels.relabel import id_range, relabel
 from fgnet_pipeline.stages import registry as build
@@ -27,9 +27,10 @@ def warm_up() -> None:
     """Run the kernels from affinities to segmentation on a volume of two halves."""
     affinities = np.full((3, 4, 8, 8), 255, np.uint8)
     affinities[:, :, :, 3:5] = 0
-    for method in ("volume", "sections"):
-        labels = segment_fragments(affinities, method)  # type: ignore[arg-type]
-    dense, n = relabel_components(labels)
+    for method in methods().values():
+        if method.warms_up:
+            method.warm_up()
+    dense, n = relabel_components(segment_fragments(affinities, "volume"))
     fragment_table(dense, n)
     ids = dense.astype(np.uint64)
     table = block_edges(affinities, ids, (slice(0, 4), slice(0, 8), slice(0, 8)))

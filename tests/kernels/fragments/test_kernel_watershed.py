@@ -10,9 +10,9 @@ from scipy import ndimage
 from skimage.segmentation import watershed as skimage_watershed
 
 from fgnet_pipeline.kernels.fragments.components import relabel_components
-from fgnet_pipeline.kernels.fragments.watershed import Method, segment_fragments
+from fgnet_pipeline.kernels.fragments.method import segment_fragments
 
-METHODS: list[Method] = ["sections", "volume", "waterz"]
+METHODS = ["sections", "volume", "waterz"]
 
 
 def smooth_affinities(seed: int, shape: tuple[int, int, int]) -> np.ndarray:
@@ -121,14 +121,14 @@ def test_small_noise_equals_the_heap(seed: int, shape: tuple[int, int, int], rad
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("value", [0, 127, 128, 255])
-def test_blank_volumes(method: Method, value: int) -> None:
+def test_blank_volumes(method: str, value: int) -> None:
     got = segment_fragments(np.full((3, 3, 20, 20), value, np.uint8), method)
     assert got.min() == 1
     assert got.max() == (3 if method == "sections" else 1)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_blank_section_between_tissue(method: Method) -> None:
+def test_blank_section_between_tissue(method: str) -> None:
     affinities = smooth_affinities(2, (7, 40, 40))
     affinities[:, 3] = 0
     got = segment_fragments(affinities, method)
@@ -138,7 +138,7 @@ def test_blank_section_between_tissue(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_mask_and_empty_blocks(method: Method) -> None:
+def test_mask_and_empty_blocks(method: str) -> None:
     affinities = smooth_affinities(3, (6, 30, 30))
     mask = np.zeros(affinities.shape[1:], bool)
     assert not segment_fragments(affinities, method, mask=mask).any()
@@ -149,7 +149,7 @@ def test_mask_and_empty_blocks(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", ["sections", "volume"])
-def test_fragments_are_connected_and_dense(method: Method) -> None:
+def test_fragments_are_connected_and_dense(method: str) -> None:
     got = segment_fragments(smooth_affinities(4, (12, 40, 40)), method)
     assert relabel_components(got)[1] == got.max() == len(np.unique(got))
 
@@ -174,4 +174,4 @@ def test_float_and_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="uint8"):
         segment_fragments(np.ones((2, 4, 4, 4), np.uint8), "volume")
     with pytest.raises(ValueError, match="method"):
-        segment_fragments(np.ones((3, 4, 4, 4), np.uint8), "other")  # type: ignore[arg-type]
+        segment_fragments(np.ones((3, 4, 4, 4), np.uint8), "other")
