@@ -57,6 +57,7 @@ from fgnet_pipeline.kernels.agglomeration.neighbour_merging import (
     residual_edges,
 )
 from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS, quantiles, sums_of
+from fgnet_pipeline.kernels.hash_table import doubled, find
 
 Ids = NDArray[np.uint64]
 
@@ -65,8 +66,6 @@ LARGEST_COUNT = 2**49
 
 WIDEST = 512
 """Neighbours of a cluster above which it is left to the heap; it bounds the cost of a scan, not the result."""
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -192,31 +191,21 @@ def _densely(u: Ids, v: Ids) -> tuple[Ids, NDArray[np.int32]]:
 
 @njit(cache=True)
 def _number(u: Any, v: Any, ends: Any) -> Any:
-    """Number the ids in order of appearance into `ends`; returns them in that order."""
-    ids, table, n = np.empty(1024, np.uint64), np.full(4096, -1, np.int32), 0
+    """Number the ids in the order in which they appear, into `ends`; returns them in that order: uint64 (n,)."""
+    keys, numbers, n = np.zeros(4096, np.uint64), np.zeros(4096, np.int32), 0
     for e in range(len(u)):
         for side in range(2):
-            key = v[e] if side else u[e]
-            at = _place(ids, table, key)
-            if table[at] < 0:
-                if n == len(ids):
-                    ids = np.concatenate((ids, np.empty(n, np.uint64)))
-                    table = np.full(8 * n, -1, np.int32)
-                    for i in range(n):
-                        table[_place(ids, table, ids[i])] = i
-                    at = _place(ids, table, key)
-                table[at] = n
-                ids[n] = key
+            key = (v[e] if side else u[e]) + np.uint64(1)  # 0 marks a free slot
+            slot = find(keys, key)
+            if keys[slot] == 0:
+                if 2 * n >= len(keys):
+                    keys, numbers = doubled(keys, numbers)
+                    slot = find(keys, key)
+                keys[slot], numbers[slot] = key, n
                 n += 1
-            ends[2 * e + side] = table[at]
-    return ids[:n].copy()
-
-
-@njit(cache=True)
-def _place(ids: Any, table: Any, key: Any) -> Any:
-    mask = np.uint64(len(table) - 1)
-    at = np.uint64(key) * _MIX
-    at = (at >> np.uint64(32)) & mask
-    while table[at] >= 0 and ids[table[at]] != key:
-        at = (at + np.uint64(1)) & mask
-    return np.int64(at)
+            ends[2 * e + side] = numbers[slot]
+    ids = np.empty(n, np.uint64)
+    for slot in range(len(keys)):
+        if keys[slot] != 0:
+            ids[numbers[slot]] = keys[slot] - np.uint64(1)
+    return ids

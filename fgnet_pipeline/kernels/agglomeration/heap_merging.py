@@ -21,8 +21,7 @@ from numba import njit
 
 from fgnet_pipeline.kernels.agglomeration.exact_means import compare_fractions, compare_means
 from fgnet_pipeline.kernels.agglomeration.quantiles import value_at
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+from fgnet_pipeline.kernels.hash_table import find
 
 
 class Edges(NamedTuple):
@@ -177,8 +176,8 @@ def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
         if edges.alive[e]:
             edges.ends[half] = x
             key = _key(edges, x, edges.ends[half ^ 1])
-            at = _place(keys, key)
-            if keys[at] == -1:
+            at = find(keys, key)
+            if keys[at] == 0:
                 keys[at] = key
                 values[at] = e
                 new += 1
@@ -213,27 +212,16 @@ def _key(edges: Any, x: Any, y: Any) -> Any:
 
 
 @njit(cache=True)
-def _place(keys: Any, key: Any) -> Any:
-    """Where the hash holds the key, or the free place where it belongs."""
-    mask = np.uint64(len(keys) - 1)
-    at = np.uint64(key) * _MIX
-    at = (at ^ (at >> np.uint64(31))) & mask
-    while keys[at] != -1 and keys[at] != key:
-        at = (at + np.uint64(1)) & mask
-    return np.int64(at)
-
-
-@njit(cache=True)
 def _table(edges: Any) -> Any:
-    """Hash of the living edges, at most a third full: keys (-1 = free), edge numbers, and how many keys there are."""
+    """Hash of the living edges, at most a third full: keys (0 = free), edge numbers, and how many keys there are."""
     living = np.count_nonzero(edges.alive)
     size = 16
     while size < 3 * living:
         size *= 2
-    keys, values = np.full(size, -1, np.int64), np.empty(size, np.int32)
+    keys, values = np.zeros(size, np.int64), np.empty(size, np.int32)
     for e in range(len(edges.alive)):
         if edges.alive[e]:
             key = _key(edges, edges.ends[2 * e], edges.ends[2 * e + 1])
-            at = _place(keys, key)
+            at = find(keys, key)
             keys[at], values[at] = key, e
     return keys, values, living
