@@ -134,7 +134,7 @@ def _add_row(edges: Any, n: int, values: Any, labels: Any, bounds: Any, at: Any)
     channel, z, y = at
     here, before = labels[z, y], labels[z - (channel == 0), y - (channel == 1)]
     shift = 1 if channel == 2 else 0
-    last_u, last_v, edge = np.uint64(0), np.uint64(0), np.int64(0)
+    last_u, last_v, edge = np.uint64(0), np.uint64(0), 0
     for x in range(max(bounds[0], shift), bounds[1]):
         a, b = here[x], before[x - shift]
         if a == b or a == 0 or b == 0:
@@ -156,7 +156,7 @@ def _add_row(edges: Any, n: int, values: Any, labels: Any, bounds: Any, at: Any)
 
 
 @njit(cache=True)
-def _row_of(edges: Any, n: int, u: Any, v: Any) -> int:
+def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
     """The row of edge (u, v), which is n for a new one."""
     table = edges.table
     slot = find_pair(table, u, v)

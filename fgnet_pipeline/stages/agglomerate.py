@@ -25,7 +25,8 @@ from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.plan import NO_CONTEXT, Task
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
-from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
+from fgnet_pipeline.kernels.agglomeration.histograms import LEVELS
+from fgnet_pipeline.kernels.agglomeration.scores.score import scores
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
 from fgnet_pipeline.stages.checked_tables import (
     EDGE_COLUMNS,
@@ -62,8 +63,8 @@ def plan_tasks(job: Job) -> list[Task]:
         }
         if level == 0 and job.config.agglomerate.min_contact > 1:
             fingerprint["min_contact"] = job.config.agglomerate.min_contact
-        if job.config.agglomerate.quantile_part is not None:
-            fingerprint["quantile"] = list(job.config.agglomerate.quantile_part)
+        settings = job.config.agglomerate
+        fingerprint |= scores()[settings.score].fingerprint(settings.quantile_part)
         upstream = ("edges",) if level == 0 else (task_name(level - 1),)
         tasks.append(
             Task(task_name(level), "agglomerate", tree.grid(level), NO_CONTEXT, above, job.roi, upstream, fingerprint)
@@ -127,9 +128,10 @@ class Agglomerate:
         frozen = None
         if not self.is_root:
             frozen = np.unique(np.concatenate([loaded["u"][u_in & ~v_in], loaded["v"][v_in & ~u_in]]))
-        quantile = self.job.config.agglomerate.quantile_part
+        settings = self.job.config.agglomerate
+        score = scores()[settings.score]
         inside: dict[str, Any] = {name: values[inner] for name, values in loaded.items()}
-        result = agglomerate(**inside, frozen=frozen, quantile=quantile)
+        result = agglomerate(**inside, frozen=frozen, score=score, part=settings.quantile_part)
         left = {name: getattr(result, name) for name in loaded}
         return dict(result.merges._asdict()), dict(self._united([left, leaving]))
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Vector, block_of_ids
+from fgnet_pipeline.kernels.agglomeration.histograms import check_histograms
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, check_edges, check_tree
-from fgnet_pipeline.kernels.agglomeration.quantiles import check_histograms
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree
 from fgnet_pipeline.store.tables import Columns, Tables

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Grid, Vector
 from fgnet_pipeline.core.plan import NO_CONTEXT, Task
-from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
+from fgnet_pipeline.kernels.agglomeration.histograms import LEVELS
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.stage import Outcome, outcome_of_tables
