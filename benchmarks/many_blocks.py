@@ -29,12 +29,12 @@ from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 forgo_pandas()  # as the command does
 
 from fgnet_pipeline.core.config import Config  # noqa: E402
-from fgnet_pipeline.core.geometry import Vector  # noqa: E402
-from fgnet_pipeline.execution import block_runner as worker  # noqa: E402
+from fgnet_pipeline.core.task import Block  # noqa: E402
 from fgnet_pipeline.execution.run import run  # noqa: E402
 from fgnet_pipeline.execution.status import Watch  # noqa: E402
 from fgnet_pipeline.stages.configuration import validate  # noqa: E402
-from fgnet_pipeline.stages.stage import Outcome  # noqa: E402
+from fgnet_pipeline.stages.outcome import Outcome  # noqa: E402
+from fgnet_pipeline.stages.registry import stages  # noqa: E402
 
 STAGES = ("predict", "fragments", "edges")
 BLOCK = 16
@@ -43,18 +43,19 @@ BLOCK = 16
 class NoOp:
     """A stage without work."""
 
-    def load(self, block: Vector) -> None:
+    def load(self, block: Block) -> None:
         return None
 
-    def compute(self, block: Vector, loaded: Any) -> None:
+    def compute(self, block: Block, loaded: Any) -> None:
         return None
 
-    def store(self, block: Vector, computed: Any) -> Outcome:
+    def store(self, block: Block, computed: Any) -> Outcome:
         return Outcome("crc32c:00000000", 0, BLOCK**3, [])
 
 
-# Workers import this file as their main module, so they get it, too.
-worker.open_stage = lambda job, name, number=0: NoOp()  # type: ignore[assignment]
+# Workers import this file as their main module, so they compute nothing either.
+for stage in stages().values():
+    stage.open = lambda job, task, worker: NoOp()  # type: ignore[method-assign]
 
 
 def configured(folder: Path, blocks: int, workers: int) -> Config:
@@ -103,10 +104,10 @@ def measure(arguments: argparse.Namespace) -> None:
         _, first = timed(arguments, folder)
         watch = Watch(config)
         begin = time.perf_counter()
-        stages = [stage for stage in watch.look().stages if stage.stage in STAGES]
+        found = [stage for stage in watch.look().stages if stage.stage in STAGES]
         looked = time.perf_counter() - begin
-        done, peak = sum(s.done for s in stages), max(s.peak_memory or 0 for s in stages)
-        assert done == sum(s.blocks for s in stages)
+        done, peak = sum(s.done for s in found), max(s.peak_memory or 0 for s in found)
+        assert done == sum(s.blocks for s in found)
         print(f"{done} blocks in {first['seconds']:.0f} s, {done / first['seconds']:.0f} blocks/s; "
               f"driver {first['driver_mib']:.0f} MiB, {first['cpu']:.0f} s of CPU; "
               f"largest worker {peak / 2**20:.0f} MiB")  # fmt: skip
@@ -123,7 +124,7 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=100_000)
+    parser.add_argument("--blocks", type=int, default=100_000, help="of all three tasks, at least 3000")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--withdraw", nargs="+", default=STAGES, choices=STAGES, help="tasks that are left ten blocks")
     parser.add_argument("--folder", type=Path, help="run what is not done there, and print that as JSON")

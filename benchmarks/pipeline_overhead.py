@@ -20,27 +20,27 @@ from typing import Any
 import numpy as np
 import zarr
 
-from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.processes.machine_slots import Slots
 from fgnet_pipeline.execution.resume import prepare
 from fgnet_pipeline.execution.run import open_planned
 from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.outcome import Outcome
 from fgnet_pipeline.stages.registry import attach_known_keys, stage_names
-from fgnet_pipeline.stages.stage import Outcome
 
 
 class NoOp:
     """A stage without work."""
 
-    def load(self, block: Vector) -> None:
+    def load(self, block: Block) -> None:
         return None
 
-    def compute(self, block: Vector, loaded: Any) -> None:
+    def compute(self, block: Block, loaded: Any) -> None:
         return None
 
-    def store(self, block: Vector, computed: Any) -> Outcome:
+    def store(self, block: Block, computed: Any) -> Outcome:
         return Outcome("crc32c:00000000", 0, 0, [])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -38,3 +40,22 @@ def forget(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     for name in modules:
         monkeypatch.setitem(sys.modules, name, None)  # what the end of the test undoes
         monkeypatch.delitem(sys.modules, name)
+
+
+def install_source(source: Path, folder: Path) -> dict[str, str]:
+    """Install a distribution as its users would, but into a folder of its own.
+
+    Args:
+        source: folder of one module and its pyproject.toml; it stays as it is.
+        folder: where the distribution goes.
+
+    Returns:
+        Environment variables for processes that are to find the distribution.
+    """
+    copied = folder / "source"
+    copied.mkdir(parents=True)
+    for path in (*source.glob("*.py"), source / "pyproject.toml"):
+        (copied / path.name).write_bytes(path.read_bytes())
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder / "site")]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(copied)], check=True, cwd=folder)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])}

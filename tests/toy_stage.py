@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from installed import install_source
 from pipeline_tools import CHECKOUT, read
 
 SOURCE = CHECKOUT / "tests" / "stages" / "toy"
@@ -16,13 +14,7 @@ SOURCE = CHECKOUT / "tests" / "stages" / "toy"
 
 def install_toy_stage(folder: Path) -> dict[str, str]:
     """Install the toy's distribution into ``folder``; returns the environment in which it is found."""
-    copied = folder / "source"
-    copied.mkdir(parents=True)
-    for name in ("toy_outlines.py", "pyproject.toml"):
-        (copied / name).write_bytes((SOURCE / name).read_bytes())
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(folder / "site")]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(copied)], check=True, cwd=folder)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "site"), os.environ.get("PYTHONPATH", "")])}
+    return install_source(SOURCE, folder)
 
 
 def outlines_of(segmentation: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:

@@ -27,7 +27,7 @@ def evaluate_command(
 ) -> None:
     """Score a segmentation against labels: VOI (bits), adapted Rand error and CREMI score.
 
-    docs/evaluation.md defines the scores.
+    docs/reference/evaluation.md defines the scores.
     """
     from fgnet_pipeline.evaluation.comparison import compare
 

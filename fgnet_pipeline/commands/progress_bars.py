@@ -7,7 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fgnet_pipeline.execution.daisy_tasks import Counts
+from fgnet_pipeline.execution.work import Counts
 
 
 class Bars:

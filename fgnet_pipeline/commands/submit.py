@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Redo, configured, say
+
+if TYPE_CHECKING:
+    from fgnet_pipeline.execution.cluster.job_chain import Chain
 
 #: The configuration may name another backend for fgnet run; this command always submits arrays.
 ARRAY = "schedule.backend=array"
@@ -27,14 +30,15 @@ def submit_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Submit everything that is not done as a chain of Slurm job arrays, and return."""
-    from fgnet_pipeline.execution import run
+    """Submit everything that is not done as a chain of job arrays on the cluster, and return."""
+    from fgnet_pipeline.execution.cluster.lookup import cluster_of
+    from fgnet_pipeline.execution.cluster.submit import planned_chain, submit
 
     resolved = configured(config, [*(set_ or []), ARRAY], workers)
     if dry_run:
-        _print_chain(run.planned_chain(resolved, redo=redo), as_json)
+        _print_chain(planned_chain(resolved, redo=redo), as_json)
         return
-    job, jobs = run.submit(resolved, redo=redo, report=say)
+    job, jobs = submit(resolved, redo=redo, report=say)
     if as_json:
         run_number = job.output.progress.driver() if jobs else None
         document = {"output": job.output.path, "run": run_number, "jobs": [asdict(one) for one in jobs]}
@@ -43,15 +47,15 @@ def submit_command(
     for one in jobs:
         note = "  if the one before does not finish" if one.second else ""
         typer.echo(f"{one.task:14s} job {one.job}  {one.blocks} blocks, {one.elements} elements{note}")
-    say("watch: fgnet status CONFIG, or squeue --me" if jobs else "nothing is left to compute")
+    watch = f"watch: fgnet status CONFIG, or {cluster_of(resolved).watch_command}"
+    say(watch if jobs else "nothing is left to compute")
 
 
-def _print_chain(chain: Any, as_json: bool) -> None:
+def _print_chain(chain: Chain, as_json: bool) -> None:
     from fgnet_pipeline.execution.cluster.job_chain import shown
-    from fgnet_pipeline.execution.cluster.slurm import is_installed
 
-    if not is_installed():
-        say("no sbatch on this machine: Slurm was not asked whether it would take these")
+    if not chain.cluster.is_installed():
+        say(f"{chain.cluster.missing}: {chain.cluster.title} was not asked whether it would take these")
     arrays = shown(chain)
     if as_json:
         typer.echo(json.dumps({"submission": str(chain.path), "jobs": [asdict(array) for array in arrays]}))

@@ -23,16 +23,14 @@ def worker_command(
 ) -> None:
     """Run one element of a job array. The scripts of `fgnet submit` call it."""
     from fgnet_pipeline.core.errors import InputError
-    from fgnet_pipeline.execution.cluster.array_element import run_share
+    from fgnet_pipeline.execution.cluster.array_element import finish_submission, run_share
 
     if finish:
-        from fgnet_pipeline.execution.cluster.job_chain import finish_submission
-
         say(finish_submission(submission))
     elif task is None:
         raise InputError("--task", None, "the name of a task", "give it, or --finish")
     elif connect is not None:
-        from fgnet_pipeline.execution.daisy_tasks import serve_driver
+        from fgnet_pipeline.execution.cluster.driver_workers import serve_driver
 
         say(f"{task}: computed {serve_driver(submission, task, connect)} blocks")
     else:

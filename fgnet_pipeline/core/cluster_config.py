@@ -1,7 +1,11 @@
-"""The tables ``[schedule.slurm]`` and ``[schedule.slurm.STAGE]``: what a cluster is asked for."""
+"""The keys of ``[schedule]`` that say where the work runs, and a table of its own for each cluster system.
+
+A second system adds its table here, and its implementation in :mod:`fgnet_pipeline.execution.cluster`.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -21,7 +25,7 @@ OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="one 
 
 
 def _text_of_number(value: Any) -> Any:
-    """Slurm takes bare numbers too: minutes, megabytes, GPUs."""
+    """Turn a bare number into text: Slurm takes minutes, megabytes and GPUs as numbers too."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -30,11 +34,19 @@ SlurmTime = Annotated[str, Text, Field(pattern=r"^(\d+-\d+(:\d+){0,2}|\d+(:\d+){
 
 
 class SlurmStage(Strict):
-    """What Slurm is asked for; a stage's own table overrides key by key. None: the cluster's default.
+    """What Slurm is asked for; a stage's own table overrides the common one key by key. None: the cluster's default.
 
-    ``time`` as sbatch takes it, e.g. ``"8:00:00"`` or ``"2-12"``; ``memory`` a node, e.g. ``"32G"``; ``gpus`` a number
-    or ``type:number``. ``prologue``: shell lines before the worker. ``command``: words that start fgnet on a node.
-    ``grow``: time and memory of the second, and last, array of a stage whose first did not finish.
+    Attributes:
+        partition: as sbatch takes it; so are account, qos and constraint.
+        time: walltime as sbatch takes it, for example ``"8:00:00"`` or ``"2-12"``.
+        memory: of one node, for example ``"32G"``.
+        cpus: per element.
+        gpus: per element, a number or ``type:number``.
+        options: further options of sbatch.
+        prologue: shell lines before the worker.
+        command: words that start fgnet on a node; None: the Python that submits.
+        signal_seconds: how long before the walltime the worker is told to end.
+        grow: factor for time and memory of the second, and last, array of a stage whose first array did not finish.
     """
 
     partition: OneLine | None = None
@@ -63,11 +75,48 @@ class SlurmStage(Strict):
                                  "leave it out")  # fmt: skip
         return self
 
+    def grown(self) -> SlurmStage:
+        """The same request with `grow` times the time and the memory, both rounded up."""
+        factor = self.grow or 1.0
+        time = None if self.time is None else _minutes_text(math.ceil(minutes(self.time) * factor))
+        memory = None if self.memory is None else f"{math.ceil(megabytes(self.memory) * factor)}M"
+        return self.model_copy(update={"time": time, "memory": memory})
+
+
+def minutes(text: str) -> float:
+    """Convert a time of sbatch to minutes.
+
+    Args:
+        text: ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M`` or ``D-H:M:S``.
+    """
+    days, dash, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, mins, seconds = [*parts, 0, 0][:3]
+    elif len(parts) == 3:
+        hours, mins, seconds = parts
+    else:
+        hours, mins, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
+    return int(days or 0) * 1440 + hours * 60 + mins + seconds / 60
+
+
+def _minutes_text(total: int) -> str:
+    days, rest = divmod(total, 1440)
+    return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
+
+
+def megabytes(text: str) -> float:
+    """Convert ``schedule.slurm.memory``, for example ``"32G"``, to units of 2^20 bytes."""
+    factors = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
+    return int(text[:-1]) * factors[text[-1]] if text[-1] in factors else float(text)
+
 
 class SlurmConfig(SlurmStage):
     """``[schedule.slurm]``: for all stages; ``[schedule.slurm.STAGE]`` for one.
 
-    ``host``: the address at which nodes reach the driver, for ``backend = "slurm"``.
+    Attributes:
+        host: the address at which nodes reach the driver; ``backend = "slurm"`` needs it.
+        poll_seconds: time between two looks at the queue.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -80,11 +129,11 @@ class SlurmConfig(SlurmStage):
     poll_seconds: Annotated[float, Field(gt=0, description="between two looks at the queue")] = 15.0
 
     def own(self, stage: str) -> SlurmStage | None:
-        """The table of ``stage`` alone; None if there is none."""
+        """The table of `stage` alone; None if there is none."""
         return self.__pydantic_extra__.get(stage)
 
     def of(self, stage: str) -> SlurmStage:
-        """What holds for ``stage``: its own table over the common one."""
+        """What holds for `stage`: its own table over the common one."""
         own = self.own(stage) or SlurmStage()
         merged = {name: getattr(self, name) for name in SlurmStage.model_fields}
         merged |= {name: value for name in merged if (value := getattr(own, name)) is not None}
@@ -92,9 +141,16 @@ class SlurmConfig(SlurmStage):
 
 
 class ClusterTables(Strict):
-    """The keys of ``[schedule]`` that say where the work runs."""
+    """The keys of ``[schedule]`` that say where the work runs.
+
+    Attributes:
+        backend: ``"local"``: all workers on this machine. ``"array"``: elements of job arrays, each with a fixed share
+            of the blocks. ``"slurm"``: elements of job arrays that take blocks from a driver.
+        cluster: name of the system that takes job arrays; its table is ``[schedule.NAME]``.
+    """
 
     backend: Literal["local", "slurm", "array"] = "local"
+    cluster: OneLine = "slurm"
     slurm: SlurmConfig = SlurmConfig()
 
     @property
@@ -124,7 +180,7 @@ class ClusterTables(Strict):
 
     @model_validator(mode="after")
     def _driver_can_be_reached(self) -> ClusterTables:
-        if self.takes_blocks_from_driver and self.slurm.host is None:
+        if self.takes_blocks_from_driver and self.cluster == "slurm" and self.slurm.host is None:
             raise InputError("schedule.slurm.host", None, "the address at which compute nodes reach this machine",
                              "set it, e.g. to this machine's name in the cluster's network")  # fmt: skip
         return self

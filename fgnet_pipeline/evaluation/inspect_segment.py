@@ -19,8 +19,8 @@ from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.evaluation.segment_tables import fragment_rows, graph_around
 from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, cut, names_after
-from fgnet_pipeline.kernels.agglomeration.quantiles import value_at
-from fgnet_pipeline.stages.configuration import quantile_part
+from fgnet_pipeline.kernels.agglomeration.scores.score import Part, Score
+from fgnet_pipeline.stages.configuration import score_of, score_part
 
 Ids = npt.NDArray[np.uint64]
 Position = tuple[float, float, float]
@@ -133,7 +133,8 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
     """
-    job, threshold, part = open_agglomerated(config), config.agglomerate.threshold, quantile_part(config)
+    job, threshold = open_agglomerated(config), config.agglomerate.threshold
+    score, part = score_of(config), score_part(config)
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)
@@ -146,7 +147,7 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     return Inspection(
         segment=segment,
         threshold=threshold,
-        scored_by="mean affinity" if part is None else f"{part[0] / part[1]:g} quantile of affinities",
+        scored_by=score.text(part),
         voxels=int(rows["voxels"].sum()),
         begin=vector(rows["begin"].min(0)),
         end=vector(rows["end"].max(0)),
@@ -154,7 +155,7 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
         merges=total,
         strongest=[listed[i] for i in range(count)],
         weakest=[listed[i] for i in range(total - 1, total - 1 - count, -1)],
-        neighbours=_neighbours(stored, graph, members, threshold, part),
+        neighbours=_neighbours(stored, graph, members, threshold, (score, part)),
     )
 
 
@@ -200,7 +201,7 @@ def _fragments(rows: dict[str, npt.NDArray[Any]]) -> list[Fragment]:
 
 
 def _neighbours(
-    stored: StoredTree, graph: nx.Graph, members: Ids, threshold: float, part: tuple[int, int] | None
+    stored: StoredTree, graph: nx.Graph, members: Ids, threshold: float, scored: tuple[Score, Part | None]
 ) -> list[Neighbour]:
     inside = set(members.tolist())
     boundary = [
@@ -210,18 +211,18 @@ def _neighbours(
     by_segment: dict[int, list[dict[str, Any]]] = {}
     for segment, (_, edge) in zip(stored.segments(outside, threshold).tolist(), boundary, strict=True):
         by_segment.setdefault(segment, []).append(edge)
-    found = [_neighbour(segment, edges, part) for segment, edges in by_segment.items()]
+    found = [_neighbour(segment, edges, scored) for segment, edges in by_segment.items()]
     return sorted(found, key=lambda neighbour: (-neighbour.score, neighbour.segment))
 
 
-def _neighbour(segment: int, edges: list[dict[str, Any]], part: tuple[int, int] | None) -> Neighbour:
+def _neighbour(segment: int, edges: list[dict[str, Any]], scored: tuple[Score, Part | None]) -> Neighbour:
     count = sum(edge["count"] for edge in edges)
     position = _position(edges)
     assert position is not None, "a neighbour has at least one contact"
-    score = mean = _mean(sum(edge["sum"] for edge in edges), count)
-    if part is not None:
-        score = value_at(sum(edge["histogram"] for edge in edges), count, *part) / MAXIMUM_AFFINITY
-    return Neighbour(segment, mean, score, count, len(edges), position)
+    total = sum(edge["sum"] for edge in edges)
+    score, part = scored
+    value = score.edge_value(total, count, sum(edge["histogram"] for edge in edges), part)
+    return Neighbour(segment, _mean(total, count), value, count, len(edges), position)
 
 
 def _mean(total: int, count: int) -> float:

@@ -1,17 +1,15 @@
-"""How far a job is, read off its records alone: the same for every backend, while it runs and afterwards."""
+"""How far a job is, read off its records: the same for every backend, while the job runs and afterwards."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fgnet_pipeline.core.config import Config
-from fgnet_pipeline.execution.cluster.job_chain import JobState, job_states
-from fgnet_pipeline.execution.cluster.slurm import SlurmError
-from fgnet_pipeline.execution.cluster.submission import submitted_jobs
 from fgnet_pipeline.execution.resume import compare, failed_blocks, voxels_where
+from fgnet_pipeline.execution.submitted_jobs import submitted_jobs
 from fgnet_pipeline.stages.job import open_job
 from fgnet_pipeline.stages.registry import plan_job, stage_names
 from fgnet_pipeline.store.arrays import use_threads
@@ -20,15 +18,25 @@ from fgnet_pipeline.store.driver_lock import is_held
 from fgnet_pipeline.store.records.latest import Latest, Totals
 from fgnet_pipeline.store.records.record import Failure
 
+if TYPE_CHECKING:
+    from fgnet_pipeline.execution.cluster.job_states import JobState
+
 
 @dataclass(frozen=True)
 class StageStatus:
-    """Progress of one stage; None where nothing was recorded.
+    """Progress of one stage; a value is None if nothing was recorded.
 
     Attributes:
-        voxels_per_second: of wall time in the latest run. seconds_left: at that rate.
+        stage: its name.
+        blocks: that have work.
+        done: of them.
+        failed: of those that are not done, how many failed last.
+        left: that are not done.
+        voxels_per_second: of wall time in the latest run.
+        seconds_left: at that rate.
         seconds_per_block: that a worker spends on a block, mean of all records.
-        peak_memory: bytes, of the largest worker. hosts: that blocks were computed on.
+        peak_memory: bytes, of the largest worker.
+        hosts: that blocks were computed on.
     """
 
     stage: str
@@ -45,7 +53,14 @@ class StageStatus:
 
 @dataclass(frozen=True)
 class FailedBlock:
-    """A block of the task ``stage`` that is not done and failed last; ``error`` is the last line of its traceback."""
+    """A block that is not done and failed last.
+
+    Attributes:
+        stage: name of the task.
+        block: index in the task's grid, zyx.
+        log: file that holds the details.
+        error: last line of the traceback.
+    """
 
     stage: str
     block: list[int]
@@ -55,9 +70,16 @@ class FailedBlock:
 
 @dataclass(frozen=True)
 class Status:
-    """``driver``: number, host, process and start of the latest run, None before the first; ``running``: whether it
-    still holds the output, or has jobs in Slurm's queue. ``jobs``: of the latest run, as far as Slurm still knows.
-    ``unseen``: whether there are such jobs, but Slurm does not answer."""
+    """How far a job is.
+
+    Attributes:
+        stages: progress of every stage that is part of the plan.
+        failures: blocks that failed last.
+        running: whether a driver holds the output, or jobs of the latest run are queued or running.
+        driver: number, host, process and start of the latest run; None before the first.
+        jobs: of the latest run, as far as the cluster remembers them.
+        unseen: whether there are such jobs, but the cluster does not answer.
+    """
 
     stages: tuple[StageStatus, ...]
     failures: tuple[FailedBlock, ...]
@@ -77,15 +99,18 @@ class Status:
         return self.left == 0 or not (self.running or self.unseen)
 
     def to_dict(self) -> dict[str, Any]:
+        """The status as a JSON document."""
         return asdict(self)
 
 
 class Watch:
-    """Looks at one job again and again; every look reads only what has been recorded since the last. Nothing is
-    written.
+    """Looks at one job again and again; a look reads only what was recorded since the last, and writes nothing.
+
+    Args:
+        config: a validated configuration.
 
     Raises:
-        InputError: bad input, or results of another configuration.
+        InputError: Bad input, or results of another configuration.
     """
 
     def __init__(self, config: Config) -> None:
@@ -97,6 +122,7 @@ class Watch:
         self._latest = {name: Latest(self._progress.root / name, plan.blocks(name)) for name in plan.tasks}
 
     def look(self) -> Status:
+        """The status now."""
         # First whether it runs: what a driver does before it ends is then seen by this look.
         running = is_held(self._progress.root / "lock")
         stages, failures = [], []
@@ -112,17 +138,24 @@ class Watch:
         return Status(tuple(stages), tuple(failures), running, driver, jobs or (), jobs is None)
 
     def looks(self, interval: float) -> Iterator[Status]:
-        """A look every ``interval`` seconds; the last is one that has ended."""
+        """A status every `interval` seconds; the last is the first that has ended."""
         while not (status := self.look()).ended:
             yield status
             time.sleep(interval)
         yield status
 
     def _jobs(self) -> tuple[JobState, ...] | None:
-        """None where Slurm does not answer: the records are there without it."""
+        """The jobs of the latest run; None if the cluster does not answer: the records are there without it."""
+        jobs = submitted_jobs(self._progress.root, self._progress.driver())
+        if not jobs:
+            return ()
+        from fgnet_pipeline.execution.cluster.interface import ClusterError
+        from fgnet_pipeline.execution.cluster.job_states import job_states
+        from fgnet_pipeline.execution.cluster.lookup import cluster_of
+
         try:
-            return tuple(job_states(submitted_jobs(self._progress.root, self._progress.driver())))
-        except SlurmError:
+            return tuple(job_states(cluster_of(self.job.config), jobs))
+        except ClusterError:
             return None
 
     def _stage(self, stage: str, names: list[str]) -> tuple[StageStatus, list[FailedBlock]]:

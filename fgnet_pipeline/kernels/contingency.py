@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from fgnet_pipeline.kernels.hash_table import doubled_pairs, find_pair
+
 Ids = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
 
@@ -42,42 +44,9 @@ class Contingency:
 
 
 @njit(cache=True, nogil=True)
-def _slot(u: np.uint64, v: np.uint64, mask: np.uint64) -> np.uint64:
-    """First slot of the pair (u, v) in a hash table of mask + 1 slots (finaliser of splitmix64)."""
-    h = u * np.uint64(0x9E3779B97F4A7C15) ^ v * np.uint64(0xC2B2AE3D27D4EB4F)
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (h ^ (h >> np.uint64(31))) & mask
-
-
-@njit(cache=True, nogil=True)
-def _find(keys: Ids, values: Ids, counts: Counts, u: np.uint64, v: np.uint64) -> np.uint64:
-    """Slot that holds the pair (u, v), or the free slot (count 0) where it belongs."""
-    mask = np.uint64(len(keys) - 1)
-    slot = _slot(u, v, mask)
-    while counts[slot] != 0 and (keys[slot] != u or values[slot] != v):
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
-@njit(cache=True, nogil=True)
-def _grown(keys: Ids, values: Ids, counts: Counts) -> tuple[Ids, Ids, Counts]:
-    """The same hash table with twice the slots."""
-    size = 2 * len(keys)
-    new_keys, new_values = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
-    new_counts = np.zeros(size, np.int64)
-    for i in range(len(keys)):
-        if counts[i] != 0:
-            slot = _find(new_keys, new_values, new_counts, keys[i], values[i])
-            new_keys[slot], new_values[slot], new_counts[slot] = keys[i], values[i], counts[i]
-    return new_keys, new_values, new_counts
-
-
-@njit(cache=True, nogil=True)
-def _count_voxels(segments: Ids, labels: Ids) -> tuple[Ids, Ids, Counts]:
-    """Sum up runs of equal pairs in a hash table; unsorted rows out. Label 0 is left out."""
-    keys, values = np.zeros(1024, np.uint64), np.zeros(1024, np.uint64)
-    counts = np.zeros(1024, np.int64)
+def _count_voxels(segments: Ids, labels: Ids) -> Ids:
+    """Count the pairs of two flat arrays: uint64 (n, 3), segment, label and voxels, unsorted. Label 0 is left out."""
+    table = np.zeros((1024, 3), np.uint64)
     used, i, n = 0, 0, len(labels)
     while i < n:
         u, v, start = segments[i], labels[i], i
@@ -85,14 +54,13 @@ def _count_voxels(segments: Ids, labels: Ids) -> tuple[Ids, Ids, Counts]:
             i += 1
         if v == 0:
             continue
-        slot = _find(keys, values, counts, u, v)
-        used += counts[slot] == 0
-        keys[slot], values[slot] = u, v
-        counts[slot] += i - start
-        if 2 * used > len(keys):
-            keys, values, counts = _grown(keys, values, counts)
-    taken = counts != 0
-    return keys[taken], values[taken], counts[taken]
+        slot = find_pair(table, u, v)
+        used += table[slot, 1] == 0
+        table[slot, 0], table[slot, 1] = u, v
+        table[slot, 2] += np.uint64(i - start)
+        if 2 * used > len(table):
+            table = doubled_pairs(table)
+    return table[table[:, 1] != 0]
 
 
 def _reduced(segments: Ids, labels: Ids, counts: Counts) -> Contingency:
@@ -119,7 +87,8 @@ def contingency(segmentation: npt.NDArray[np.integer], labels: npt.NDArray[np.in
     if segmentation.shape != labels.shape:
         raise ValueError(f"shapes differ: segmentation {segmentation.shape}, labels {labels.shape}")
     flat = (np.ascontiguousarray(a, dtype=np.uint64).reshape(-1) for a in (segmentation, labels))
-    return _reduced(*_count_voxels(*flat))
+    segments, found, counts = _count_voxels(*flat).T
+    return _reduced(segments, found, counts.astype(np.int64))
 
 
 def empty() -> Contingency:

@@ -12,10 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from fgnet_pipeline.kernels.hash_table import doubled_pairs, find_pair
+
 NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 """Offsets (zyx) that the first three affinity channels must have."""
-
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -95,83 +95,75 @@ def sum_parallel_edges(u: NDArray[np.uint64], v: NDArray[np.uint64], *columns: N
 
 
 class _Sums(NamedTuple):
-    """Growing columns of the edges found so far, and a hash table of their rows (-1 = free)."""
+    """Growing columns of the edges found so far, and a hash table of their rows by (u, v)."""
 
     keys: Any  # uint64 (capacity, 2): u, v
     sums: Any  # uint64 (capacity, 3)
     counts: Any  # uint64 (capacity, 3)
     position: Any  # int64 (capacity, 3), in half voxels
     bins: Any  # uint32 (capacity or 0, 256)
-    table: Any  # int64 (a power of two, at least four times the capacity)
+    table: Any  # uint64 (twice the capacity, 3): u, v (0 = free slot), row
 
 
 @njit(cache=True)
 def _collect(affinities: Any, labels: Any, bounds: Any, histogram: bool) -> Any:
+    """Add up the affinities of all voxels within bounds: the filled part of the columns of `_Sums`.
+
+    affinities: uint8 (3, z, y, x). labels: uint64 (z, y, x). bounds: int64 (3, 2), begin and end on each axis.
+    """
     edges, n = _made(256, histogram), 0
-    height, width = labels.shape[1:]
-    flat, values = labels.reshape(-1), affinities.reshape(3, -1)
     for z in range(bounds[0, 0], bounds[0, 1]):
         for y in range(bounds[1, 0], bounds[1, 1]):
-            for channel, step in enumerate((height * width, width, 1)):
+            # A row of voxels adds at most one edge per voxel and channel.
+            while n + 3 * (bounds[2, 1] - bounds[2, 0]) > len(edges.keys):
+                edges = _grown(edges)
+            for channel in range(3):
                 if (channel == 0 and z == 0) or (channel == 1 and y == 0):
                     continue
-                first = max(bounds[2, 0], 1) if channel == 2 else bounds[2, 0]
-                row = (z * height + y) * width
-                edges, n = _add_row(edges, n, flat, values, channel, step, row, first, bounds[2, 1], z, y)
+                n = _add_row(edges, n, affinities[channel, z, y], labels, bounds[2], (channel, z, y))
     return edges.keys[:n], edges.sums[:n], edges.counts[:n], edges.position[:n], edges.bins[:n]
 
 
 @njit(cache=True)
-def _add_row(
-    edges: Any, n: int, flat: Any, values: Any, channel: int, step: int, row: Any, begin: Any, end: Any, z: int, y: int
-) -> Any:
-    """Add the affinities between the voxels at row + x and row + x - step, begin <= x < end, of the flat arrays.
+def _add_row(edges: Any, n: int, values: Any, labels: Any, bounds: Any, at: Any) -> int:
+    """Add the affinities of one channel between a row of voxels and the voxels before them.
 
-    Returns the columns and their length.
+    values: uint8 (x,), the affinities. bounds: int64 (2,), begin and end of the row. at: channel, z and y. Returns the
+    number of edges, of which n were there before.
     """
+    channel, z, y = at
+    here, before = labels[z, y], labels[z - (channel == 0), y - (channel == 1)]
+    shift = 1 if channel == 2 else 0
     last_u, last_v, edge = np.uint64(0), np.uint64(0), 0
-    for x in range(begin, end):
-        a, b = flat[row + x], flat[row + x - step]
+    for x in range(max(bounds[0], shift), bounds[1]):
+        a, b = here[x], before[x - shift]
         if a == b or a == 0 or b == 0:
             continue
         u, v = min(a, b), max(a, b)
         if u != last_u or v != last_v:
             edge = _row_of(edges, n, u, v)
-            if edge == n:
-                n += 1
-                if n == len(edges.keys):
-                    edges = _grown(edges)
+            n = max(n, edge + 1)
             last_u, last_v = u, v
-        value = values[channel, row + x]
+        value = values[x]
         edges.sums[edge, channel] += np.uint64(value)
         edges.counts[edge, channel] += np.uint64(1)
         edges.position[edge, 0] += 2 * z - (channel == 0)
         edges.position[edge, 1] += 2 * y - (channel == 1)
-        edges.position[edge, 2] += 2 * x - (channel == 2)
+        edges.position[edge, 2] += 2 * x - shift
         if len(edges.bins):
             edges.bins[edge, value] += np.uint32(1)
-    return edges, n
-
-
-@njit(cache=True)
-def _place(table: Any, keys: Any, u: Any, v: Any) -> Any:
-    """Where the table holds edge (u, v), or the free place where it belongs."""
-    mask = np.uint64(len(table) - 1)
-    place = ((u * _MIX) ^ v) * _MIX
-    place = (place ^ (place >> np.uint64(29))) & mask
-    while table[place] >= 0 and (keys[table[place], 0] != u or keys[table[place], 1] != v):
-        place = (place + np.uint64(1)) & mask
-    return place
+    return n
 
 
 @njit(cache=True)
 def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
     """The row of edge (u, v), which is n for a new one."""
-    place = _place(edges.table, edges.keys, u, v)
-    if edges.table[place] < 0:
-        edges.table[place] = n
+    table = edges.table
+    slot = find_pair(table, u, v)
+    if table[slot, 1] == 0:
+        table[slot, 0], table[slot, 1], table[slot, 2] = u, v, n
         edges.keys[n, 0], edges.keys[n, 1] = u, v
-    return edges.table[place]
+    return np.int64(table[slot, 2])
 
 
 @njit(cache=True)
@@ -182,19 +174,20 @@ def _made(capacity: int, histogram: bool) -> Any:
         np.zeros((capacity, 3), np.uint64),
         np.zeros((capacity, 3), np.int64),
         np.zeros((capacity if histogram else 0, 256), np.uint32),
-        np.full(4 * capacity, -1, np.int64),
+        np.zeros((2 * capacity, 3), np.uint64),
     )
 
 
 @njit(cache=True)
 def _grown(edges: Any) -> Any:
     """The same rows with twice the capacity."""
-    n = len(edges.keys)
-    keys, table = _doubled(edges.keys), np.full(8 * n, -1, np.int64)
-    for i in range(n):
-        table[_place(table, keys, keys[i, 0], keys[i, 1])] = i
     return _Sums(
-        keys, _doubled(edges.sums), _doubled(edges.counts), _doubled(edges.position), _doubled(edges.bins), table
+        _doubled(edges.keys),
+        _doubled(edges.sums),
+        _doubled(edges.counts),
+        _doubled(edges.position),
+        _doubled(edges.bins),
+        doubled_pairs(edges.table),
     )
 
 

@@ -1,6 +1,6 @@
 """Disk space of a job: bytes of arrays, tables and records, and the number of files and folders.
 
-docs/reference/limits.md lists the assumed numbers.
+docs/scale.md lists the assumed numbers.
 """
 
 from __future__ import annotations

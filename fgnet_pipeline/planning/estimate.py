@@ -85,7 +85,7 @@ def _estimate(known: Evidence) -> Estimate:
         tiles=_tiles(job),
         octree_levels=octree_of(job).levels,
         workers=job.config.schedule.workers,
-        local=job.config.schedule.backend == "local",
+        local=job.config.schedule.is_local,
         worker_hours=hours,
         wall_hours=None if hours is None else hours / max(1, job.config.schedule.workers),
         warnings=[],

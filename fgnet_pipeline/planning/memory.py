@@ -8,7 +8,6 @@ from pathlib import Path
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.task import Task
-from fgnet_pipeline.execution.cluster.slurm import megabytes
 from fgnet_pipeline.planning.document import Estimate, StageEstimate
 from fgnet_pipeline.planning.readable import readable
 from fgnet_pipeline.stages.density import Density
@@ -26,10 +25,11 @@ def machine_memory() -> int:
 
 def memory_limit(config: Config, task: Task) -> int | None:
     """Bytes that one worker of `task` can have; None if the default of the cluster applies."""
-    if config.schedule.backend == "local":
+    if config.schedule.is_local:
         return machine_memory()
-    asked = config.schedule.slurm.of(stage_of(task).schedule).memory
-    return None if asked is None else round(megabytes(asked) * 2**20)
+    from fgnet_pipeline.execution.cluster.lookup import cluster_of
+
+    return cluster_of(config).memory_limit(stage_of(task).schedule)
 
 
 def lacks_memory(stage: StageEstimate) -> bool:
@@ -65,5 +65,9 @@ def refuse_large_blocks(config: Config, found: Estimate) -> None:
 
 
 def _limit_in_words(config: Config, stage: StageEstimate) -> str:
-    local = config.schedule.backend == "local"
-    return ("this machine has " if local else "schedule.slurm.memory is ") + readable(stage.memory_limit_bytes or 0)
+    limit = readable(stage.memory_limit_bytes or 0)
+    if config.schedule.is_local:
+        return f"this machine has {limit}"
+    from fgnet_pipeline.execution.cluster.lookup import cluster_of
+
+    return f"{cluster_of(config).memory_key} is {limit}"

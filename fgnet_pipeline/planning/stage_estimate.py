@@ -1,7 +1,7 @@
 """The estimate for one task: its blocks, memory, time and array.
 
 Each number comes from the best source that exists: the records of this output, else a trial block, else a formula.
-docs/reference/limits.md lists the assumptions of the formulas.
+docs/scale.md lists the assumptions of the formulas.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@
 Edges are scored by their mean affinity or by a quantile (``agglomerate.score``, docs/decisions/scores.md); for
 quantiles their histograms go with them, and everything else is the same.
 
-A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/reference/limits.md).
+A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
+from fgnet_pipeline.kernels.agglomeration.histograms import LEVELS
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, check_edges, check_tree
-from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
 from fgnet_pipeline.stages.checked_tables import (
     EDGE_COLUMNS,
@@ -39,7 +39,7 @@ from fgnet_pipeline.stages.checked_tables import (
     read_residual,
     refusal,
 )
-from fgnet_pipeline.stages.configuration import quantile_part
+from fgnet_pipeline.stages.configuration import score_of, score_part
 from fgnet_pipeline.stages.density import NODE_SECONDS, Density, node_edges, node_fragments
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import agglomerate_task, octree_of
@@ -49,7 +49,7 @@ from fgnet_pipeline.store.tables import Columns
 
 #: Memory of a node, see kernels/agglomeration/agglomerate.py.
 BYTES_PER_EDGE, BYTES_PER_FRAGMENT = 96, 100
-#: Seconds per edge of a node, merging and LUT together (docs/reference/limits.md).
+#: Seconds per edge of a node, merging and LUT together (docs/scale.md).
 EDGE_SECONDS = 6e-6
 _EDGE = {"u": "uint64", "v": "uint64", "sum": "uint64", "count": "uint64"}
 _MERGE = {"a": "uint64", "b": "uint64", "parent": "uint64", "sum": "uint64", "count": "uint64"}
@@ -86,8 +86,7 @@ class AgglomerateStage(Stage):
             }
             if level == 0 and job.config.agglomerate.min_contact > 1:
                 fingerprint["min_contact"] = job.config.agglomerate.min_contact
-            if (part := quantile_part(job.config)) is not None:
-                fingerprint["quantile"] = list(part)
+            fingerprint |= score_of(job.config).fingerprint(score_part(job.config))
             upstream = ("edges",) if level == 0 else (agglomerate_task(level - 1),)
             name, grid = agglomerate_task(level), tree.grid(level)
             tasks.append(Task(name, self.name, grid, NO_CONTEXT, above, job.roi, upstream, fingerprint))
@@ -186,9 +185,9 @@ class Agglomerate:
         frozen = None
         if not self.is_root:
             frozen = np.unique(np.concatenate([loaded["u"][u_in & ~v_in], loaded["v"][v_in & ~u_in]]))
-        quantile = quantile_part(self.job.config)
+        score, part = score_of(self.job.config), score_part(self.job.config)
         inside: dict[str, Any] = {name: values[inner] for name, values in loaded.items()}
-        result = agglomerate(**inside, frozen=frozen, quantile=quantile)
+        result = agglomerate(**inside, frozen=frozen, score=score, part=part)
         left = {name: getattr(result, name) for name in loaded}
         return dict(result.merges._asdict()), dict(self._united([left, leaving]))
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Vector, block_of_ids
+from fgnet_pipeline.kernels.agglomeration.histograms import check_histograms
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, check_edges, check_tree
-from fgnet_pipeline.kernels.agglomeration.quantiles import check_histograms
-from fgnet_pipeline.stages.configuration import quantile_part
+from fgnet_pipeline.stages.configuration import score_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree
 from fgnet_pipeline.store.tables import Columns, Tables
@@ -41,7 +41,7 @@ def key_of(job: Job, task: str, block: Vector) -> str:
 
 def edge_columns(job: Job) -> list[str]:
     """What agglomeration reads of an edge."""
-    return EDGE_COLUMNS if quantile_part(job.config) is None else [*EDGE_COLUMNS, "histogram"]
+    return EDGE_COLUMNS if not score_of(job.config).needs_histogram else [*EDGE_COLUMNS, "histogram"]
 
 
 def read_fragment_ids(job: Job, blocks: Box) -> Ids:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.core import config_file
 from fgnet_pipeline.core.config import Choices, Config
-from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.kernels.agglomeration.scores.score import Part, Score, scores
 from fgnet_pipeline.kernels.fragments.method import methods
-
-DEFAULT_QUANTILE, QUANTILE_DECIMALS = 0.85, 4
 
 
 @cache
@@ -23,7 +21,7 @@ def choices() -> Choices:
     return Choices(
         stages=tuple(name for name, stage in stages().items() if stage.schedule == name),
         fragments_methods={name: method.resolve for name, method in methods().items()},
-        scores={"mean": _check_mean, "quantile": _check_quantile},
+        scores={name: _check_of(score) for name, score in scores().items()},
     )
 
 
@@ -45,38 +43,20 @@ def validate(tables: dict[str, Any]) -> Config:
     return config_file.validate(tables, choices())
 
 
-def quantile_part(config: Config) -> tuple[int, int] | None:
-    """The quantile as the fraction (p, q) that was typed; None if the score is the mean."""
-    if config.agglomerate.score == "mean":
-        return None
-    quantile = config.agglomerate.quantile
-    part = Fraction(str(DEFAULT_QUANTILE if quantile is None else quantile))
-    return part.numerator, part.denominator
+def score_of(config: Config) -> Score:
+    """The score by which edges are merged."""
+    return scores()[config.agglomerate.score]
+
+
+def score_part(config: Config) -> Part | None:
+    """The parameter of the score; None if it has none."""
+    return score_of(config).part(config.agglomerate.quantile)
 
 
 def has_histograms(config: Config) -> bool:
     """Whether edge tables hold histograms."""
-    return bool(config.edges.histogram) or config.agglomerate.score == "quantile"
+    return bool(config.edges.histogram) or score_of(config).needs_histogram
 
 
-def _check_mean(config: Config) -> None:
-    if config.agglomerate.quantile is not None:
-        raise InputError(
-            "agglomerate.quantile",
-            config.agglomerate.quantile,
-            "no value, since agglomerate.score is the mean",
-            'leave it out, or set agglomerate.score = "quantile"',
-        )
-
-
-def _check_quantile(config: Config) -> None:
-    quantile = config.agglomerate.quantile
-    if quantile is not None and Fraction(str(quantile)).denominator > 10**QUANTILE_DECIMALS:
-        raise InputError("agglomerate.quantile", quantile, f"at most {QUANTILE_DECIMALS} decimals", "round it")
-    if config.edges.histogram is False:
-        raise InputError(
-            "edges.histogram",
-            False,
-            'true, since agglomerate.score = "quantile" is taken of histograms',
-            "leave it out, or score by the mean",
-        )
+def _check_of(score: Score) -> Callable[[Config], None]:
+    return lambda config: score.check(config.agglomerate.quantile, config.edges.histogram)

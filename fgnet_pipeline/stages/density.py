@@ -16,9 +16,9 @@ from fgnet_pipeline.core.task import Task
 if TYPE_CHECKING:
     from fgnet_pipeline.stages.job import Job
 
-#: Clusters that leave a node, over the fragments of its surface (docs/reference/limits.md).
+#: Clusters that leave a node, over the fragments of its surface (docs/scale.md).
 FROZEN_PER_SURFACE = 2.5
-#: Seconds of a node, whatever it holds (docs/reference/limits.md).
+#: Seconds of a node, whatever it holds (docs/scale.md).
 NODE_SECONDS = 0.05
 
 
@@ -28,7 +28,7 @@ class Density:
 
     fragments: float = 180.0
     edges: float = 990.0
-    source: str = "assumed, as in FIB-25 (docs/reference/limits.md)"
+    source: str = "assumed, as in FIB-25 (docs/scale.md)"
 
 
 def read_shape(task: Task) -> Vector:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Grid
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.kernels.agglomeration.histograms import LEVELS
 from fgnet_pipeline.kernels.agglomeration.merge_tree import check_edges
-from fgnet_pipeline.kernels.agglomeration.quantiles import LEVELS
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.checked_tables import EDGE_COLUMNS, listed_ids, refusal
 from fgnet_pipeline.stages.configuration import has_histograms

@@ -1,8 +1,8 @@
 """Object stores and web servers, through Zarr's own fsspec store.
 
-Endpoints and credentials come from the environment and from the files of the clouds' own tools (docs/object_stores.md),
-never from our configuration. The libraries (botocore, s3fs, gcsfs, aiohttp-retry) repeat requests that were throttled
-or cut off. This module sets their timeouts, and turns the errors that remain into one sentence.
+Endpoints and credentials come from the environment and from the files of the clouds' own tools, never from our
+configuration (docs/guides/object-stores.md). The libraries (botocore, s3fs, gcsfs, aiohttp-retry) repeat requests that
+were throttled or cut off. This module sets their timeouts, and turns the errors that remain into one sentence.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def _reason(error: Exception) -> str:
     if _code(error) == "NoSuchBucket":
         return f"there is no such bucket ({told}); check the name, or make the bucket"
     if isinstance(error, PermissionError):
-        return f"no permission ({told}); check the credentials and what they may do (docs/object_stores.md)"
-    return f"{told}; check address, credentials and network (docs/object_stores.md), then run again"
+        return f"no permission ({told}); check the credentials and what they may do (docs/guides/object-stores.md)"
+    return f"{told}; check address, credentials and network (docs/guides/object-stores.md), then run again"
 
 
 def packages_of(config: dict[str, Any]) -> list[str]:
@@ -140,7 +140,7 @@ def open_store(url: str, field: str, *, read_only: bool) -> RemoteStore:
     parts = urlsplit(url)
     if parts.username or parts.password:
         shown = f"{parts.scheme}://...@{parts.hostname}{parts.path}"
-        raise InputError(field, shown, "a URL without credentials", "put them where docs/object_stores.md says")
+        raise InputError(field, shown, "a URL without credentials", "put them where docs/guides/object-stores.md says")
     package, extra = PACKAGES.get(parts.scheme, ("fsspec", ""))
     if importlib.util.find_spec(package) is None:
         remedy = f"pip install 'fgnet-pipeline[{extra}]'"

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from fgnet_pipeline.core.config import Config, is_url
@@ -17,9 +16,8 @@ from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.plan import format_key
 from fgnet_pipeline.execution.block_runner import WorkerSpec
-from fgnet_pipeline.execution.cluster import job_chain as chain
-from fgnet_pipeline.execution.cluster import slurm
 from fgnet_pipeline.execution.resume import check_fresh
+from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import plan_job
 from fgnet_pipeline.store.arrays import use_threads
@@ -58,8 +56,7 @@ def verify(config: Config, *, repair: bool = False, watch: Watcher = lambda *_: 
     job = _open_stored(config)
     if not repair:
         return _survey(job, config, watch)
-    with contextlib.suppress(slurm.SlurmError):  # where Slurm does not answer, its jobs see that a newer run has begun
-        chain.refuse_while_alive(job)
+    refuse_while_submitted(job)
     with disk_errors(job.output.root), DriverLock(job.output.progress.root / "lock"):
         restored = restore_metadata(job)
         report = _survey(job, config, watch, locked=True)

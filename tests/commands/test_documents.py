@@ -1,9 +1,7 @@
-"""What documents name must exist: links, anchors, commands, options, files, keys of the configuration."""
+"""What documents name must exist: links, anchors, commands, options, files."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,16 +12,8 @@ import numpy as np
 import pytest
 import typer
 from pipeline_tools import CHECKOUT
-from pydantic import BaseModel
 
 from fgnet_pipeline.commands.cli import app
-from fgnet_pipeline.core.config import Config, StageSchedule
-from fgnet_pipeline.planning import disk
-from fgnet_pipeline.stages import agglomerate, lut
-from fgnet_pipeline.stages.density import FROZEN_PER_SURFACE, Density
-from fgnet_pipeline.stages.registry import stages
-from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage
-from fgnet_pipeline.store.records.progress import Record
 
 DOCUMENTS = sorted(
     path
@@ -42,7 +32,6 @@ ROOTS = (CHECKOUT, CHECKOUT / "fgnet_pipeline", CHECKOUT / "model" / "fgnet")
 #: Files of other repositories.
 ELSEWHERE = ("evaluation/NeuronIds.py",)
 UPPER_CASE = ("README", "CHANGELOG", "CONTRIBUTING")
-CONFIGURATION = CHECKOUT / "docs" / "reference" / "configuration.md"
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
 
 
@@ -208,75 +197,11 @@ def test_a_wrong_command_is_found(line: str, reason: str) -> None:
     assert problem_of(line) == reason
 
 
-# The configuration
-
-
-def keys_of(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
-    """Every key of a table and of those below it, with its default."""
-    found = {}
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found |= keys_of(kind, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = field.default
-    return found
-
-
-def described() -> dict[str, str]:
-    """Every key that the page describes, with its cell of the column "default"."""
-    rows = re.findall(r"^\| `([\w.]+)` \| [^|]+ \| ([^|]+) \|", CONFIGURATION.read_text(), flags=re.MULTILINE)
-    assert len(rows) == len(dict(rows)), "a key is described twice"
-    return dict(rows)
-
-
-def test_every_key_is_described_and_every_described_key_exists() -> None:
-    assert set(described()) == set(keys_of(Config)) | set(keys_of(StageSchedule, "schedule.STAGE."))
-
-
-def test_described_defaults_are_the_defaults() -> None:
-    page = described()
-    for key, default in keys_of(Config).items():
-        if isinstance(default, bool | int | float | str | tuple):
-            value = list(default) if isinstance(default, tuple) else default
-            assert page[key].strip() == f"`{json.dumps(value)}`", key
-        else:
-            assert page[key].strip() in ("-", "required"), key
-
-
-def test_described_assumptions_of_plan_are_those_of_the_code() -> None:
-    page = (CHECKOUT / "docs" / "reference" / "limits.md").read_text()
-    found, density = stages(), Density()
-    rows = {table.kind: f"{table.row_bytes:g}" for stage in found.values() for table in stage.tables}
-    compressed = [found[name].array.compressed for name in ("predict", "fragments", "relabel")]  # type: ignore[union-attr]
-    for values in (
-        [f"{density.fragments:g}"], [f"{density.edges:g}"], [FROZEN_PER_SURFACE], compressed, [disk.RECORD_BYTES],
-        [disk.TABLE_BYTES], [rows[kind] for kind in ("fragments", "edges", "merges", "residual", "lut")],
-        [f"{WORKER_BYTES >> 20} MiB"], [agglomerate.BYTES_PER_EDGE, agglomerate.BYTES_PER_FRAGMENT],
-        [lut.BYTES_PER_ROW], [agglomerate.NODE_SECONDS, agglomerate.EDGE_SECONDS],
-    ):  # fmt: skip
-        assert f"| {', '.join(map(str, values))} |" in page
-
-
-# The output
-
-
-@pytest.mark.parametrize("stage", stages().values(), ids=lambda stage: stage.name)
-def test_every_array_and_every_column_is_described(stage: Stage) -> None:
-    page = (CHECKOUT / "docs" / "reference" / "output.md").read_text()
-    if stage.array is not None:
-        assert f"| `{stage.array.name}` | {stage.array.dtype} (" in page
-    page = page.partition("## Tables")[2].partition("## Progress")[0]
-    for table in stage.tables:
-        (row,) = re.findall(rf"^\| `{table.kind}(?:-L)?` \|.*$", page, flags=re.MULTILINE)
-        assert [name for name in (*table.columns, *table.optional) if f"`{name}`" not in row] == []
-
-
-def test_every_field_of_a_record_is_described() -> None:
-    page = (CHECKOUT / "docs" / "reference" / "output.md").read_text()
-    assert set(re.findall(r"^\| `(\w+)` \|", page.partition("## Done records")[2], flags=re.MULTILINE)) == {
-        field.name for field in dataclasses.fields(Record)
-    }
+def test_every_table_of_results_is_listed() -> None:
+    folder = CHECKOUT / "benchmarks" / "results"
+    index = (folder / "README.md").read_text()
+    names = {path.name for path in folder.glob("*.md")} - {"README.md"}
+    assert [name for name in sorted(names) if f"({name})" not in index] == []
 
 
 # Examples

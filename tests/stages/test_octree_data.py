@@ -16,6 +16,8 @@ from test_octree import assert_same_tree, run_in_random_order, stored_tree
 from fgnet_pipeline.execution.run import open_planned, run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
+from fgnet_pipeline.kernels.agglomeration.scores.mean import SCORE as MEAN
+from fgnet_pipeline.kernels.agglomeration.scores.quantile import SCORE as BY_QUANTILE
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.octree import octree_of
@@ -60,7 +62,8 @@ def whole_tree(folder: Path, quantile: tuple[int, int] | None = None) -> Merges:
     affinities, fragments = read(folder, "affinities.zarr"), read(folder, "out.zarr/fragments")
     edges = block_edges(affinities, fragments, tuple(slice(0, n) for n in fragments.shape), histogram=True)
     columns = (edges.u, edges.v, edges.sum, edges.count)
-    return agglomerate(*columns, histogram=edges.histogram, quantile=quantile).merges
+    score = MEAN if quantile is None else BY_QUANTILE
+    return agglomerate(*columns, histogram=edges.histogram, score=score, part=quantile).merges
 
 
 def test_the_tree_is_that_of_one_agglomeration(finished: Path) -> None:

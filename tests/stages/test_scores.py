@@ -18,6 +18,7 @@ from fgnet_pipeline.evaluation.sweep import sweep
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
+from fgnet_pipeline.kernels.agglomeration.scores.quantile import SCORE as BY_QUANTILE
 from fgnet_pipeline.kernels.region_graph import EdgeTable, block_edges
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.registry import stages_after
@@ -52,7 +53,7 @@ def global_tree(out: Path, quantile: tuple[int, int] = (17, 20), least: int = 1)
     keep = table.count >= least
     assert table.histogram is not None
     columns = (column[keep] for column in (table.u, table.v, table.sum, table.count))
-    return agglomerate(*columns, histogram=table.histogram[keep], quantile=quantile).merges
+    return agglomerate(*columns, histogram=table.histogram[keep], score=BY_QUANTILE, part=quantile).merges
 
 
 def assert_segmented(out: Path, tree: Merges) -> None:

@@ -1,41 +1,59 @@
-"""Slurm's commands: what sbatch is given, and what squeue, sacct and scancel answer. Nothing else calls them.
+"""Slurm: what sbatch is given, and what squeue, sacct and scancel answer.
 
-Options go to sbatch as arguments, never through a shell or ``#SBATCH`` lines: nothing needs a second kind of quoting,
-and ``SBATCH_*`` variables of the submitting shell cannot override the configuration.
+No other module calls Slurm's commands. Options go to sbatch as arguments, never through a shell or ``#SBATCH`` lines:
+nothing needs a second kind of quoting, and ``SBATCH_*`` variables of the submitting shell cannot override the
+configuration.
 """
 
 from __future__ import annotations
 
-import math
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from fgnet_pipeline.core.cluster_config import SlurmStage
-from fgnet_pipeline.core.errors import InputError, PipelineError
+from fgnet_pipeline.core.cluster_config import ClusterTables, SlurmStage, megabytes
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.execution.cluster.interface import (
+    After,
+    Cluster,
+    ClusterError,
+    ClusterSystem,
+    Element,
+    JobArray,
+    Request,
+    State,
+)
 
 #: How long one command may take: a busy controller answers after a minute or two.
 PATIENCE_SECONDS = 180.0
-ALIVE = frozenset({
-    "PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "REQUEUED", "REQUEUE_FED",
-    "REQUEUE_HOLD", "RESV_DEL_HOLD", "SIGNALING", "STAGE_OUT", "SPECIAL_EXIT",
-})  # fmt: skip
-GONE = "GONE"
+#: Word of squeue and sacct -> state; any other word is an end that has no name here.
+STATES = {
+    **{state.value: state for state in State},
+    "STOPPED": State.SUSPENDED,
+    "RESIZING": State.RUNNING,
+    "SIGNALING": State.RUNNING,
+    "STAGE_OUT": State.ENDING,
+    "REQUEUE_FED": State.REQUEUED,
+    "RESV_DEL_HOLD": State.HELD,
+    "SPECIAL_EXIT": State.HELD,
+}
 #: What an end means, in the words of the status.
 REASONS = {
-    "OUT_OF_MEMORY": "memory exceeded (raise schedule.slurm.memory or use smaller blocks)",
-    "TIMEOUT": "walltime exceeded (raise schedule.slurm.time, or submit again to go on)",
-    "NODE_FAIL": "a node failed",
-    "BOOT_FAIL": "a node did not boot",
-    "PREEMPTED": "preempted",
-    "CANCELLED": "cancelled",
-    "DEADLINE": "deadline passed",
-    "FAILED": "ended with an error (see its log)",
+    State.OUT_OF_MEMORY: "memory exceeded (raise schedule.slurm.memory or use smaller blocks)",
+    State.TIMEOUT: "walltime exceeded (raise schedule.slurm.time, or submit again to go on)",
+    State.NODE_FAILED: "a node failed",
+    State.BOOT_FAILED: "a node did not boot",
+    State.PREEMPTED: "preempted",
+    State.CANCELLED: "cancelled",
+    State.DEADLINE: "deadline passed",
+    State.FAILED: "ended with an error (see its log)",
 }
+#: Slurm's reason for removing a job whose dependency can never hold: nothing went wrong with the job itself.
+NOT_NEEDED = "DependencyNeverSatisfied"
 #: Reasons for which a job waits until somebody does something.
 HOPELESS = frozenset({
     "AccountNotAllowed", "BadConstraints", "InvalidAccount", "InvalidQOS", "JobHeldAdmin", "JobHeldUser",
@@ -49,46 +67,118 @@ MESSAGES = {
 }  # fmt: skip
 
 
-class SlurmError(PipelineError):
-    """A command of Slurm failed; the message is its own."""
+class SlurmCluster(Cluster):
+    """Slurm with the resources of the tables ``[schedule.slurm]``."""
+
+    name = "slurm"
+    title = "Slurm"
+    watch_command = "squeue --me"
+    host_key = "schedule.slurm.host"
+    memory_key = "schedule.slurm.memory"
+    missing = "no sbatch on this machine"
+
+    def __init__(self, schedule: ClusterTables) -> None:
+        self._config = schedule.slurm
+        self.host, self.poll_seconds = self._config.host, self._config.poll_seconds
+
+    def is_installed(self) -> bool:
+        return shutil.which("sbatch") is not None
+
+    def grows(self, stage: str) -> bool:
+        return self._config.of(stage).grow is not None
+
+    def memory_limit(self, stage: str) -> int | None:
+        memory = self._config.of(stage).memory
+        return None if memory is None else round(megabytes(memory) * 2**20)
+
+    def build(self, request: Request) -> JobArray:
+        asked = self._config.of(request.stage)
+        if request.more:
+            asked = asked.grown()
+        if not request.gpus:
+            asked = asked.model_copy(update={"gpus": None})
+        own = self._config.own(request.stage)
+        table = "schedule.slurm" if own in (None, SlurmStage()) else f"schedule.slurm.{request.stage}"
+        arguments = (*_own_options(request, asked), *_resources(asked))
+        return JobArray(request.name, request.elements, table, arguments, _script(asked, request))
+
+    def check(self, arrays: Iterable[JobArray]) -> None:
+        seen = set()
+        for array in arrays:
+            asked = tuple(a for a in array.arguments if not a.startswith("--job-name="))
+            if asked not in seen:
+                self._check_one(array)
+                seen.add(asked)
+
+    def _check_one(self, array: JobArray) -> None:
+        if not self.is_installed():
+            raise InputError(
+                "schedule.backend",
+                "slurm or array",
+                "Slurm's commands (there is no sbatch on this machine)",
+                "run this on a login node of the cluster, or set schedule.backend=local",
+            )
+        done = _call([*self.command(array), "--test-only"], array.script)
+        if done.returncode == 0:
+            return
+        message = _one_line(done.stderr)
+        key = next((key for word, key in MESSAGES.items() if word in message.lower()), None)
+        value = next((a.partition("=")[2] for a in array.arguments if key and a.startswith(_option(key))), "its values")
+        field = f"{array.table}.{key}" if key else array.table
+        raise InputError(field, value, f"what Slurm takes (sbatch: {message})", _remedy(key))
+
+    def command(self, array: JobArray, after: Sequence[After] = ()) -> list[str]:
+        return ["sbatch", "--parsable", *_dependency(after), *array.arguments]
+
+    def submit(self, array: JobArray, after: Sequence[After] = ()) -> str:
+        done = _call(self.command(array, after), array.script)
+        job = done.stdout.strip().partition(";")[0]
+        if done.returncode != 0 or not job:
+            raise ClusterError(f"sbatch did not take {array.name}: {_one_line(done.stderr)}")
+        return job
+
+    def states(self, jobs: Iterable[str], remembered: bool = False) -> list[Element]:
+        wanted = set(jobs)
+        found = _queued(wanted) if wanted else {}
+        missing = sorted(wanted - {job for job, _ in found})
+        if remembered and missing and shutil.which("sacct"):
+            found = {**_accounted(missing), **found}
+        return list(found.values())
+
+    def cancel(self, jobs: Sequence[str], waiting_only: bool = False) -> None:
+        if jobs:
+            _call(["scancel", "--quiet", *(["--state=PENDING"] if waiting_only else []), *jobs])
+
+    def own_number(self) -> int | None:
+        text = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+        return int(text) if text.isdecimal() else None
+
+    def own_log(self, logs: Path) -> str:
+        keys = ("SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+        name, job, index = (os.environ.get(key, "") for key in keys)
+        return str(logs / f"{name}-{job}_{index}.log") if job else ""
+
+    def how_to_end(self, jobs: Sequence[str]) -> str:
+        return f"scancel {' '.join(jobs)}"
 
 
-@dataclass(frozen=True)
-class Array:
-    """A job array as it is handed to sbatch.
-
-    Args:
-        name: of the job. elements: how many. arguments: options of sbatch. script: the batch script.
-    """
-
-    name: str
-    elements: int
-    arguments: tuple[str, ...]
-    script: str
-
-    def command(self, *more: str) -> list[str]:
-        """The words of the command; the script follows on standard input or as a file."""
-        return ["sbatch", "--parsable", *more, *self.arguments]
+CLUSTER = ClusterSystem(SlurmCluster.name, SlurmCluster)
 
 
-def build(asked: SlurmStage, name: str, elements: int, folder: Path, worker: Sequence[str], comment: str) -> Array:
-    """The array of ``elements`` workers that run ``fgnet worker ARGUMENTS``.
-
-    Args:
-        asked: the resources. folder: where logs go; the working directory is its parent.
-        worker: the arguments of ``fgnet``, each one word. comment: a line of the script for people.
-    """
-    own = [
-        f"--job-name={name}",
-        f"--array=0-{elements - 1}",
-        f"--chdir={folder.parent}",
-        f"--output={str(folder).replace('%', '%%')}/%x-%A_%a.log",
+def _own_options(request: Request, asked: SlurmStage) -> list[str]:
+    """The options of sbatch that are the pipeline's own."""
+    logs = request.logs
+    options = [
+        f"--job-name={request.name}",
+        f"--array=0-{request.elements - 1}",
+        f"--chdir={logs.parent}",
+        f"--output={str(logs).replace('%', '%%')}/%x-%A_%a.log",
         "--open-mode=append",
         "--requeue",
     ]
     if asked.signal_seconds is not None:
-        own.append(f"--signal=B:TERM@{asked.signal_seconds}")
-    return Array(name, elements, (*own, *_resources(asked)), _script(asked, worker, comment))
+        options.append(f"--signal=B:TERM@{asked.signal_seconds}")
+    return options
 
 
 def _resources(asked: SlurmStage) -> list[str]:
@@ -105,11 +195,11 @@ def _resources(asked: SlurmStage) -> list[str]:
     return [f"--{key}={value}" for key, value in named.items() if value is not None] + list(asked.options or ())
 
 
-def _script(asked: SlurmStage, worker: Sequence[str], comment: str) -> str:
-    command = [*(asked.command or (sys.executable, "-m", "fgnet_pipeline")), *worker]
+def _script(asked: SlurmStage, request: Request) -> str:
+    command = [*(asked.command or (sys.executable, "-m", "fgnet_pipeline")), *request.words]
     lines = [
         "#!/bin/bash",
-        f"# {comment}",
+        f"# {request.comment}",
         'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"',
         *(asked.prologue or ()),
         # In place of the shell, so that the signal before the walltime reaches the worker itself.
@@ -118,65 +208,10 @@ def _script(asked: SlurmStage, worker: Sequence[str], comment: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def grown(asked: SlurmStage) -> SlurmStage:
-    """``asked`` with ``grow`` times the time and the memory."""
-    factor = asked.grow or 1.0
-    time = None if asked.time is None else _minutes_text(math.ceil(minutes(asked.time) * factor))
-    memory = None
-    if asked.memory is not None:
-        memory = f"{math.ceil(megabytes(asked.memory) * factor)}M"
-    return asked.model_copy(update={"time": time, "memory": memory})
-
-
-def minutes(text: str) -> float:
-    """A time of sbatch in minutes: ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M``, ``D-H:M:S``."""
-    days, dash, rest = text.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    if dash:
-        hours, mins, seconds = [*parts, 0, 0][:3]
-    elif len(parts) == 3:
-        hours, mins, seconds = parts
-    else:
-        hours, mins, seconds = 0, parts[0], parts[1] if len(parts) == 2 else 0
-    return int(days or 0) * 1440 + hours * 60 + mins + seconds / 60
-
-
-def _minutes_text(total: int) -> str:
-    days, rest = divmod(total, 1440)
-    return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
-
-
-def megabytes(text: str) -> float:
-    """``schedule.slurm.memory``, e.g. ``"32G"``, in units of 2^20 bytes."""
-    factors = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
-    return int(text[:-1]) * factors[text[-1]] if text[-1] in factors else float(text)
-
-
-def is_installed() -> bool:
-    """Whether Slurm's commands are on this machine's PATH."""
-    return shutil.which("sbatch") is not None
-
-
-def check(array: Array, field: str) -> None:
-    """Ask Slurm whether it would take ``array``; nothing is submitted.
-
-    Args:
-        field: the table of the configuration, e.g. ``"schedule.slurm"``.
-
-    Raises:
-        InputError: sbatch is missing, the controller does not answer, or a value that Slurm refuses.
-    """
-    if not is_installed():
-        raise InputError("schedule.backend", "slurm or array", "Slurm's commands (there is no sbatch on this machine)",
-                         "run this on a login node of the cluster, or set schedule.backend=local")  # fmt: skip
-    done = _call(array.command("--test-only"), array.script)
-    if done.returncode == 0:
-        return
-    message = _one_line(done.stderr)
-    key = next((key for word, key in MESSAGES.items() if word in message.lower()), None)
-    value = next((a.partition("=")[2] for a in array.arguments if key and a.startswith(_option(key))), "its values")
-    raise InputError(f"{field}.{key}" if key else field, value, f"what Slurm takes (sbatch: {message})",
-                     _remedy(key))  # fmt: skip
+def _dependency(after: Sequence[After]) -> list[str]:
+    """Options that make a job wait; Slurm removes a job that can never start."""
+    conditions = "?".join(f"{'afterok' if one.ok else 'afternotok'}:{one.job}" for one in after)
+    return [f"--dependency={conditions}", "--kill-on-invalid-dep=yes"] if after else []
 
 
 def _option(key: str) -> str:
@@ -196,79 +231,47 @@ def _remedy(key: str | None) -> str:
     return "correct it, or set schedule.backend=local"
 
 
-def submit(array: Array, *more: str) -> str:
-    """Submit ``array`` with the further options ``more``; returns the id of the job.
-
-    Raises:
-        SlurmError: sbatch refused.
-    """
-    done = _call(array.command(*more), array.script)
-    job = done.stdout.strip().partition(";")[0]
-    if done.returncode != 0 or not job:
-        raise SlurmError(f"sbatch did not take {array.name}: {_one_line(done.stderr)}")
-    return job
-
-
-@dataclass(frozen=True)
-class Element:
-    """One element of an array: its state in Slurm's words, and why it waits or where it runs."""
-
-    job: str
-    index: int
-    state: str
-    reason: str
-
-    @property
-    def alive(self) -> bool:
-        return self.state in ALIVE
-
-
-def elements(jobs: Iterable[str]) -> list[Element]:
-    """The elements of ``jobs`` that Slurm still knows, the latest state of each.
-
-    Raises:
-        SlurmError: the controller does not answer.
-    """
-    wanted = set(jobs)
-    if not wanted:
-        return []
+def _queued(jobs: set[str]) -> dict[tuple[str, int], Element]:
+    """Elements of `jobs` that the controller knows, by job and number; of a requeued element the latest state."""
     # Not --jobs: one id that has been forgotten would make it an error.
     done = _call(["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%F|%K|%T|%r"])
     if done.returncode != 0:
-        raise SlurmError(f"squeue does not answer: {_one_line(done.stderr)}")
+        raise ClusterError(f"squeue does not answer: {_one_line(done.stderr)}")
     found = {}
     for line in done.stdout.splitlines():
-        job, index, state, reason = (part.strip() for part in line.split("|", 3))
-        if job in wanted:
-            found[job, int(index) if index.isdigit() else 0] = Element(job, int(index) if index.isdigit() else 0,
-                                                                       state, reason)  # fmt: skip
-    return list(found.values())
+        job, number, word, reason = (part.strip() for part in line.split("|", 3))
+        if job in jobs:
+            index = int(number) if number.isdigit() else 0
+            found[job, index] = _element(job, index, word, reason)
+    return found
 
 
-def remembered(jobs: Iterable[str]) -> list[Element]:
-    """As :func:`elements`, with those that only the accounting database still knows, where there is one."""
-    wanted = list(jobs)
-    found = {(e.job, e.index): e for e in elements(wanted)}
-    missing = [job for job in wanted if job not in {job for job, _ in found}]
-    if missing and shutil.which("sacct"):
-        done = _call(["sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={','.join(missing)}",
-                      "--format=JobID,State"])  # fmt: skip
-        for line in done.stdout.splitlines() if done.returncode == 0 else []:
-            name, _, state = line.partition("|")
-            job, _, index = name.partition("_")
-            if index.isdigit():
-                # "CANCELLED by 1000"
-                found.setdefault((job, int(index)), Element(job, int(index), state.split()[0], ""))
-    return list(found.values())
+def _accounted(jobs: Sequence[str]) -> dict[tuple[str, int], Element]:
+    """Elements of `jobs` that the accounting database knows, by job and number; none if it does not answer."""
+    options = ["--noheader", "--allocations", "--parsable2", f"--jobs={','.join(jobs)}", "--format=JobID,State"]
+    done = _call(["sacct", *options])
+    found: dict[tuple[str, int], Element] = {}
+    for line in done.stdout.splitlines() if done.returncode == 0 else []:
+        name, _, state = line.partition("|")
+        job, _, number = name.partition("_")
+        if number.isdigit():
+            word = state.split()[0]  # of "CANCELLED by 1000"
+            found.setdefault((job, int(number)), _element(job, int(number), word, ""))
+    return found
 
 
-def cancel(jobs: Sequence[str], *options: str) -> None:
-    """Cancel ``jobs``; those that have ended are passed over."""
-    if jobs:
-        _call(["scancel", "--quiet", *options, *jobs])
+def _element(job: str, index: int, word: str, reason: str) -> Element:
+    """One element from Slurm's word for its state and Slurm's reason."""
+    state = STATES.get(word, State.ENDED)
+    if state is State.PENDING:
+        sentence = f"waits: {reason}" if reason in HOPELESS else ""
+    else:
+        sentence = "" if reason == NOT_NEEDED else REASONS.get(state, "")
+    return Element(job, index, state, sentence)
 
 
 def _call(command: Sequence[str], script: str = "") -> subprocess.CompletedProcess[str]:
+    """Run one of Slurm's commands; one that is missing or does not end is an exit code of 1."""
     try:
         return subprocess.run(
             command, input=script, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False

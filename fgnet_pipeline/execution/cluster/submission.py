@@ -1,18 +1,16 @@
 """The document that workers on other nodes open: exactly what the driver planned, frozen when it was submitted.
 
 ``progress/submission-RUN.json`` holds the resolved configuration, the region, the tasks, and for every task which
-blocks were to do (one bit a block, compressed: two megabytes at most for 10^7 blocks) and in how many shares they are
+blocks were to do (one bit per block, compressed: two megabytes at most for 10^7 blocks) and in how many shares they are
 divided. A share is a contiguous range of the blocks to do, so no two workers have a block in common and none needs a
-lock.
-``progress/submission-RUN.jobs.jsonl`` names the jobs, a line each, written as they are submitted.
+lock. The jobs of a submission are listed in another file (:mod:`fgnet_pipeline.execution.submitted_jobs`).
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,6 +47,7 @@ class TaskDocument(Strict):
 
     @classmethod
     def of(cls, task: Task) -> TaskDocument:
+        """The document of ``task``."""
         return cls(
             name=task.name,
             stage=task.stage,
@@ -63,6 +62,7 @@ class TaskDocument(Strict):
         )
 
     def task(self) -> Task:
+        """The task of which this document was made."""
         return Task(
             self.name, self.stage, Grid(self.block_shape), self.below, self.above, Box(*self.reads), self.upstream,
             self.fingerprint, self.masked, self.cheap,
@@ -70,7 +70,13 @@ class TaskDocument(Strict):
 
 
 class WorkDocument(Strict):
-    """The blocks of one task that were to do: the grid box of its blocks, a bit each in C order, and the shares."""
+    """The blocks of one task that were to do.
+
+    Attributes:
+        blocks: index box of the task's blocks.
+        todo: one bit per block in C order, packed, compressed by zlib, in base64.
+        shares: into how many shares the blocks to do are divided.
+    """
 
     blocks: Corners
     todo: str
@@ -90,13 +96,18 @@ class Document(Strict):
 
 @dataclass(frozen=True)
 class Submission:
-    """What workers are told: ``work`` maps the name of a task to its blocks to do and the number of shares."""
+    """What workers are told.
+
+    Attributes:
+        spec: the resolved configuration, the plan and the number of the run.
+        work: name of a task -> its blocks to do, and the number of shares.
+    """
 
     spec: WorkerSpec
     work: dict[str, Share]
 
     def write(self, progress: Path) -> Path:
-        """Write the document, whole or not at all; returns its path."""
+        """Write the document whole or not at all, and return its path."""
         spec = self.spec
         document = Document(
             format=FORMAT,
@@ -115,8 +126,10 @@ class Submission:
 class Share:
     """The blocks of one task that are to do, and in how many shares they are divided.
 
-    Args:
-        blocks: the index box of the task's blocks. todo: bool, of the shape of ``blocks``.
+    Attributes:
+        blocks: index box of the task's blocks.
+        todo: bool, of the shape of ``blocks``.
+        shares: how many shares; at least 1.
     """
 
     blocks: Box
@@ -125,28 +138,37 @@ class Share:
 
     @property
     def count(self) -> int:
+        """How many blocks are to do, in all shares."""
         return int(self.todo.sum())
 
     def of(self, index: int) -> list[Vector]:
-        """The blocks of share ``index``: sizes differ by one at most, together they are all."""
+        """The blocks of share ``index``, in C order; shares differ by one block at most, and together hold all."""
         places = np.flatnonzero(self.todo)
         first, last = (index * len(places)) // self.shares, ((index + 1) * len(places)) // self.shares
         positions = np.stack(np.unravel_index(places[first:last], self.todo.shape), -1) + np.asarray(self.blocks.begin)
         return [(int(z), int(y), int(x)) for z, y, x in positions]
 
     def document(self) -> WorkDocument:
+        """The share as JSON."""
         packed = zlib.compress(np.packbits(self.todo).tobytes())
         text = base64.b64encode(packed).decode()
         return WorkDocument(blocks=(self.blocks.begin, self.blocks.end), todo=text, shares=self.shares)
 
     @classmethod
     def read(cls, document: WorkDocument) -> Share:
+        """The share that ``document`` was made of."""
         blocks = Box(*document.blocks)
         bits = np.frombuffer(zlib.decompress(base64.b64decode(document.todo)), np.uint8)
         return cls(blocks, np.unpackbits(bits, count=blocks.size).astype(bool).reshape(blocks.shape), document.shares)
 
 
 def path_of(progress: Path, run: int) -> Path:
+    """The file of a submission.
+
+    Args:
+        progress: the output's folder of records.
+        run: number of the driver's run.
+    """
     return progress / f"submission-{run}.json"
 
 
@@ -154,7 +176,7 @@ def read_submission(path: Path) -> Submission:
     """Read and validate a document.
 
     Raises:
-        DamageError: it is missing, torn, or not one of ours.
+        DamageError: The document is missing or torn, or it is no submission.
     """
     try:
         document = Document.model_validate_json(path.read_bytes())
@@ -165,43 +187,3 @@ def read_submission(path: Path) -> Submission:
     except (OSError, ValidationError, ValueError, zlib.error) as error:
         reason = str(error).splitlines()[0]
         raise DamageError(f"{path} cannot be read as a submission ({reason}); run fgnet submit again") from error
-
-
-@dataclass(frozen=True)
-class SubmittedJob:
-    """One job of a submission.
-
-    Args:
-        blocks: of the whole array. second: it goes on, with more, where the first of its task did not finish.
-        server: its elements take blocks from a driver, and are of no use without it.
-    """
-
-    task: str
-    job: str
-    elements: int
-    blocks: int
-    second: bool = False
-    server: bool = False
-
-
-def record_job(progress: Path, run: int, job: SubmittedJob) -> None:
-    """Note a job as soon as it is submitted."""
-    with jobs_path(progress, run).open("a") as stream:
-        stream.write(json.dumps(asdict(job)) + "\n")
-
-
-def jobs_path(progress: Path, run: int) -> Path:
-    return progress / f"submission-{run}.jobs.jsonl"
-
-
-def submitted_jobs(progress: Path, run: int | None) -> list[SubmittedJob]:
-    """The jobs of the submission of ``run``; none where that run was no submission."""
-    if run is None:
-        return []
-    try:
-        lines = jobs_path(progress, run).read_text().splitlines()
-        return [SubmittedJob(**json.loads(line)) for line in lines]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise DamageError(f"{jobs_path(progress, run)} cannot be read ({error})") from error

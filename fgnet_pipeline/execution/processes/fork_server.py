@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 PRELOADED = [
-    "fgnet_pipeline.execution.daisy_tasks",
+    "fgnet_pipeline.execution.local_workers",
     "fgnet_pipeline.commands.cli",
     "fgnet_pipeline.execution.processes.preload",
 ]

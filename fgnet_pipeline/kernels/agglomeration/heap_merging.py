@@ -1,17 +1,18 @@
-"""Agglomeration by a priority queue that only ever shrinks: for giant clusters, and for what waits for them.
+"""Agglomeration by a priority queue that never grows: for giant clusters, and for the clusters that wait for them.
 
-An entry keeps the (sum, count, names) that its edge had when the entry was placed: its snapshot. Merging can only make
-an edge worse (the mean of two edges is at most the better one, and names grow), so a snapshot is a bound:
+An entry of the queue keeps the (sum, count, names) that its edge had when the entry was placed: its snapshot. Merging
+can only make an edge worse: the score of two edges together is at most the better one, and names only grow. So a
+snapshot is a bound of what the edge is now.
 
-1. Take the entry with the best snapshot. If its edge is gone, drop it.
-2. If the snapshot is not what the edge is now, renew it and let it sink.
-3. Otherwise it is the best edge there is: merge its two clusters. The one with fewer edges moves to the other; of two
-   parallel edges the one with the better snapshot lives on and takes the sum of both, so that no entry is ever added.
+1. Take the entry with the best snapshot. If its edge no longer exists, drop the entry.
+2. If the snapshot is out of date, renew it and let the entry sink.
+3. Otherwise the edge is the best of all. Merge its two clusters: the one with fewer edges moves its edges to the other.
+   Of two parallel edges the one with the better snapshot stays and takes the affinities of both, so no entry is added.
 
-Edges are found by a hash of their two clusters. Every edge moves O(log n) times, since the shorter list moves.
+A hash table finds the edge between two clusters. Every edge moves O(log n) times, since the shorter list moves.
 
-The score of an edge is sum / (255 * count). For quantile scores (`quantiles`) edges have histograms, which add up, and
-sum is kept at value * count, so that the score is value / 255; a quantile, too, is at most the better of the two.
+The score of an edge is sum / (255 * count). By the mean, sum is the sum of the affinities. For all other scores the
+edges have histograms, which add up, and sum is kept at score * count; the score's own function gives the score.
 """
 
 from typing import Any, NamedTuple
@@ -20,13 +21,24 @@ import numpy as np
 from numba import njit
 
 from fgnet_pipeline.kernels.agglomeration.exact_means import compare_fractions, compare_means
-from fgnet_pipeline.kernels.agglomeration.quantiles import value_at
+from fgnet_pipeline.kernels.agglomeration.histograms import LEVELS
+from fgnet_pipeline.kernels.hash_table import find
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+class Scoring(NamedTuple):
+    """How the score of an edge is found.
+
+    bins: unsigned (m, 256), histograms of the affinities of the edges; (0, 256) to score by the mean.
+    value: a compiled value of a score, not called without bins. part: (p, q), the parameter of the score.
+    """
+
+    bins: Any
+    value: Any
+    part: Any
 
 
 class Edges(NamedTuple):
-    """Edges and their snapshots, a row an edge; `following` a row an end; the last four a row a cluster."""
+    """Edges and their snapshots: one row per edge, in `following` per end, from `head` to `name` per cluster."""
 
     ends: Any  # int32: the clusters of edge e are ends[2e] and ends[2e + 1]
     sum: Any  # int64
@@ -36,16 +48,16 @@ class Edges(NamedTuple):
     snap: Any  # int64 (m, 4): sum, count, smaller name, larger name
     following: Any  # int32: the next end in the list of the same cluster, -1 = none
     head: Any  # int32: the first end of the cluster's list
-    tail: Any  # int32
+    tail: Any  # int32: the last end of the cluster's list
     length: Any  # int64: ends in the list, those of dead edges included
     name: Any  # int32
-    bins: Any  # unsigned (m, 256): histograms of affinities; (0, 256) for mean scores
-    part: Any  # (numerator, denominator) of the quantile
+    scoring: Any  # Scoring
+    row: Any  # int64 (256,): scratch for one histogram
 
 
 @njit(cache=True)
-def make_edges(ends: Any, sums: Any, counts: Any, n: int, bins: Any, part: tuple[int, int]) -> Any:
-    """Edges between clusters 0..n-1 that carry their own name; ends, sums, counts and bins are kept and changed."""
+def make_edges(ends: Any, sums: Any, counts: Any, n: int, scoring: Any) -> Any:
+    """Edges between clusters 0..n-1 that carry their own name; all arrays given are kept and changed."""
     m = len(sums)
     edges = Edges(
         ends,
@@ -59,8 +71,8 @@ def make_edges(ends: Any, sums: Any, counts: Any, n: int, bins: Any, part: tuple
         np.full(n, -1, np.int32),
         np.zeros(n, np.int64),
         np.arange(n).astype(np.int32),
-        bins,
-        part,
+        scoring,
+        np.empty(LEVELS, np.int64),
     )
     for e in range(m):
         _renew(edges, e)
@@ -71,7 +83,7 @@ def make_edges(ends: Any, sums: Any, counts: Any, n: int, bins: Any, part: tuple
 
 @njit(cache=True, error_model="numpy")
 def _renew(edges: Any, e: Any) -> bool:
-    """Bring the snapshot of edge e up to date; whether it was not."""
+    """Bring the snapshot of edge e up to date; returns whether it was out of date."""
     x, y = edges.name[edges.ends[2 * e]], edges.name[edges.ends[2 * e + 1]]
     small, large, total, count, snap = min(x, y), max(x, y), edges.sum[e], edges.count[e], edges.snap
     if snap[e, 0] == total and snap[e, 1] == count and snap[e, 2] == small and snap[e, 3] == large:
@@ -105,6 +117,7 @@ def _before(edges: Any, e: Any, f: Any) -> bool:
 
 @njit(cache=True)
 def _sift_down(heap: Any, size: int, at: int, edges: Any) -> None:
+    """Let the entry at a place of the heap sink below all entries that go before it."""
     e = heap[at]
     while True:
         child = 2 * at + 1
@@ -120,20 +133,23 @@ def _sift_down(heap: Any, size: int, at: int, edges: Any) -> None:
 
 
 @njit(cache=True)
-def merge_by_heap(
-    ends: Any, sums: Any, counts: Any, frozen: Any, low_sum: int, low_count: int, bins: Any, part: tuple[int, int]
-) -> Any:
-    """Merge a graph of clusters 0..n-1 in the contract's order, down to a mean of low_sum / low_count.
+def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low: tuple[int, int], scoring: Any) -> Any:
+    """Merge a graph of clusters 0..n-1 in the contract's order, down to a lowest score.
 
-    ends: int32 (2m,); sums, counts: int64 (m,); frozen: bool (n,); bins, part: as in `Edges`; all arrays are changed.
-    Returns (rows int64 (k, 4): smaller and larger name, sum, count; names int32 (n,) of the clusters; alive bool (m,),
-    the edges that are left).
+    Args:
+        ends: int32 (2m,), the clusters of each edge; changed, as are all arrays.
+        sums: int64 (m,), affinities added up, or score * count if there are histograms.
+        counts: int64 (m,), above 0.
+        frozen: bool (n,), clusters that must stay as they are.
+        low: numerator and denominator of the lowest sum / count that merges.
+        scoring: see `Scoring`.
+
+    Returns:
+        rows int64 (k, 4): smaller and larger name, sum and count of each merge; names int32 (n,) of the clusters; alive
+        bool (m,): the edges that are left.
     """
-    edges = make_edges(ends, sums, counts, len(frozen), bins, part)
-    size = len(sums)
-    heap = np.arange(size).astype(np.int32)
-    for at in range(size // 2 - 1, -1, -1):
-        _sift_down(heap, size, at, edges)
+    edges = make_edges(ends, sums, counts, len(frozen), scoring)
+    heap, size = _heap_of(edges), len(sums)
     keys, values, used = _table(edges)
     rows, done = np.empty((len(frozen), 4), np.int64), 0
     while size > 0:
@@ -143,7 +159,7 @@ def merge_by_heap(
             if _renew(edges, e):
                 _sift_down(heap, size, 0, edges)
                 continue
-            if compare_fractions(sums[e], counts[e], low_sum, low_count) < 0:
+            if compare_fractions(sums[e], counts[e], low[0], low[1]) < 0:
                 break
         size -= 1
         heap[0] = heap[size]
@@ -167,8 +183,21 @@ def merge_by_heap(
 
 
 @njit(cache=True)
+def _heap_of(edges: Any) -> Any:
+    """All edges as a heap: int32 (m,), the best edge first."""
+    size = len(edges.alive)
+    heap = np.arange(size).astype(np.int32)
+    for at in range(size // 2 - 1, -1, -1):
+        _sift_down(heap, size, at, edges)
+    return heap
+
+
+@njit(cache=True)
 def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
-    """Move the edges of cluster y to cluster x; parallel edges become one. Returns the number of new hash keys."""
+    """Move the edges of cluster y to cluster x; parallel edges become one. Returns the number of new hash keys.
+
+    keys, values: the hash table of `_table`.
+    """
     new = 0
     half = np.int64(edges.head[y])
     while half >= 0:
@@ -177,8 +206,8 @@ def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
         if edges.alive[e]:
             edges.ends[half] = x
             key = _key(edges, x, edges.ends[half ^ 1])
-            at = _place(keys, key)
-            if keys[at] == -1:
+            at = find(keys, key)
+            if keys[at] == 0:
                 keys[at] = key
                 values[at] = e
                 new += 1
@@ -201,39 +230,34 @@ def _add(edges: Any, e: Any, f: Any) -> None:
     """Add the affinities of edge e to those of its parallel edge f."""
     edges.sum[f] += edges.sum[e]
     edges.count[f] += edges.count[e]
-    if len(edges.bins):
-        for value in range(edges.bins.shape[1]):
-            edges.bins[f, value] += edges.bins[e, value]
-        edges.sum[f] = value_at(edges.bins[f], edges.count[f], edges.part[0], edges.part[1]) * edges.count[f]
+    bins, value, part = edges.scoring
+    if len(bins):
+        for level in range(LEVELS):
+            bins[f, level] += bins[e, level]
+            edges.row[level] = bins[f, level]
+        edges.sum[f] = value(edges.row, edges.count[f], part[0], part[1]) * edges.count[f]
 
 
 @njit(cache=True)
 def _key(edges: Any, x: Any, y: Any) -> Any:
+    """The hash key of two clusters: never 0, since they differ."""
     return np.int64(min(x, y)) * len(edges.head) + np.int64(max(x, y))
 
 
 @njit(cache=True)
-def _place(keys: Any, key: Any) -> Any:
-    """Where the hash holds the key, or the free place where it belongs."""
-    mask = np.uint64(len(keys) - 1)
-    at = np.uint64(key) * _MIX
-    at = (at ^ (at >> np.uint64(31))) & mask
-    while keys[at] != -1 and keys[at] != key:
-        at = (at + np.uint64(1)) & mask
-    return np.int64(at)
-
-
-@njit(cache=True)
 def _table(edges: Any) -> Any:
-    """Hash of the living edges, at most a third full: keys (-1 = free), edge numbers, and how many keys there are."""
+    """Hash table of the living edges, at most a third full.
+
+    Returns keys int64 (slots,), 0 = free; the edge of each slot int32 (slots,); the number of keys.
+    """
     living = np.count_nonzero(edges.alive)
     size = 16
     while size < 3 * living:
         size *= 2
-    keys, values = np.full(size, -1, np.int64), np.empty(size, np.int32)
+    keys, values = np.zeros(size, np.int64), np.empty(size, np.int32)
     for e in range(len(edges.alive)):
         if edges.alive[e]:
             key = _key(edges, edges.ends[2 * e], edges.ends[2 * e + 1])
-            at = _place(keys, key)
+            at = find(keys, key)
             keys[at], values[at] = key, e
     return keys, values, living

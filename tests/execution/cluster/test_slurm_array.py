@@ -12,62 +12,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline_tools import assert_same_output, cells, fgnet, records, standard_config, write_config, write_volume
+from cluster_tools import (
+    BLOCKS,
+    SLOW_CONTEXT,
+    assert_same_after_prediction,
+    wait_for,
+    write_after_prediction,
+)
+from pipeline_tools import assert_same_output, fgnet, records, standard_config
 from slurm_cluster import Cluster
 
+from fgnet_pipeline.core.cluster_config import ClusterTables
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.execution.cluster.job_chain import job_states
-from fgnet_pipeline.execution.cluster.submission import SubmittedJob
-from fgnet_pipeline.execution.run import run, submit
+from fgnet_pipeline.execution.cluster.job_states import JobState
+from fgnet_pipeline.execution.cluster.job_states import job_states as states_of
+from fgnet_pipeline.execution.cluster.slurm import SlurmCluster
+from fgnet_pipeline.execution.cluster.submit import submit
+from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.execution.submitted_jobs import SubmittedJob
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.records.progress import Progress
 
-BLOCKS = 4 * 3 * 3
-#: Every block of fragments reads the whole volume, so that there is time to interfere.
-SLOW = "fragments.context=[48,48,48]"
-PATIENCE = 300.0
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a serial run."""
-    folder = tmp_path_factory.mktemp("local")
-    raw = write_volume(folder / "raw.zarr", cells((64, 48, 48), seed=3))
-    run(load_config(standard_config(folder, raw, block_shape=[16, 16, 16]), ["agglomerate.leaf_blocks=8", SLOW]))
-    return folder / "out.zarr"
-
 
 def from_affinities(folder: Path, local: Path, *overrides: str) -> Config:
-    """Everything after prediction: no element has to load torch."""
-    path = write_config(
-        folder / "config.toml",
-        affinities={"path": str(local / "affinities")},
-        output={"path": str(folder / "out.zarr")},
-        schedule={"workers": 2, "block_shape": [16, 16, 16], "backend": "array"},
-        agglomerate={"leaf_blocks": 8},
-    )
-    fewer = [f"schedule.{stage}.workers=1" for stage in ("edges", "agglomerate", "relabel")]
-    return load_config(path, [*fewer, SLOW, "schedule.slurm.poll_seconds=0.5", *overrides])
+    """Everything after prediction, as job arrays."""
+    path = write_after_prediction(folder, local, backend="array")
+    return load_config(path, ["schedule.slurm.poll_seconds=0.5", *overrides])
 
 
-@pytest.fixture(scope="module")
-def expected(local: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a serial run that starts from the affinities of ``local``."""
-    folder = tmp_path_factory.mktemp("expected")
-    run(from_affinities(folder, local, "schedule.backend=local", "schedule.workers=0"))
-    return folder / "out.zarr"
-
-
-def assert_same_after_prediction(one: Path, other: Path) -> None:
-    assert_same_output(one, other, ("fragments", "segmentation", "tables"))
-
-
-def wait_for(condition, what: str) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, f"waited {PATIENCE:.0f} s for {what}"
-        time.sleep(0.02)
+def job_states(jobs: list[SubmittedJob]) -> list[JobState]:
+    """The states of jobs, as Slurm knows them."""
+    return states_of(SlurmCluster(ClusterTables()), jobs)
 
 
 def wait_for_end(jobs: list[SubmittedJob]) -> None:
@@ -113,7 +89,14 @@ def ends_at_the_walltime(cluster: Cluster, local: Path, tmp_path_factory: pytest
 def test_array_from_raw_equals_local(cluster: Cluster, local: Path, tmp_path: Path) -> None:
     raw = local.parent / "raw.zarr"
     config = standard_config(tmp_path, str(raw), block_shape=[16, 16, 16], backend="array", workers=1)
-    options = ["--set", "agglomerate.leaf_blocks=8", "--set", SLOW, "--set", "schedule.slurm.poll_seconds=0.5"]
+    options = [
+        "--set",
+        "agglomerate.leaf_blocks=8",
+        "--set",
+        f"fragments.context={SLOW_CONTEXT}",
+        "--set",
+        "schedule.slurm.poll_seconds=0.5",
+    ]
     sent = json.loads(fgnet("submit", config, *options, "--json").stdout)
     assert [job["task"] for job in sent["jobs"]] == [
         "predict", "fragments", "edges", "agglomerate-0", "lut-0", "relabel", "finish"

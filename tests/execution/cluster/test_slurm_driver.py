@@ -8,50 +8,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pipeline_tools import assert_same_output, cells, records, standard_config, write_config, write_volume
+from cluster_tools import (
+    BLOCKS,
+    PATIENCE,
+    assert_same_after_prediction,
+    wait_for,
+    write_after_prediction,
+)
+from pipeline_tools import records
 from slurm_cluster import Cluster
 
 from fgnet_pipeline.core.config import Config
-from fgnet_pipeline.execution.cluster.submission import submitted_jobs
-from fgnet_pipeline.execution.run import PREDICT, run
+from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.execution.submitted_jobs import submitted_jobs
 from fgnet_pipeline.stages.configuration import load_config
-
-BLOCKS = 4 * 3 * 3
-PATIENCE = 300.0
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Affinities, and the output of a serial run that starts from them."""
-    folder = tmp_path_factory.mktemp("local")
-    raw = write_volume(folder / "raw.zarr", cells((64, 48, 48), seed=3))
-    run(load_config(standard_config(folder, raw, block_shape=[16, 16, 16])), PREDICT)
-    (folder / "serial").mkdir()
-    run(load_config(configured(folder / "serial", folder), ["schedule.backend=local", "schedule.workers=0"]))
-    return folder
 
 
 def configured(folder: Path, local: Path) -> Path:
-    path = write_config(
-        folder / "config.toml",
-        affinities={"path": str(local / "out.zarr" / "affinities")},
-        fragments={"context": [48, 48, 48]},
-        output={"path": str(folder / "out.zarr")},
-        schedule={"workers": 2, "block_shape": [16, 16, 16], "backend": "slurm"},
-        agglomerate={"leaf_blocks": 8},
-    )
-    text = '[schedule.slurm]\nhost = "127.0.0.1"\npoll_seconds = 0.5\n'
-    fewer = "".join(f"[schedule.{stage}]\nworkers = 1\n" for stage in ("edges", "agglomerate", "relabel"))
-    path.write_text(path.read_text() + text + fewer)
+    path = write_after_prediction(folder, local, backend="slurm")
+    path.write_text(path.read_text() + '[schedule.slurm]\nhost = "127.0.0.1"\npoll_seconds = 0.5\n')
     return path
-
-
-def assert_same(local: Path, out: Path) -> None:
-    assert_same_output(local / "serial" / "out.zarr", out, ("fragments", "segmentation", "tables"))
 
 
 @pytest.fixture
@@ -66,12 +46,8 @@ def driver(cluster: Cluster, local: Path, tmp_path: Path) -> Iterator[subprocess
         process.wait()
 
 
-def wait_for(condition, what: str, process: subprocess.Popen[bytes] | None = None) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up, f"waited {PATIENCE:.0f} s for {what}"
-        assert process is None or process.poll() is None, f"the driver ended while waiting for {what}"
-        time.sleep(0.02)
+def goes_on(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
+    return lambda: process.poll() is None
 
 
 def workers_of(out: Path) -> list[int]:
@@ -90,33 +66,33 @@ def jobs_of(out: Path) -> list[str]:
 
 
 def test_a_cancelled_worker_is_replaced_and_one_that_never_starts_holds_up_nothing(
-    cluster: Cluster, local: Path, tmp_path: Path, driver: subprocess.Popen[bytes]
+    cluster: Cluster, expected: Path, tmp_path: Path, driver: subprocess.Popen[bytes]
 ) -> None:
     out = tmp_path / "out.zarr"
-    wait_for(lambda: jobs_of(out), "the first job", driver)
+    wait_for(lambda: jobs_of(out), "the first job", goes_on(driver))
     first = jobs_of(out)[0]
     # Both stand still until the replacement is held, or they would have finished the stage before.
     for count in (1, 2):
         # On a busy machine both may have begun between two looks.
-        wait_for(lambda count=count: len(workers_of(out)) >= count, "a worker's records", driver)
+        wait_for(lambda count=count: len(workers_of(out)) >= count, "a worker's records", goes_on(driver))
         signal_all(workers_of(out), signal.SIGSTOP)
     cluster.command("scontrol", "update", "NodeName=" + cluster.host, "State=DRAIN", "Reason=test")
     cluster.command("scancel", f"{first}_0")
-    wait_for(lambda: len(jobs_of(out)) > 1, "a replacement", driver)
+    wait_for(lambda: len(jobs_of(out)) > 1, "a replacement", goes_on(driver))
     held = jobs_of(out)[1]
     cluster.command("scontrol", "hold", held)
     cluster.command("scontrol", "update", "NodeName=" + cluster.host, "State=RESUME")
     signal_all(workers_of(out), signal.SIGCONT)
     assert driver.wait(PATIENCE) == 0, (tmp_path / "driver.log").read_text()
     assert cluster.state(held) == "CANCELLED"
-    assert_same(local, out)
+    assert_same_after_prediction(expected, out)
 
 
 def test_a_driver_that_is_asked_to_stop_cancels_its_workers(
-    cluster: Cluster, local: Path, tmp_path: Path, driver: subprocess.Popen[bytes]
+    cluster: Cluster, expected: Path, tmp_path: Path, driver: subprocess.Popen[bytes]
 ) -> None:
     out = tmp_path / "out.zarr"
-    wait_for(lambda: workers_of(out), "a worker's records", driver)
+    wait_for(lambda: workers_of(out), "a worker's records", goes_on(driver))
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(PATIENCE) == 130
     wait_for(lambda: not cluster.command("squeue", "--noheader", f"--jobs={jobs_of(out)[0]}").strip(), "an empty queue")
@@ -124,19 +100,19 @@ def test_a_driver_that_is_asked_to_stop_cancels_its_workers(
     assert 0 < before < BLOCKS
     run(local_again(tmp_path))
     assert len(records(out, "fragments")) == BLOCKS
-    assert_same(local, out)
+    assert_same_after_prediction(expected, out)
 
 
 def test_a_killed_driver_and_a_controller_that_is_away(
-    cluster: Cluster, local: Path, tmp_path: Path, driver: subprocess.Popen[bytes]
+    cluster: Cluster, expected: Path, tmp_path: Path, driver: subprocess.Popen[bytes]
 ) -> None:
     out = tmp_path / "out.zarr"
-    wait_for(lambda: workers_of(out), "a worker's records", driver)
+    wait_for(lambda: workers_of(out), "a worker's records", goes_on(driver))
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     again = subprocess.Popen([sys.executable, "-m", "fgnet_pipeline", "run", str(tmp_path / "config.toml")])
     try:
-        wait_for(lambda: submitted_jobs(out / "progress", 2), "jobs of the second driver", again)
+        wait_for(lambda: submitted_jobs(out / "progress", 2), "jobs of the second driver", goes_on(again))
         again.send_signal(signal.SIGSTOP)  # or it would submit more while the controller's state is saved
         cluster.kill_controller()
         again.send_signal(signal.SIGCONT)
@@ -147,8 +123,8 @@ def test_a_killed_driver_and_a_controller_that_is_away(
         again.kill()
         again.wait()
     found = [tuple(record["block"]) for record in records(out, "fragments")]
-    assert set(found) == {tuple(record["block"]) for record in records(local / "serial" / "out.zarr", "fragments")}
-    assert_same(local, out)
+    assert set(found) == {tuple(record["block"]) for record in records(expected, "fragments")}
+    assert_same_after_prediction(expected, out)
 
 
 def local_again(folder: Path) -> Config:

@@ -12,14 +12,15 @@ from pipeline_tools import cells, fgnet, standard_config, write_volume
 from slurm_cluster import Cluster
 
 from fgnet_pipeline.commands import cli
-from fgnet_pipeline.core.cluster_config import SlurmStage
+from fgnet_pipeline.core.cluster_config import ClusterTables, SlurmConfig, SlurmStage, minutes
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, indices
 from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.execution.cluster.interface import Request
 from fgnet_pipeline.execution.cluster.job_chain import shown
-from fgnet_pipeline.execution.cluster.slurm import build, grown, minutes
+from fgnet_pipeline.execution.cluster.slurm import SlurmCluster
 from fgnet_pipeline.execution.cluster.submission import Share, read_submission
-from fgnet_pipeline.execution.run import planned_chain
+from fgnet_pipeline.execution.cluster.submit import planned_chain
 from fgnet_pipeline.stages.configuration import load_config
 
 PATIENCE = 240.0
@@ -121,21 +122,28 @@ def test_nasty_values_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> No
     """Options and words reach Slurm and the worker byte for byte, through a real job."""
     folder = tmp_path / "50%j 'logs'" / "logs"
     folder.mkdir(parents=True)
-    asked = SlurmStage(
+    asked = SlurmConfig(
         options=(f"--export=ALL,X={NASTY.replace(',', '')}",),
         prologue=("printf '%s\\n' \"$X\"",),
         command=("printf", "%s\\n", NASTY),
     )
-    array = build(asked, "nasty", 1, folder, ["last word"], "comment")
+    slurm = SlurmCluster(ClusterTables(slurm=asked))
+    array = slurm.build(Request("edges", "nasty", 1, folder, ("last word",), "comment"))
     done = subprocess.run(
-        array.command("--wait"), input=array.script, text=True, check=True, capture_output=True, timeout=PATIENCE
+        [*slurm.command(array), "--wait"],
+        input=array.script,
+        text=True,
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE,
     )
     job = done.stdout.strip()
     assert (folder / f"nasty-{job}_0.log").read_text().splitlines() == [NASTY, NASTY, "last word"]
 
 
 def test_script_is_shell_that_quotes_every_word() -> None:
-    array = build(SlurmStage(command=("run it", "a'b")), "fgnet-edges", 3, Path("/out/logs"), ["--x", "$HOME"], "c")
+    slurm = SlurmCluster(ClusterTables(slurm=SlurmConfig(command=("run it", "a'b"))))
+    array = slurm.build(Request("edges", "fgnet-edges", 3, Path("/out/logs"), ("--x", "$HOME"), "c"))
     last = array.script.splitlines()[-1]
     assert shlex.split(last) == ["exec", "run it", "a'b", "--x", "$HOME"]
     assert "--array=0-2" in array.arguments and array.script.startswith("#!/bin/bash\n")
@@ -147,7 +155,7 @@ def test_script_is_shell_that_quotes_every_word() -> None:
 )
 def test_times(text: str, expected: float) -> None:
     assert minutes(text) == expected
-    more = grown(SlurmStage(time=text, memory="3G", grow=2.0))
+    more = SlurmStage(time=text, memory="3G", grow=2.0).grown()
     assert minutes(more.time or "") == np.ceil(2 * expected) and more.memory == "6144M"
 
 

@@ -20,8 +20,8 @@ import tifffile
 from pipeline_tools import assert_same_output, cells, records, standard_config, write_volume
 
 from fgnet_pipeline.core.signals import interrupts_later
-from fgnet_pipeline.execution.cluster.array_element import serve_in_lanes
 from fgnet_pipeline.execution.processes.interrupt import Terminated
+from fgnet_pipeline.execution.processes.lanes import serve_in_lanes
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 

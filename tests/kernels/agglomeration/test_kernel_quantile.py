@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgnet_pipeline.kernels.agglomeration.agglomerate import Agglomeration, agglomerate
+from fgnet_pipeline.kernels.agglomeration.histograms import sums_of
 from fgnet_pipeline.kernels.agglomeration.merge_tree import check_tree, lut, sort_merges
-from fgnet_pipeline.kernels.agglomeration.quantiles import sums_of, value_at
+from fgnet_pipeline.kernels.agglomeration.scores.quantile import SCORE as QUANTILE
+from fgnet_pipeline.kernels.agglomeration.scores.quantile import value_at
 from fgnet_pipeline.kernels.fragments.components import relabel_components
 from fgnet_pipeline.kernels.region_graph import block_edges
 
@@ -77,7 +79,7 @@ def as_graph(left: Agglomeration) -> Graph:
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=60), st.sampled_from(PARTS))
 @settings(deadline=None)
 def test_value_at(values: list[int], part: tuple[int, int]) -> None:
-    bins = np.bincount(values, minlength=256).astype(np.uint32)
+    bins = np.bincount(values, minlength=256)
     assert value_at(bins, len(values), *part) == quantile(tuple(values), part)
 
 
@@ -88,7 +90,7 @@ def test_equals_oracle(levels: int, counts: int) -> None:
         nodes = int(rng.integers(2, 14))
         graph = random_graph(rng, nodes, int(rng.integers(1, 4 * nodes)), levels, counts)
         part = PARTS[trial % len(PARTS)]
-        result = agglomerate(**columns(graph), quantile=part)
+        result = agglomerate(**columns(graph), score=QUANTILE, part=part)
         assert as_rows(result.merges) == oracle(graph, part)[0]
         check_tree(result.merges)
         assert len(result.u) == 0 and result.histogram is not None and result.histogram.shape == (0, 256)
@@ -108,7 +110,7 @@ def divided(rng: np.random.Generator, graph: Graph, chunk: dict[int, int], level
                 edges |= residual.get(child, {})
             order = rng.permutation(len(edges))
             shuffled = {list(edges)[i]: list(edges.values())[i] for i in order}
-            result = agglomerate(**columns(shuffled), quantile=part, frozen=frozen)
+            result = agglomerate(**columns(shuffled), score=QUANTILE, part=part, frozen=frozen)
             rows += as_rows(result.merges)
             merged[node] = as_graph(result)
         residual = merged
@@ -132,7 +134,7 @@ def test_minimum_ends_at_the_score() -> None:
     rng = np.random.default_rng(1)
     for _ in range(100):
         graph = random_graph(rng, 10, 25, 6, 5)
-        result = agglomerate(**columns(graph), quantile=(85, 100), minimum=(1, 2))
+        result = agglomerate(**columns(graph), score=QUANTILE, part=(85, 100), minimum=(1, 2))
         assert as_rows(result.merges) == [r for r in oracle(graph, (85, 100))[0] if 2 * r[3] >= 255 * r[4]]
 
 
@@ -141,13 +143,13 @@ def test_wide_histograms() -> None:
     graph = columns({(1, 2): (10, 200), (2, 3): (20, 100), (1, 3): (30,)})
     many = graph["histogram"].astype(np.uint64) * np.uint64(2**40)
     graph |= {"histogram": many, "sum": sums_of(many), "count": many.sum(1)}
-    assert as_rows(agglomerate(**graph, quantile=(1, 2)).merges) == [
+    assert as_rows(agglomerate(**graph, score=QUANTILE, part=(1, 2)).merges) == [
         (1, 2, 2, 200 * 2**41, 2**41),
         (2, 3, 3, 30 * 3 * 2**40, 3 * 2**40),
     ]
     graph["count"] = graph["count"] * np.uint64(2**9)
     with pytest.raises(ValueError, match="add up"):
-        agglomerate(**graph, quantile=(1, 2))
+        agglomerate(**graph, score=QUANTILE, part=(1, 2))
 
 
 def test_partition_equals_waterz_where_nothing_ties() -> None:
@@ -166,7 +168,9 @@ def test_partition_equals_waterz_where_nothing_ties() -> None:
         if tied:
             continue
         compared += 1
-        tree = agglomerate(table.u, table.v, table.sum, table.count, histogram=table.histogram, quantile=(85, 100))
+        tree = agglomerate(
+            table.u, table.v, table.sum, table.count, histogram=table.histogram, score=QUANTILE, part=(85, 100)
+        )
         assert as_rows(tree.merges) == rows
         ids = np.unique(fragments)
         for value in (rows[len(rows) // 3][3] // rows[len(rows) // 3][4], rows[-1][3] // rows[-1][4] + 1):
@@ -187,7 +191,7 @@ def by_waterz(affinities: np.ndarray, fragments: np.ndarray, value: int) -> np.n
 
 def test_canonical_order_is_that_of_sort_merges() -> None:
     rng = np.random.default_rng(5)
-    result = agglomerate(**columns(random_graph(rng, 60, 300, 4, 6)), quantile=(85, 100))
+    result = agglomerate(**columns(random_graph(rng, 60, 300, 4, 6)), score=QUANTILE, part=(85, 100))
     shuffled = rng.permutation(len(result.merges.a))
     again = sort_merges(*(column[shuffled] for column in result.merges))
     assert as_rows(again) == as_rows(result.merges)

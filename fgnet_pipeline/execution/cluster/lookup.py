@@ -1,0 +1,34 @@
+"""Which cluster a configuration uses."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.registry import discover
+from fgnet_pipeline.execution.cluster.interface import Cluster, ClusterSystem
+
+PACKAGE, ATTRIBUTE, GROUP = "fgnet_pipeline.execution.cluster", "CLUSTER", "fgnet_pipeline.clusters"
+
+
+@cache
+def systems() -> dict[str, ClusterSystem]:
+    """All cluster systems by name.
+
+    Raises:
+        InputError: Two systems have one name, or an entry point does not lead to a system.
+    """
+    return discover(PACKAGE, ATTRIBUTE, GROUP, ClusterSystem)
+
+
+def cluster_of(config: Config) -> Cluster:
+    """The cluster that ``schedule.cluster`` names, whatever the backend is.
+
+    Raises:
+        InputError: There is no such system.
+    """
+    name = config.schedule.cluster
+    if name not in systems():
+        raise InputError("schedule.cluster", name, f"one of {', '.join(systems())}", "choose one of them")
+    return systems()[name].open(config.schedule)

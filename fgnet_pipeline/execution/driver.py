@@ -1,0 +1,234 @@
+"""What every driver does, whatever runs the workers: check, hold the output, announce a run, see what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.errors import DamageError, InputError
+from fgnet_pipeline.core.plan import Plan
+from fgnet_pipeline.execution.block_runner import WorkerSpec
+from fgnet_pipeline.execution.failures import require_done
+from fgnet_pipeline.execution.processes.fork_server import fork_server
+from fgnet_pipeline.execution.resume import Left, blocks_where, check_fresh, left, lost, prepare
+from fgnet_pipeline.execution.work import Work
+from fgnet_pipeline.stages.job import Job, open_job
+from fgnet_pipeline.stages.registry import clear_block, from_stage_on, plan_job, stage_names, stage_of
+from fgnet_pipeline.store.arrays import use_threads
+from fgnet_pipeline.store.disk_errors import disk_errors
+from fgnet_pipeline.store.driver_lock import DriverLock
+from fgnet_pipeline.store.object_store import packages_of
+
+PREDICT = ("predict",)
+#: How often a run goes over what is missing without any failure before it gives up.
+PASSES = 3
+
+
+def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
+    """Open the job of a configuration with its plan; nothing is written.
+
+    Args:
+        config: a validated configuration.
+        stages: what is about to run. Without ``predict``, stored affinities are used as they are.
+
+    Raises:
+        InputError: the first thing that does not fit.
+    """
+    use_threads(config.schedule.threads)
+    job = open_job(config)
+    if "predict" in stages and job.affinities is not None and stages == PREDICT:
+        raise InputError("affinities.path", config.affinities.path, "no affinities of your own to predict affinities",
+                         "leave affinities.path out")  # fmt: skip
+    plan_job(job, new_affinities="predict" in stages)
+    return job
+
+
+def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
+    """Names of the tasks of `stages`, in the order of the data flow."""
+    return [task.name for task in plan.tasks.values() if task.stage in stages]
+
+
+def checked(
+    config: Config, stages: tuple[str, ...] | None, redo: str | None, forks: bool = False
+) -> tuple[Job, list[str]]:
+    """Do every check that needs nothing written and no cluster.
+
+    Args:
+        config: a validated configuration.
+        stages: what is about to run; None: all stages.
+        redo: the stage from which on results are to be replaced, or None.
+        forks: whether workers will be forked here; the server that they come from starts beside the checks.
+
+    Returns:
+        The planned job, and the names of the tasks that are about to run.
+
+    Raises:
+        InputError: bad input, results of another configuration, or missing results of an earlier stage.
+        DamageError: results of an earlier stage are gone.
+    """
+    stages = stage_names() if stages is None else stages
+    job = open_planned(config, stages)
+    names = tasks_of(job.plan, stages)
+    if redo is not None and redo in stage_names() and redo not in stages:
+        raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
+    check_fresh(job, names, redo)
+    _require_inputs(job, names)
+    _check_ready(job, names, forks)
+    return job, names
+
+
+@contextmanager
+def driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
+    """Hold the output: created, prepared for the tasks `names`, and nobody else's.
+
+    Raises:
+        InputError: another driver holds it, or it has come to hold results of another configuration.
+        DiskFullError: the disk is full.
+    """
+    with disk_errors(job.output.root), _locked(job):
+        check_fresh(job, names, redo)
+        job.output.save_configuration(job.config.model_dump(mode="json"))
+        prepare(job, names, redo)
+        _clear_inactive(job, names)
+        _requeue_lost(job, names)
+        yield
+
+
+def announce(job: Job, remaining: dict[str, Left]) -> Work:
+    """Begin a new run, after which workers of older runs write nothing.
+
+    Args:
+        job: with its plan; its output is held.
+        remaining: what is left, by task.
+
+    Returns:
+        The blocks to do, and what workers are told.
+    """
+    job.output.progress.forget_failures()
+    todo = {name: state.todo for name, state in remaining.items() if state.todo.any()}
+    number = job.output.progress.set_driver()
+    for name in todo:
+        stale = remaining[name].todo & remaining[name].stale
+        job.output.progress.withdraw(name, blocks_where(job, name, stale), number)
+    return Work(job, spec_of(job, number), todo)
+
+
+def spec_of(job: Job, number: int) -> WorkerSpec:
+    """What the workers of the run `number` are told."""
+    return WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
+
+
+def all_left(job: Job, names: list[str]) -> dict[str, Left]:
+    """What is left of every task, by name."""
+    return {name: left(job, name) for name in names}
+
+
+def summary(remaining: dict[str, Left]) -> str:
+    """One line: how many blocks of each task are to do."""
+    parts = [f"{name} {int(state.todo.sum())} of {int(state.active.sum())}" for name, state in remaining.items()]
+    return "blocks to do: " + ", ".join(parts)
+
+
+class Passes:
+    """The work of a run, pass after pass: what is missing goes round again unless a block failed.
+
+    Attributes:
+        trouble: what was said of workers in the latest pass; whoever runs the work sets it.
+    """
+
+    def __init__(self, job: Job, names: list[str], report: Callable[[str], None]) -> None:
+        self._job, self._names, self._report = job, names, report
+        self.trouble: str | None = None
+
+    def __iter__(self) -> Iterator[Work]:
+        """The work of each pass, computed when it is asked for.
+
+        Raises:
+            BlocksFailedError: after the last pass: the records do not say that everything is done.
+        """
+        remaining = all_left(self._job, self._names)
+        self._report(summary(remaining))
+        for _ in range(PASSES):
+            if not any(state.todo.any() for state in remaining.values()):
+                return
+            yield announce(self._job, remaining)
+            remaining = all_left(self._job, self._names)
+            if any(self._job.output.progress.failures(name) for name in self._names):
+                break
+            # No block failed: what is missing went down with a worker that was killed before its records were on disk.
+        require_done(self._job, self._names, self.trouble)
+
+
+def again(job: Job, names: list[str], redo: str | None) -> dict[str, npt.NDArray[np.bool_]]:
+    """Blocks that a run would compute, by task: those left, and all of the stages that `redo` replaces."""
+    todo = {}
+    for name in names:
+        state, stage = left(job, name), job.plan.tasks[name].stage
+        replaced = redo is not None and stage in from_stage_on(redo)
+        todo[name] = state.active if replaced else state.todo
+    return todo
+
+
+@contextmanager
+def _locked(job: Job) -> Iterator[None]:
+    job.output.create()
+    with DriverLock(job.output.progress.root / "lock"):
+        yield
+
+
+def _clear_inactive(job: Job, names: list[str]) -> None:
+    """Empty the blocks that a smaller mask has left without work, so that old ids do not stay in them."""
+    if job.mask is None:
+        return
+    for name in names:
+        state = left(job, name)
+        gone = state.stale & ~state.active
+        job.output.progress.withdraw(name, blocks_where(job, name, gone), (job.output.progress.driver() or 0) + 1)
+        for block in blocks_where(job, name, gone):
+            clear_block(job, name, block)
+
+
+def _requeue_lost(job: Job, names: list[str]) -> None:
+    """Have blocks whose output is gone computed again, with the same bytes; what was made of them before stays."""
+    for name in names:
+        blocks = blocks_where(job, name, lost(job, name))
+        job.output.progress.withdraw(name, blocks, (job.output.progress.driver() or 0) + 1)
+
+
+def _require_inputs(job: Job, names: list[str]) -> None:
+    """Refuse to run if an upstream task that does not run now is not finished."""
+    missing = {u for name in names for u in job.plan.tasks[name].upstream if u not in names}
+    for upstream in sorted(missing):
+        state = left(job, upstream)
+        if state.todo.any():
+            raise InputError(
+                "output.path",
+                job.output.path,
+                f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
+                "run run_predict.py with this configuration first",
+            )
+        if gone := int(lost(job, upstream).sum()):
+            raise DamageError(
+                f"{gone} blocks of {upstream} are recorded as done, but nothing of them is stored: "
+                "`fgnet verify CONFIG` names them, and fgnet run computes them again"
+            )
+
+
+def _check_ready(job: Job, names: list[str], forks: bool) -> None:
+    """Let stages with blocks to do check what takes long, for example load a model, before anything is written.
+
+    Args:
+        job: with its plan.
+        names: the tasks that are about to run.
+        forks: whether workers will be forked here; the process that they are forked from then starts meanwhile.
+    """
+    for name in names:
+        state, stage = left(job, name), stage_of(job.plan.tasks[name])
+        if state.todo.any() and stage.preload:
+            if forks:
+                fork_server([stage], packages_of(job.config.model_dump(mode="json")))
+            stage.check_ready(job, first=not state.done.any())

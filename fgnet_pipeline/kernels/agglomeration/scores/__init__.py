@@ -1,0 +1,1 @@
+"""Scores by which the edges of a region adjacency graph are compared: one file per score."""

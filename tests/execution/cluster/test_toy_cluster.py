@@ -1,0 +1,124 @@
+"""A cluster of another distribution, by one file: the interface is enough to submit, watch, finish and serve."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from cluster_tools import assert_same_after_prediction, wait_for, write_after_prediction
+from installed import install_source
+from pipeline_tools import CHECKOUT, fgnet
+
+SOURCE = CHECKOUT / "tests" / "execution" / "cluster" / "toy"
+TOY = ("--set", "schedule.cluster=toy")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment variables with which the toy is installed, and no other cluster's commands are found."""
+    folder = tmp_path_factory.mktemp("toy")
+    (folder / "jobs").mkdir()
+    path = str(Path(sys.executable).parent)
+    return {**install_source(SOURCE, folder), "TOY_CLUSTER": str(folder / "jobs"), "PATH": path}
+
+
+def test_there_is_no_such_cluster_if_it_is_not_installed(local: Path, tmp_path: Path) -> None:
+    config = write_after_prediction(tmp_path, local, backend="array")
+    refused = fgnet("submit", config, *TOY, check=False)
+    assert refused.returncode == 2
+    assert "schedule.cluster = 'toy': expected one of slurm" in refused.stderr
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_what_is_asked_before_anything_is_written(local: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    config = write_after_prediction(tmp_path, local, backend="array")
+    shown = json.loads(fgnet("submit", config, *TOY, "--dry-run", "--json", env=environment).stdout)["jobs"]
+    assert [job["command"][:-1] for job in shown[:3]] == [
+        ["toy"],
+        ["toy", "--after-failure-of=FRAGMENTS"],
+        ["toy", "--after=FRAGMENTS", "--after=FRAGMENTS-SECOND"],
+    ]
+    plan = json.loads(fgnet("plan", config, *TOY, "--json", env=environment).stdout)
+    assert {stage["memory_limit_bytes"] for stage in plan["stages"]} == {3 * 2**30}
+    broken = fgnet("submit", config, *TOY, env={**environment, "TOY_CLUSTER": str(tmp_path / "none")}, check=False)
+    assert broken.returncode == 2 and "TOY_CLUSTER" in broken.stderr
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_submitted_watched_and_finished(
+    local: Path, expected: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    config = write_after_prediction(tmp_path, local, backend="array")
+    sent = json.loads(fgnet("submit", config, *TOY, "--json", env=environment).stdout)["jobs"]
+    tasks = ["fragments", "fragments", "edges", "agglomerate-0", "lut-0", "relabel", "finish"]
+    assert [job["task"] for job in sent] == tasks
+    refused = fgnet("submit", config, *TOY, env=environment, check=False)
+    assert refused.returncode == 2
+    assert f"$TOY_CLUSTER/{sent[-1]['job']}/cancel" in refused.stderr
+
+    def status() -> dict[str, Any]:
+        return json.loads(fgnet("status", config, *TOY, "--json", env=environment).stdout)
+
+    wait_for(lambda: not status()["running"], "the jobs to end")
+    found = status()
+    assert {(job["task"], job["second"]): job["states"] for job in found["jobs"]} == {
+        ("fragments", False): {"COMPLETED": 2},
+        ("fragments", True): {"CANCELLED": 2},  # it was not needed
+        ("edges", False): {"COMPLETED": 1},
+        ("agglomerate-0", False): {"COMPLETED": 1},
+        ("lut-0", False): {"COMPLETED": 1},
+        ("relabel", False): {"COMPLETED": 1},
+        ("finish", False): {"COMPLETED": 1},
+    }
+    assert sum(stage["left"] for stage in found["stages"]) == 0
+    assert_same_after_prediction(expected, tmp_path / "out.zarr")
+    assert json.loads(fgnet("submit", config, *TOY, "--json", env=environment).stdout)["jobs"] == []
+
+
+def test_workers_that_take_blocks_from_a_driver(
+    local: Path, expected: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    config = write_after_prediction(tmp_path, local, backend="slurm")
+    fgnet("run", config, *TOY, env=environment)
+    assert_same_after_prediction(expected, tmp_path / "out.zarr")
+    logs = [path.name for path in (tmp_path / "out.zarr" / "logs").glob("fgnet-fragments-*_*.log")]
+    assert len(logs) >= 2, "two elements took blocks"
+
+
+FORBIDDEN = """
+    import os, sys
+
+    class NoCluster:
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith("fgnet_pipeline.execution.cluster"):
+                raise ImportError(f"{name} is forbidden here")
+            if name == "fgnet_pipeline.stages.edges":
+                open(os.path.join(os.environ["SEEN"], str(os.getpid())), "w").close()
+
+    sys.meta_path.insert(0, NoCluster())
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_local_run_passes_through_no_code_of_a_cluster(
+    local: Path, expected: Path, tmp_path: Path, environment: dict[str, str], workers: int
+) -> None:
+    """In the driver, in the process that workers are forked from, and so in workers, none of it can be imported."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(dedent(FORBIDDEN))
+    paths = f"{tmp_path / 'site'}:{environment['PYTHONPATH']}"
+    forbidding = {**environment, "PYTHONPATH": paths, "SEEN": str(tmp_path / "seen")}
+    config = write_after_prediction(tmp_path, local)
+    for command in (("run", "--workers", workers), ("status",), ("plan",), ("verify",)):
+        fgnet(command[0], config, *command[1:], env=forbidding)
+        if command[0] == "run":
+            seen = len(list((tmp_path / "seen").iterdir()))
+            assert seen == (2 if workers else 1), "the processes in which the import is forbidden"
+    assert_same_after_prediction(expected, tmp_path / "out.zarr")
+    refused = fgnet("submit", config, env=forbidding, check=False)
+    assert "is forbidden here" in refused.stderr
