@@ -1,15 +1,15 @@
-# Every command builds .venv first if it is not there.
+# Every command builds .venv first if it does not exist.
 #
 #   make demo    segments a real sample with the shipped weights and draws demo/overlay.png
 #   make test    every check and every test
-#   make check   linter, format, types and import rules: what `make test` begins with, in less than a minute
+#   make check   linter, format, types and import rules, in less than a minute; `make test` begins with it
 #   make format  corrects what the linter can correct, and formats the code
 #
-#   PYTHON       the interpreter that makes the environment (3.11 or newer)
-#   TORCH        what pip installs for PyTorch. On a machine without a GPU the CPU build is taken where pip finds one.
-#   TORCH_FLAGS  more options for that call of pip, e.g. --index-url with PyTorch's own index of CPU builds
-#   WORKERS      worker processes of the demo
-#   SIDE_BY_SIDE processes that run tests: many tests wait for Slurm or for processes that are killed
+#   PYTHON       the interpreter that creates the environment (3.11 or newer)
+#   TORCH        what pip installs as PyTorch; without a GPU, the CPU build if pip finds one
+#   TORCH_FLAGS  more options for that pip call, e.g. --index-url with PyTorch's index of CPU builds
+#   WORKERS      number of worker processes of the demo
+#   SIDE_BY_SIDE number of processes that run tests; many tests only wait, for Slurm or for processes that are killed
 
 PYTHON ?= python3
 TORCH_VERSION := 2.13.0
@@ -19,7 +19,7 @@ WORKERS ?= 2
 SIDE_BY_SIDE ?= 2
 BIN := .venv/bin
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
-# Threads are a setting of the pipeline; libraries must not start more of their own.
+# The pipeline sets the number of threads; libraries must not start additional ones.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test check format install clean
@@ -38,7 +38,7 @@ else
 endif
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
 	$(BIN)/python -m pip install --quiet -e ".[test]"
-	@echo "installed (if pip said that sam2 misses torchvision: the image encoder does not use it)"
+	@echo "installed (pip may say that sam2 misses torchvision; the image encoder does not use it)"
 	touch $@
 
 demo: install
@@ -54,7 +54,8 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# numba trusts a cached kernel until its own file changes, even where a function that it calls has changed.
+# numba compiles a cached kernel again if its own file changes, but not if it calls a function of another file that
+# changes. So the cache is deleted.
 test: check
 	find fgnet_pipeline/kernels -name '*.nb[ci]' -delete
 	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup

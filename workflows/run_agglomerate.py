@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""affinities -> segmentation: ``run_agglomerate.py CONFIG [--set section.key=value] [--workers N]``, see ``--help``."""
+"""Segment stored affinities: `run_agglomerate.py CONFIG [--set section.key=value] [--workers N]`.
+
+`run_agglomerate.py --help` lists all options. `fgnet agglomerate` does the same.
+"""
 
 from fgnet_pipeline.commands.entry import run_agglomerate
 

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""raw -> affinities: ``run_predict.py CONFIG [--set section.key=value] [--workers N]``, see ``--help``."""
+"""Predict affinities from raw: `run_predict.py CONFIG [--set section.key=value] [--workers N]`.
+
+`run_predict.py --help` lists all options. `fgnet predict` does the same.
+"""
 
 from fgnet_pipeline.commands.entry import run_predict
 

@@ -1,1 +1,1 @@
-"""One file a group of commands; cli.py lists them. Heavy imports stay inside the functions."""
+"""One file per command; `cli` lists them. Heavy imports stand inside the functions, so that `fgnet --help` is fast."""

@@ -1,7 +1,7 @@
-"""The command line: the list of commands, and exit codes.
+"""The command line: the list of commands, and the exit codes.
 
-Exit code 0 done, 1 blocks failed or damage found, 2 bad input. With ``--json`` standard output holds one JSON document
-and everything else goes to standard error.
+Exit codes: 0 if everything is done, 1 if blocks failed or damage was found, 2 for bad input, 130 after an interrupt.
+With `--json`, standard output holds one JSON document, and all other text goes to standard error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from fgnet_pipeline.commands.verify import verify_command
 from fgnet_pipeline.commands.worker import worker_command
 from fgnet_pipeline.core.errors import InputError, PipelineError
 
+#: Settings of all commands for Click.
 CONTEXT = {"help_option_names": ["-h", "--help"]}
+#: Name -> function. `fgnet --help` lists the commands in this order.
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run_command,
     "predict": predict_command,
@@ -47,12 +49,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train_command,
     "demo": demo_command,
 }
+#: Name of a group -> its commands.
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "model": {"describe": describe_command},
 }
 
 app = typer.Typer(
-    help="Raw electron microscopy to one global segmentation, block by block.",
+    help="Segment neurons in volume electron microscopy: raw to one global segmentation, block by block.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings=CONTEXT,
@@ -67,7 +70,11 @@ for group, members in GROUPS.items():
 
 
 def guarded(command: Callable[[], Any]) -> NoReturn:
-    """Run a command; errors meant for the user become one sentence and an exit code."""
+    """Run a command, and end the process.
+
+    A `PipelineError` or an interrupt becomes one sentence on standard error and an exit code. Other errors keep their
+    traceback.
+    """
     try:
         command()
     except PipelineError as error:
@@ -77,14 +84,14 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # what typer makes of an interrupt
+        if ended.code == INTERRUPTED:  # typer has turned an interrupt into this exit code
             _interrupted()
         raise
     sys.exit(0)
 
 
 def _interrupted() -> NoReturn:
-    # Python and asyncio would name all of Zarr's reads that are under way.
+    # Otherwise Python and asyncio would print a line for every read of Zarr that has not ended.
     logging.getLogger("asyncio").disabled = True
     warnings.simplefilter("ignore")
     typer.echo(INTERRUPT_SENTENCE, err=True)
@@ -92,17 +99,17 @@ def _interrupted() -> NoReturn:
 
 
 def main() -> NoReturn:
-    """The ``fgnet`` command."""
+    """Run the `fgnet` command."""
     guarded(lambda: app(standalone_mode=True))
 
 
 def run_predict() -> NoReturn:
-    """The ``run_predict.py`` script."""
+    """Run the script `run_predict.py`."""
     guarded(lambda: _single(predict_command))
 
 
 def run_agglomerate() -> NoReturn:
-    """The ``run_agglomerate.py`` script."""
+    """Run the script `run_agglomerate.py`."""
     guarded(lambda: _single(agglomerate_command))
 
 

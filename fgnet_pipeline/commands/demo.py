@@ -1,4 +1,4 @@
-"""demo: a real sample, the shipped weights, a score and a picture."""
+"""`fgnet demo`: segment a real sample with the shipped weights, score the result and draw it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fgnet_pipeline.datasets.demo_sample import Sample
     from fgnet_pipeline.stages.job import Job
 
-#: Sections that the shipped weights were not trained on.
+#: First voxel and end (z,y,x) of the sections that the shipped weights were not trained on.
 UNSEEN = ("140,0,0", "180,250,250")
 
 
@@ -23,19 +23,23 @@ def demo_command(
     config: ConfigFile,
     set_: Overrides = None,
     workers: Workers = None,
-    folder: Annotated[Path, typer.Option(help="Where the demo writes.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option(help="Folder that the demo writes into.")] = Path("demo"),
 ) -> None:
-    """Segment the real sample with the shipped weights, score it, and draw an overlay."""
+    """Segment the real sample with the shipped weights, score the result, and draw an overlay."""
     demo(config, folder, extra(set_, workers), typer.echo)
 
 
 def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[str], None]) -> dict[str, Any]:
-    """Segment the sample into ``folder``, score it, draw ``overlay.png``; returns the scores.
+    """Segment the sample, score the result and draw `overlay.png`.
 
     Args:
-        config_file: configs/fib25_nano.toml, whose volume and output are replaced.
-        overrides: more ``section.key=value``.
-        say: prints a sentence.
+        config_file: normally configs/fib25_nano.toml. The demo replaces its `volume.path` and `output.path`.
+        folder: takes the segmentation, the scores and the picture.
+        overrides: further keys of the configuration, each as `section.key=value`.
+        say: prints a sentence for the user.
+
+    Returns:
+        Name of a region -> its scores, as `fgnet evaluate --json` prints them.
     """
     from fgnet_pipeline.commands.progress_bars import Bars
     from fgnet_pipeline.datasets.demo_sample import find_sample

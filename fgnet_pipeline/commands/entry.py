@@ -1,37 +1,40 @@
-"""Where the commands start, and what Ctrl-C does to them.
+"""The entry points of the commands, and the handling of Ctrl-C.
 
-It raises ``KeyboardInterrupt``, as Python has it, but not while packages are being imported, which takes a second or
-two: these may catch it, or end the process with a signal and a page of text. It is raised as soon as they are there.
+As usual in Python, Ctrl-C raises `KeyboardInterrupt`. During an import it is delayed until the import has ended,
+because a package that is being imported may swallow the exception, or crash with a long message. Before the commands
+have been imported, Ctrl-C ends the process at once.
 """
 
 import os
 import signal
 from types import FrameType
 
+#: Exit code after an interrupt.
 INTERRUPTED = 130
 INTERRUPT_SENTENCE = "interrupted: run the same command again to go on"
+#: File name of every stack frame that imports a module.
 IMPORTING = "<frozen importlib._bootstrap>"
-#: How often (s) it is looked whether they are.
+#: Seconds between two attempts to deliver a delayed interrupt.
 POLL = 0.05
 
 
 def main() -> None:
-    """The ``fgnet`` command."""
+    """Run the `fgnet` command."""
     _start("main")
 
 
 def run_predict() -> None:
-    """The ``run_predict.py`` script."""
+    """Run the script `run_predict.py`."""
     _start("run_predict")
 
 
 def run_agglomerate() -> None:
-    """The ``run_agglomerate.py`` script."""
+    """Run the script `run_agglomerate.py`."""
     _start("run_agglomerate")
 
 
 def _start(name: str) -> None:
-    heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a script's `&` has it ignored
+    heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # false in a script's background job (`&`)
     if heeds:
         signal.signal(signal.SIGINT, _end)
     from fgnet_pipeline.commands import cli
@@ -43,12 +46,13 @@ def _start(name: str) -> None:
 
 
 def _end(*_: object) -> None:
-    """While nothing is under way."""
+    """End the process at once: nothing has begun yet."""
     os.write(2, f"{INTERRUPT_SENTENCE}\n".encode())
     os._exit(INTERRUPTED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, or try again later if an import is under way."""
     while frame is not None:
         if frame.f_code.co_filename == IMPORTING:
             signal.setitimer(signal.ITIMER_REAL, POLL)

@@ -1,4 +1,4 @@
-"""import: other formats to the project's Zarr."""
+"""`fgnet import`: convert other formats to Zarr."""
 
 from __future__ import annotations
 
@@ -13,27 +13,43 @@ from fgnet_pipeline.core.errors import InputError
 
 
 def import_command(
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Zarr group to make; nothing may lie there.")],
-    raw: Annotated[str, typer.Option(help="HDF5 or TIFF file, folder of PNG or TIFF, N5, Neuroglancer precomputed.")],
-    labels: Annotated[str | None, typer.Option(help="The same for ground truth; 0 is unlabelled.")] = None,
-    preset: Annotated[str | None, typer.Option(help="cremi_a, cremi_b, cremi_c, ac3, ac4, snemi3d, wafer4.")] = None,
-    voxel_size: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="nm; overrides the source.")] = None,
-    offset: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="nm; overrides the source.")] = None,
-    labels_offset: Annotated[str | None, typer.Option(metavar="Z,Y,X", help="nm; overrides the source.")] = None,
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Zarr group to create. It must not exist yet.")],
+    raw: Annotated[
+        str, typer.Option(help="HDF5 or TIFF file, folder of PNG or TIFF files, N5, or Neuroglancer precomputed.")
+    ],
+    labels: Annotated[
+        str | None, typer.Option(help="The same for the ground truth. Voxels with 0 are unlabelled.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Published volume: cremi_a, cremi_b, cremi_c, ac3, ac4, snemi3d or wafer4.")
+    ] = None,
+    voxel_size: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in nm. It overrides that of the source.")
+    ] = None,
+    offset: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Offset of raw in nm. It overrides that of the source.")
+    ] = None,
+    labels_offset: Annotated[
+        str | None, typer.Option(metavar="Z,Y,X", help="Offset of the labels in nm. It overrides that of the source.")
+    ] = None,
     value_range: Annotated[
         str | None, typer.Option("--range", metavar="BLACK,WHITE", help="Raw values that become 0 and 255.")
     ] = None,
-    raw_dataset: Annotated[str | None, typer.Option(help="Inside HDF5 or N5.")] = None,
-    labels_dataset: Annotated[str | None, typer.Option(help="Inside HDF5 or N5.")] = None,
-    scale: Annotated[int, typer.Option(min=0, help="Level of a Neuroglancer volume.")] = 0,
+    raw_dataset: Annotated[str | None, typer.Option(help="Dataset of raw inside an HDF5 file or N5.")] = None,
+    labels_dataset: Annotated[str | None, typer.Option(help="Dataset of the labels inside an HDF5 file or N5.")] = None,
+    scale: Annotated[int, typer.Option(min=0, help="Level of a Neuroglancer volume. 0 is the finest.")] = 0,
     raw_format: Annotated[
-        str | None, typer.Option("--format", help="hdf5, tiff, folder, n5, precomputed; guessed where left out.")
+        str | None,
+        typer.Option("--format", help="hdf5, tiff, folder, n5 or precomputed. Without it, the format is guessed."),
     ] = None,
     labels_format: Annotated[str | None, typer.Option(help="The same for the labels.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything; write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, but write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Convert a volume, and its labels, to Zarr, block by block: memory does not grow with the volume."""
+    """Convert a volume and its labels to Zarr.
+
+    The volume is converted block by block, so memory does not grow with its size.
+    """
     from fgnet_pipeline.datasets.convert import convert, plan
     from fgnet_pipeline.datasets.open_source import open_source
     from fgnet_pipeline.datasets.source import Request
@@ -77,7 +93,7 @@ def _tell(summary: dict[str, Any]) -> None:
 
 
 def _labels_beside(raw: str, raw_format: str | None) -> str | None:
-    """The same file, where it is HDF5 and holds neuron ids as CREMI's files do."""
+    """The file `raw` itself if it is HDF5 and also holds neuron ids, as CREMI's files do; else None."""
     from fgnet_pipeline.datasets.hdf5 import SUFFIXES, has_cremi_labels
 
     is_hdf5 = raw_format == "hdf5" or (raw_format is None and Path(raw).suffix.lower() in SUFFIXES)
@@ -85,7 +101,19 @@ def _labels_beside(raw: str, raw_format: str | None) -> str | None:
 
 
 def _numbers(option: str, text: str | None, count: int) -> Any:
-    """A tuple of floats, or None where the option was left out. Raises InputError on anything else."""
+    """Parse the numbers of an option, e.g. `4,4,4`.
+
+    Args:
+        option: name, for errors.
+        text: None if the option was not given.
+        count: how many numbers there must be.
+
+    Returns:
+        A tuple of floats; None if the option was not given.
+
+    Raises:
+        InputError: other text.
+    """
     if text is None:
         return None
     try:
@@ -93,5 +121,5 @@ def _numbers(option: str, text: str | None, count: int) -> Any:
     except ValueError:
         values = ()
     if len(values) != count:
-        raise InputError(option, text, f"{count} numbers with commas between them", "e.g. " + ",".join("4" * count))
+        raise InputError(option, text, f"{count} numbers separated by commas", "e.g. " + ",".join("4" * count))
     return values

@@ -1,4 +1,4 @@
-"""inspect: why a segment is what it is."""
+"""`fgnet inspect`: explain a segment."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fgnet_pipeline.core.errors import InputError
 
 def inspect_command(
     config: ConfigFile,
-    segment: Annotated[str, typer.Argument(help="Id of a segment.")],
+    segment: Annotated[str, typer.Argument(help="Id of the segment.")],
     set_: Overrides = None,
     workers: Workers = None,
-    limit: Annotated[int, typer.Option(min=0, help="How many rows of each list are printed.")] = 10,
+    limit: Annotated[int, typer.Option(min=0, help="Greatest number of rows per list.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """Why a segment is what it is: fragments, strongest and weakest merges, neighbours."""
+    """Explain a segment: its fragments, its strongest and weakest merges, and its neighbours."""
     from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
 
     found = inspect_segment(configured(config, set_, workers), _id(segment), limit)
@@ -33,11 +33,11 @@ def inspect_command(
     for f in found.fragments[:limit]:
         typer.echo(f"  {f.id:20d} {f.voxels:10d} {list(f.point)}")
     for title, merges in (("strongest", found.strongest), ("weakest", found.weakest)):
-        typer.echo(f"{title} merges ({found.scored_by}, faces, voxels of both sides, where)")
+        typer.echo(f"{title} merges ({found.scored_by}, faces, voxels of both sides, position)")
         for m in merges:
             where = [round(v) for v in m.position or ()]
             typer.echo(f"  {m.score:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}")
-    typer.echo(f"neighbours (segment, {found.scored_by}, faces, where)")
+    typer.echo(f"neighbours (segment, {found.scored_by}, faces, position)")
     for n in found.neighbours[:limit]:
         typer.echo(f"  {n.segment:20d} {n.score:8.4f} {n.count:8d} {[round(v) for v in n.position]}")
 

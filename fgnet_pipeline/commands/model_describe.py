@@ -1,4 +1,4 @@
-"""model describe: what a network is and what it costs."""
+"""`fgnet model describe`: the size and cost of a network."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ def describe_command(
         str,
         typer.Argument(
             metavar="NAME",
-            help="tiny, small, base_plus, large, nano, a shipped name, a .safetensors file or a TOML configuration.",
+            help="tiny, small, base_plus, large, nano, the name of shipped weights, a .safetensors file or a TOML "
+            "configuration.",
         ),
     ],
     as_json: Json = False,
 ) -> None:
-    """Parameters, operations an output voxel in every mode, tile, context and receptive shape of a model."""
+    """Describe a model: parameters, tile, context, receptive shape, and operations per output voxel.
+
+    Operations are given for every mode of inference.
+    """
     from fgnet_pipeline.training.describe_model import describe_model
 
     found = describe_model(name)

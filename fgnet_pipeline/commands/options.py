@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and the configuration that they select."""
 
 from __future__ import annotations
 
@@ -7,37 +7,49 @@ from typing import Annotated, Any
 
 import typer
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, see docs/reference/configuration.md.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file (docs/reference/configuration.md).")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the configuration; repeatable."),
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the configuration. May be repeated."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", help="Worker processes, a total over all stages; 0 = serial, in this process."),
+    typer.Option("--workers", help="Number of worker processes, shared by all stages. 0 computes in this process."),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Check everything and say what would be computed; write nothing.")
+    bool, typer.Option("--dry-run", help="Check everything and print what would be computed, but write nothing.")
 ]
 Redo = Annotated[
     str | None,
-    typer.Option("--redo", metavar="STAGE", help="Replace the results of this stage and of all stages after it."),
+    typer.Option("--redo", metavar="STAGE", help="Replace the results of this stage and of all later stages."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def configured(config: Path, overrides: list[str] | None, workers: int | None) -> Any:
-    """The validated configuration (`fgnet_pipeline.core.config.Config`)."""
+    """Load and check a configuration.
+
+    Args:
+        config: path of the TOML file.
+        overrides: values of `--set`.
+        workers: value of `--workers`; None if it was not given.
+
+    Returns:
+        A `fgnet_pipeline.core.config.Config`. The type is not imported here, so that `fgnet --help` stays fast.
+
+    Raises:
+        InputError: a file, key or value that does not fit.
+    """
     from fgnet_pipeline.stages.configuration import load_config
 
     return load_config(config, extra(overrides, workers))
 
 
 def extra(overrides: list[str] | None, workers: int | None) -> list[str]:
-    """All overrides; ``--workers`` comes last and wins."""
+    """All overrides. `--workers` comes last, so it overrides `--set schedule.workers`."""
     return [*(overrides or []), *([] if workers is None else [f"schedule.workers={workers}"])]
 
 
 def say(sentence: str) -> None:
-    """For people: to standard error, so that standard output stays one JSON document."""
+    """Print a sentence for people on standard error, so that standard output stays one JSON document."""
     typer.echo(sentence, err=True)

@@ -1,4 +1,4 @@
-"""plan: what a run will take."""
+"""`fgnet plan`: estimate what a run needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
 
 if TYPE_CHECKING:
-    from fgnet_pipeline.planning.estimate import Estimate, StageEstimate
+    from fgnet_pipeline.planning.document import Estimate, StageEstimate
 
 
 def plan_command(
@@ -18,11 +18,14 @@ def plan_command(
     set_: Overrides = None,
     workers: Workers = None,
     trial: Annotated[
-        bool, typer.Option("--trial", help="Compute one block of every stage in a temporary folder and measure it.")
+        bool, typer.Option("--trial", help="Compute one block of every stage in a temporary folder, and measure it.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Blocks, memory, disk and hours that a run will take, and whether it can work; writes nothing to the output."""
+    """Estimate blocks, memory, disk and hours of a run, and check that it can work.
+
+    Nothing is written to the output.
+    """
     from fgnet_pipeline.planning.estimate import estimate
 
     found = estimate(configured(config, set_, workers), trial)
@@ -49,7 +52,7 @@ def _stage(s: StageEstimate) -> str:
 
 
 def _storage(found: Estimate) -> list[str]:
-    from fgnet_pipeline.planning.estimate import readable
+    from fgnet_pipeline.planning.readable import readable
 
     lines = []
     for a in found.arrays:
@@ -73,17 +76,17 @@ def _bounds(found: Estimate) -> list[str]:
     ids, lines = found.ids, []
     if ids["packed"]:
         lines.append(
-            f"ids: {_shape(ids['blocks_per_axis'])} blocks of at most {ids['max_blocks_per_axis']} an axis, "
-            f"{ids['voxels_per_block']} voxels a block of at most {ids['max_fragments_per_block']} fragments"
+            f"ids: {_shape(ids['blocks_per_axis'])} blocks, at most {ids['max_blocks_per_axis']} per axis; "
+            f"{ids['voxels_per_block']} voxels per block, at most {ids['max_fragments_per_block']} fragments"
         )
     if found.tiles is not None:
         t = found.tiles
-        lines.append(f"tiles: {t['computed']} computed where there are {t['needed']}, of {_shape(t['shape'])} every "
-                     f"{_shape(t['stride'])} voxels")  # fmt: skip
+        lines.append(f"tiles: {t['computed']} computed, {t['needed']} needed; {_shape(t['shape'])} voxels each, "
+                     f"{_shape(t['stride'])} voxels apart")  # fmt: skip
     hours = "-" if found.worker_hours is None else f"{found.worker_hours:.3g}"
     wall = "unknown: --trial measures it" if found.wall_hours is None else f"{found.wall_hours:.3g} hours"
     lines.append(f"octree: {found.octree_levels} levels")
-    lines.append(f"time: {hours} worker-hours, with {found.workers} workers {wall}")
+    lines.append(f"time: {hours} worker-hours; with {found.workers} workers: {wall}")
     return lines
 
 

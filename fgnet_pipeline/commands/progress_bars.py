@@ -1,4 +1,4 @@
-"""Progress bars on standard error while daisy runs: one a task, with failures and the time left."""
+"""Progress bars on standard error during a run: one per task, with failed blocks and the time left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from fgnet_pipeline.execution.work import Counts
 
 
 class Bars:
-    """Bars for tasks as they are first seen; plain text where standard error is no terminal."""
+    """Shows one bar per task. A bar appears with the first report about its task.
+
+    If standard error is no terminal, nothing is shown. Use it in a `with` statement, which ends the display.
+    """
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -27,7 +30,7 @@ class Bars:
         self._bars: dict[str, TaskID] = {}
 
     def update(self, counts: dict[str, Counts]) -> None:
-        """Called by the scheduler."""
+        """Take over the progress of all tasks (name -> counts). The scheduler calls it a few times per second."""
         for name, count in counts.items():
             if not self._bars:
                 self._progress.start()

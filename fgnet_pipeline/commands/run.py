@@ -1,4 +1,4 @@
-"""run, predict, agglomerate: computing."""
+"""`fgnet run`, `fgnet predict` and `fgnet agglomerate`: compute blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo,
 def run_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
-    """Raw -> affinities -> segmentation: everything that is not done yet."""
+    """Compute everything that is not done yet: raw -> affinities -> segmentation."""
     from fgnet_pipeline.stages.registry import stage_names
 
     _execute(stage_names(), configured(config, set_, workers), redo, dry_run)
@@ -21,7 +21,7 @@ def run_command(
 def predict_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
-    """Raw -> affinities (the same as run_predict.py)."""
+    """Compute only the affinities: raw -> affinities. run_predict.py does the same."""
     from fgnet_pipeline.execution.run import PREDICT
 
     _execute(PREDICT, configured(config, set_, workers), redo, dry_run)
@@ -30,7 +30,10 @@ def predict_command(
 def agglomerate_command(
     config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
 ) -> None:
-    """Affinities -> segmentation (the same as run_agglomerate.py); torch is not needed."""
+    """Compute all stages after the affinities: affinities -> segmentation. run_agglomerate.py does the same.
+
+    PyTorch is not needed.
+    """
     from fgnet_pipeline.execution.processes.fork_server import start_early
 
     if not dry_run:

@@ -1,4 +1,4 @@
-"""status: how far a job is."""
+"""`fgnet status`: show the progress of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fgnet_pipeline.execution.status import Status, Watch
 
 
-#: How many failed blocks are printed; JSON holds all.
+#: Number of failed blocks that are printed. The JSON document lists all of them.
 FAILURES_PRINTED = 10
 
 
@@ -24,12 +24,13 @@ def status_command(
     set_: Overrides = None,
     workers: Workers = None,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Look again until everything is done or nobody works on it any more.")
+        bool,
+        typer.Option("--follow", help="Update the progress until everything is done, or until nothing computes it."),
     ] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two updates.")] = 5.0,
     as_json: Json = False,
 ) -> None:
-    """Blocks done, failed and left of every stage, voxels per second, and the time left."""
+    """Show the progress of every stage: blocks done, failed and left, voxels per second, and the time left."""
     from fgnet_pipeline.execution.status import Watch
 
     watch = Watch(configured(config, set_, workers))
@@ -44,7 +45,7 @@ def status_command(
 
 
 def _follow(watch: Watch, interval: float, show: Callable[[Status], None]) -> Status:
-    """Look until nothing can change any more; returns the last look, which is not shown."""
+    """Call `show` with each status until the run has ended. The last status is returned and not shown."""
     for status in watch.looks(interval):
         if status.ended:
             break
@@ -53,7 +54,7 @@ def _follow(watch: Watch, interval: float, show: Callable[[Status], None]) -> St
 
 
 def _redraw(watch: Watch, interval: float) -> Status:
-    """The same on a terminal: one table that is drawn over."""
+    """Redraw one table on a terminal until the run has ended."""
     from rich.live import Live
     from rich.text import Text
 
@@ -64,7 +65,7 @@ def _redraw(watch: Watch, interval: float) -> Status:
 
 
 def _progress_line(status: Status) -> str:
-    """One line for a log: what every unfinished stage has done."""
+    """One line for a log: the blocks done of every unfinished stage."""
     parts = [
         f"{s.stage} {s.done}/{s.blocks}" + (f" ({s.failed} failed)" if s.failed else "")
         for s in status.stages

@@ -1,4 +1,4 @@
-"""submit: a chain of job arrays on a cluster."""
+"""`fgnet submit`: submit a run to a cluster as a chain of job arrays."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ ARRAY = "schedule.backend=array"
 def submit_command(
     config: ConfigFile,
     set_: Overrides = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Elements of each array, at most.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Greatest number of elements per array.")
+    ] = None,
     redo: Redo = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands and scripts; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the commands and scripts, but write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Submit everything that is not done as a chain of job arrays on the cluster, and return."""

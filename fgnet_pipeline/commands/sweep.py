@@ -1,4 +1,4 @@
-"""sweep: scores over agglomeration thresholds."""
+"""`fgnet sweep`: scores over agglomeration thresholds."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers
 
 def sweep_command(
     config: ConfigFile,
-    labels: Annotated[str, typer.Argument(help="Zarr array of ground truth; 0 is ignored.")],
+    labels: Annotated[str, typer.Argument(help="Zarr array of ground truth. Voxels with 0 are ignored.")],
     set_: Overrides = None,
     workers: Workers = None,
-    begin: Annotated[str | None, typer.Option(help="First voxel of the labels to score: z,y,x.")] = None,
-    end: Annotated[str | None, typer.Option(help="Voxel after the last: z,y,x.")] = None,
-    threshold: Annotated[list[float] | None, typer.Option(help="One threshold to score; repeatable.")] = None,
-    first: Annotated[float, typer.Option("--from", help="First threshold, where --threshold is not given.")] = 0.02,
+    begin: Annotated[str | None, typer.Option(help="First voxel of the labels to score, as z,y,x.")] = None,
+    end: Annotated[str | None, typer.Option(help="Voxel after the last one to score, as z,y,x.")] = None,
+    threshold: Annotated[list[float] | None, typer.Option(help="A threshold to score. May be repeated.")] = None,
+    first: Annotated[float, typer.Option("--from", help="First threshold, if --threshold is not given.")] = 0.02,
     last: Annotated[float, typer.Option("--to", help="Last threshold.")] = 0.98,
-    step: Annotated[float, typer.Option("--step", help="From one threshold to the next.")] = 0.02,
-    png: Annotated[Path | None, typer.Option(help="The curve; sweep.png in the output where not given.")] = None,
+    step: Annotated[float, typer.Option("--step", help="Distance between two thresholds.")] = 0.02,
+    png: Annotated[Path | None, typer.Option(help="File for the curve. Default: sweep.png in the output.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Scores over agglomeration thresholds, from the stored merge tree of a finished run."""
+    """Score many agglomeration thresholds from the stored merge tree of a finished run.
+
+    Nothing is segmented again.
+    """
     from fgnet_pipeline.evaluation.sweep import steps, sweep
     from fgnet_pipeline.evaluation.sweep_plot import save_curve
 

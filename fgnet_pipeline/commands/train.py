@@ -1,4 +1,4 @@
-"""train: weights from labelled volumes."""
+"""`fgnet train`: train weights on labelled volumes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 def train_command(
     config: ConfigFile,
     set_: Overrides = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Threads (machine.threads).")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Number of threads (machine.threads).")
+    ] = None,
     preview: Annotated[Path | None, typer.Option(help="Only draw augmented training patches into this PNG.")] = None,
 ) -> None:
-    """Train a model; an interrupted training resumes."""
+    """Train a model. If a training was interrupted, the same command resumes it."""
     from fgnet_pipeline.training.config import TrainConfig
     from fgnet_pipeline.training.train import train
 
@@ -36,7 +38,13 @@ def train_command(
 
 
 def _progress_line(total: int) -> Callable[[Step], None]:
-    """Says iteration, loss, learning rate, seconds and the time left, from a running mean of the seconds."""
+    """Make a function that prints a line per step: iteration, loss, learning rate, seconds and the time left.
+
+    The time left follows from a running mean of the seconds per step.
+
+    Args:
+        total: number of iterations.
+    """
     mean = 0.0
 
     def tell(step: Step) -> None:

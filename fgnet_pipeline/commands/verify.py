@@ -1,4 +1,4 @@
-"""verify: reading back what is stored."""
+"""`fgnet verify`: read back everything that is stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def verify_command(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read back everything that is stored; exit code 1 where anything is damaged."""
+    """Read back everything that is stored, and report damage.
+
+    The exit code is 1 if anything is damaged.
+    """
     from fgnet_pipeline.verification.verify import verify
 
     report = verify(configured(config, set_, workers), repair=repair)
@@ -61,12 +64,12 @@ def _print(report: Any) -> None:
         damaged = len({f.block for f in report.damage if f.task == name})
         typer.echo(f"{name:14s} {c.blocks:8d} {c.read:8d} {c.left:8d} {c.stale:8d} {damaged:8d}")
     if report.running:
-        typer.echo("a run is writing now: files without records were not looked for")
+        typer.echo("a run is writing now: files without records were not searched for")
     typer.echo(f"{len(report.damage)} damaged, {len(report.strays)} strays")
 
 
 def _advice(config: Path, report: Any) -> str:
     blocks = sum(len(blocks) for blocks in report.requeued.values())
     if report.repaired:
-        return f"repaired: {blocks} blocks are to be made again, which `fgnet run {config}` does"
-    return f"`fgnet verify {config} --repair` removes what is damaged and queues {blocks} blocks again"
+        return f"repaired: `fgnet run {config}` computes {blocks} blocks again"
+    return f"`fgnet verify {config} --repair` removes damaged files and queues {blocks} blocks again"

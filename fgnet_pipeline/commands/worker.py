@@ -1,4 +1,4 @@
-"""worker: one element of a job array."""
+"""`fgnet worker`: compute the blocks of one element of a job array."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ from fgnet_pipeline.commands.options import say
 
 
 def worker_command(
-    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="progress/submission-RUN.json")],
-    task: Annotated[str | None, typer.Option(help="The task whose blocks to compute.")] = None,
-    share: Annotated[int | None, typer.Option(help="Which share; default: the number of this array element.")] = None,
+    submission: Annotated[
+        Path, typer.Argument(metavar="SUBMISSION", help="File written by fgnet submit: progress/submission-RUN.json.")
+    ],
+    task: Annotated[str | None, typer.Option(help="Task whose blocks are computed.")] = None,
+    share: Annotated[
+        int | None, typer.Option(help="Number of the share. Default: the number of this array element.")
+    ] = None,
     connect: Annotated[Path | None, typer.Option(help="Take blocks from the driver that this file names.")] = None,
-    finish: Annotated[bool, typer.Option("--finish", help="See that every block is done.")] = False,
+    finish: Annotated[bool, typer.Option("--finish", help="Check that every block is done.")] = False,
 ) -> None:
-    """One element of a job array; the scripts of `fgnet submit` run it."""
+    """Run one element of a job array. The scripts of `fgnet submit` call it."""
     from fgnet_pipeline.core.errors import InputError
     from fgnet_pipeline.execution.cluster.array_element import finish_submission, run_share
 

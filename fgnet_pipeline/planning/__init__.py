@@ -1,1 +1,1 @@
-"""What a run will take, before anything runs."""
+"""What a run will need: blocks, memory, disk and hours, estimated before it starts."""

@@ -1,4 +1,7 @@
-"""Counting blocks: how many there are, hold tissue, and are done. Keys are computed only where there are records."""
+"""Count the blocks of every task: all of them, those with work, and those that are done.
+
+The keys of blocks, which are slow to compute, are computed only for tasks that have records.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,23 @@ from fgnet_pipeline.execution.resume import compare
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.records.latest import Totals
 
+#: bool (z, y, x) of an index box of blocks: whether each block has work.
 Activity = npt.NDArray[np.bool_]
+#: Length of `Counts.some_done`, at most.
 DONE_NAMED = 64
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Blocks of one task; ``some_done``: indices of a few that are done."""
+    """Numbers of blocks of one task.
+
+    Attributes:
+        blocks: blocks that touch the region of interest.
+        active: blocks that have work; without a mask, all of them.
+        done: active blocks that are finished.
+        totals: sums over the records of the task.
+        some_done: indices, zyx, of at most `DONE_NAMED` blocks that are finished.
+    """
 
     blocks: int
     active: int
@@ -28,7 +41,11 @@ class Counts:
 
 
 def count_blocks(job: Job) -> dict[str, Counts]:
-    """Counts of every task, by name."""
+    """Count the blocks of every task of the plan.
+
+    Returns:
+        Name of the task -> its counts.
+    """
     tissue = Tissue(job)
     return {name: _count(job, name, tissue) for name in job.plan.tasks}
 
@@ -39,26 +56,37 @@ def _count(job: Job, name: str, tissue: Tissue) -> Counts:
         return Counts(blocks.size, tissue.count(name))
     latest = job.output.progress.latest(name, blocks)
     state = compare(job, name, latest)
-    at = np.flatnonzero(state.done)[:DONE_NAMED]
-    some = [vector(np.add(index, blocks.begin)) for index in np.transpose(np.unravel_index(at, blocks.shape))]
+    chosen = np.flatnonzero(state.done)[:DONE_NAMED]
+    some = [vector(np.add(index, blocks.begin)) for index in np.transpose(np.unravel_index(chosen, blocks.shape))]
     return Counts(blocks.size, int(state.active.sum()), int(state.done.sum()), latest.totals, some)
 
 
 class Tissue:
-    """Which blocks hold tissue; grids whose blocks are made of blocks seen before are not looked up in the mask."""
+    """Find the blocks that hold tissue, for one grid after the other.
+
+    The mask is read as rarely as possible. If the blocks of a grid consist of whole blocks of an earlier grid, the
+    result follows from the earlier one.
+
+    Args:
+        job: with its plan. Without a mask, every block counts as tissue.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self._known: dict[Grid, Activity] = {}
 
     def count(self, name: str) -> int:
-        """Blocks of a task that have work."""
+        """Number of blocks of the task `name` that have work."""
         if self.job.mask is None:
             return self.job.plan.blocks(name).size
         return int(np.count_nonzero(self.of(self.job.plan.tasks[name].grid)))
 
     def of(self, grid: Grid) -> Activity:
-        """For each block that touches the region of interest, whether it has work."""
+        """For each block of `grid` that touches the region of interest, whether it has work.
+
+        Returns:
+            bool (z, y, x) of the shape of `grid.covering(job.roi)`.
+        """
         if grid not in self._known:
             finer = [g for g in self._known if not np.mod(grid.block_shape, g.block_shape).any()]
             self._known[grid] = self._coarsened(finer[-1], grid) if finer else self._new(grid)
@@ -71,7 +99,7 @@ class Tissue:
         return self.job.mask.tissue(grid, blocks, self.job.roi)
 
     def _coarsened(self, fine: Grid, coarse: Grid) -> Activity:
-        """A block that is made of smaller blocks has work where one of them has."""
+        """The result for `coarse`: a block has work if at least one of its `fine` blocks has."""
         held, wanted = fine.covering(self.job.roi), coarse.covering(self.job.roi)
         result = self._known[fine]
         for axis in range(3):
@@ -82,7 +110,10 @@ class Tissue:
 
 
 def middle_voxel(job: Job) -> Vector:
-    """A voxel in the middle of the region of interest; with a mask, of a block with tissue."""
+    """Choose a voxel (zyx) in the middle of the region of interest.
+
+    With a mask, it is the centre of a block that holds tissue, if there is such a block.
+    """
     box = job.roi
     if job.mask is not None:
         grid = next(iter(job.plan.tasks.values())).grid

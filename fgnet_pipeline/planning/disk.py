@@ -1,4 +1,7 @@
-"""What a job will take on disk: shards, chunks, tables, records, and the files and folders that hold them."""
+"""Disk space of a job: bytes of arrays, tables and records, and the number of files and folders.
+
+docs/scale.md lists the assumed numbers.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,31 @@ from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import array_of, stage_of
 from fgnet_pipeline.store.arrays import storage_shapes
 
-#: Bytes of a done record, and of a table without rows.
-RECORD_BYTES, TABLE_BYTES = 320, 3000
-#: Blocks whose shards are looked at to learn how well an array compresses.
+#: Bytes of a done record.
+RECORD_BYTES = 320
+#: Bytes of a table without rows.
+TABLE_BYTES = 3000
+#: Number of blocks, at most, whose shards are measured to find how well an array compresses.
 BLOCKS_MEASURED = 32
 
 
 @dataclass(frozen=True)
 class ArrayFootprint:
-    """One output array: how it is stored, and what it takes when all active blocks are done.
+    """How an output array is stored, and how much disk it needs once all active blocks are done.
 
     Attributes:
-        shards, chunks: files, and inner chunks in all of them.
-        bytes_bound: uncompressed. bytes: what to expect; ``bytes_from`` says why.
+        name: below `output.path`.
+        shape: voxels, zyx; affinities have the channels in front.
+        dtype: numpy's name.
+        block_shape: voxels, zyx.
+        shard_shape: voxels, zyx.
+        chunk_shape: voxels, zyx.
+        shards: number of shards, each of which is one file.
+        chunks: number of chunks inside all shards.
+        bytes_bound: uncompressed size.
+        bytes: expected size.
+        bytes_from: the source of the compression that `bytes` assumes.
+        inodes: greatest number of files and folders.
     """
 
     name: str
@@ -49,11 +64,20 @@ class ArrayFootprint:
 
 
 def array_footprint(job: Job, task: Task, active: int, compressed: float | None, source: str) -> ArrayFootprint | None:
-    """The array that ``task`` writes; None for tables.
+    """Estimate the array that `task` writes.
 
     Args:
-        active: blocks that have work. compressed: measured bytes on disk per uncompressed byte, or None.
-        source: where ``compressed`` comes from.
+        job: with its plan.
+        task: of the plan.
+        active: number of blocks that have work.
+        compressed: measured bytes on disk per uncompressed byte. None takes the value that the stage assumes.
+        source: of `compressed`, in words.
+
+    Returns:
+        None if the task writes only tables.
+
+    Raises:
+        InputError: shards that do not divide the blocks, or chunks that do not divide the shards.
     """
     stage = stage_of(task)
     array = stage.array_of(job)
@@ -83,13 +107,26 @@ def array_footprint(job: Job, task: Task, active: int, compressed: float | None,
 
 
 def _folders(job: Job, task: Task, shape: Vector) -> int:
-    """Folders of files named z/y/x over the region of interest, at most."""
+    """Number of folders, at most, for files named z/y/x over the region of interest.
+
+    Args:
+        shape: voxels (zyx) that one file holds.
+    """
     extent = np.multiply(job.plan.blocks(task.name).shape, task.grid.block_shape) // np.asarray(shape)
     return int(extent[0] * (1 + extent[1]))
 
 
 def measured_compression(job: Job, task: Task, blocks: list[Vector]) -> float | None:
-    """Bytes on disk per uncompressed byte of the stored ``blocks``; None where there are none, or no files."""
+    """Measure how well the stored array of `task` compresses.
+
+    Args:
+        job: with its plan.
+        task: of the plan.
+        blocks: indices, zyx, of finished blocks. At most `BLOCKS_MEASURED` are measured.
+
+    Returns:
+        Bytes on disk per uncompressed byte. None if there is no array, no block, or an object store holds the output.
+    """
     name = array_of(job, task.name)
     if name is None or not blocks or is_url(job.output.path) or not job.output.has_array(name):
         return None
@@ -103,7 +140,15 @@ def measured_compression(job: Job, task: Task, blocks: list[Vector]) -> float | 
 
 @dataclass(frozen=True)
 class TableFootprint:
-    """Tables and done records of one task: files, bytes and inodes when all active blocks are done."""
+    """How much disk the tables and done records of one task need once all active blocks are done.
+
+    Attributes:
+        stage: name of the task.
+        kinds: folders of its tables below `tables`.
+        files: number of tables.
+        bytes: of tables and done records.
+        inodes: greatest number of files and folders of the tables.
+    """
 
     stage: str
     kinds: list[str]
@@ -113,7 +158,14 @@ class TableFootprint:
 
 
 def table_footprint(job: Job, task: Task, active: int, density: Density) -> TableFootprint:
-    """What the tables of ``task`` and its records take."""
+    """Estimate the tables and done records of `task`.
+
+    Args:
+        job: with its plan.
+        task: of the plan.
+        active: number of blocks that have work.
+        density: fragments and edges per million voxels.
+    """
     stage = stage_of(task)
     kinds = sorted(output.kind_of(task) for output in stage.tables)
     rows = stage.rows(job, task, density)
@@ -125,7 +177,11 @@ def table_footprint(job: Job, task: Task, active: int, density: Density) -> Tabl
 
 
 def free_space(path: Path) -> tuple[int | None, int | None]:
-    """(bytes, inodes) that are free where ``path`` is or will be; None where the file system does not say."""
+    """Ask the file system that holds, or will hold, `path` for its free space.
+
+    Returns:
+        (bytes, inodes). Inodes are None if the file system reports none. Both are None if no parent of `path` exists.
+    """
     for folder in itertools.chain([path], path.parents):
         if folder.exists():
             inodes = os.statvfs(folder).f_favail

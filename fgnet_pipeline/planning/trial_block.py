@@ -1,7 +1,8 @@
-"""A trial: one block of every stage in a temporary output, to learn what blocks of this volume need.
+"""A trial: compute one block of every stage in a temporary output, and measure time, memory and compression.
 
-The region of interest is shrunk to the blocks around one place, grown by the context of the fragments stage, so that
-the block there is computed with all that it would read in the whole run. Each stage works in a process of its own.
+The region of interest of the trial covers the blocks at one voxel and the largest context of any stage that reads
+results of another stage. So the measured blocks read as much as they would in the whole run. Each stage runs in a
+process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from fgnet_pipeline.store.records.latest import Totals
 
 @dataclass(frozen=True)
 class Measured:
-    """What the block at the place took: seconds, bytes of memory, and bytes on disk per byte of its array."""
+    """What one block needed.
+
+    Attributes:
+        seconds: time of the worker.
+        memory: peak memory of the worker, in bytes.
+        compressed: bytes on disk per uncompressed byte of its array. None if it writes only tables.
+    """
 
     seconds: float
     memory: int
@@ -34,17 +41,23 @@ class Measured:
 
 @dataclass(frozen=True)
 class Trial:
-    """``tasks``: those of voxels by name; a node of the octree would hold only what the trial has computed."""
+    """The measurements of a trial.
+
+    Attributes:
+        tasks: name -> measurement, for tasks whose needs follow from the number of voxels. Octree nodes are left out:
+            a node of the trial is smaller than one of the whole run.
+        density: fragments and edges per million voxels. None if the trial found no edges.
+    """
 
     tasks: dict[str, Measured]
     density: Density | None
 
 
 def run_trial(job: Job, place: Vector) -> Trial:
-    """Compute the blocks around the voxel ``place`` in a temporary output and measure them.
+    """Compute the blocks at the voxel `place` (zyx) in a temporary output, and measure them.
 
     Raises:
-        PipelineError: whatever would stop the whole run there, too.
+        PipelineError: an error that would also stop the whole run.
     """
     with tempfile.TemporaryDirectory(prefix="fgnet-trial-") as folder:
         done = run(_shrunk(job, trial_box(job, place), Path(folder)))
@@ -52,10 +65,13 @@ def run_trial(job: Job, place: Vector) -> Trial:
 
 
 def trial_box(job: Job, place: Vector) -> Box:
-    """Voxels that the blocks at ``place`` write, and the context that they read inside the region of interest."""
+    """The region of interest of a trial, in voxels.
+
+    It covers the blocks at `place` (zyx) and their context, clipped to the region of interest of `job`.
+    """
     tasks = [task for task in job.plan.tasks.values() if stage_of(task).by_voxel]
     boxes = [task.grid.box(task.grid.index_of(place)).intersect(job.roi) for task in tasks]
-    # Inputs are there everywhere; what other stages make is there inside the region of interest alone.
+    # Inputs exist everywhere, but results of other stages exist only inside the region of interest of the trial.
     others = [task for task in tasks if not stage_of(task).reads_inputs_only]
     below = vector(np.max([task.below for task in others], axis=0))
     above = vector(np.max([task.above for task in others], axis=0))
@@ -89,7 +105,17 @@ def _measured(done: Job, place: Vector) -> Trial:
 
 
 def density_of(totals: dict[str, Totals], source: str) -> Density | None:
-    """Fragments and edges per million voxels, off the records; None where no edges are recorded."""
+    """Compute the density of fragments and edges from records.
+
+    If no LUT is recorded, the number of fragments follows from the number of edges and the assumed ratio.
+
+    Args:
+        totals: task -> sums over its records.
+        source: of the records, in words.
+
+    Returns:
+        Numbers per million voxels. None if no edges are recorded.
+    """
     edges, lut = totals.get("edges", Totals()), totals.get("lut-0", Totals())
     if not edges.nonzero or not edges.voxels:
         return None

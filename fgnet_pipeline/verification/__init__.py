@@ -1,1 +1,1 @@
-"""Reading back what is stored, and mending it."""
+"""Read back everything that is stored, find damage, and repair it."""

@@ -1,7 +1,7 @@
-"""Reading back what one block has stored, and saying what is wrong with it.
+"""Read back what one block has stored, and report what is wrong.
 
-Stored data are compared with the record of the block (checksum and non-zero count of what was written). What else they
-must agree with, their stage says (:meth:`fgnet_pipeline.stages.stage.Stage.check_tables`).
+- The stored data are compared with the record of the block: its checksum and its number of non-zero voxels or rows.
+- The stage checks the content by `Stage.check_voxels` and `Stage.check_tables`, e.g. ids against their range.
 """
 
 from __future__ import annotations
@@ -24,15 +24,23 @@ from fgnet_pipeline.stages.stage import Contradiction
 from fgnet_pipeline.store.arrays import OutputArray
 from fgnet_pipeline.store.tables import Columns, Tables
 
-#: What can be wrong with a block.
+#: Kinds of damage of a block; docs/guides/verify-and-repair.md explains them.
 MISSING, UNDECODABLE, CHECKSUM, IDS, DISAGREES = "missing", "undecodable", "checksum", "ids", "disagrees"
-#: Pairs of a kind without its octree level, and the tables of that kind.
+#: Pairs of a kind of table, without its octree level, and the tables of that kind.
 KindTables = list[tuple[str, Tables]]
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the record of a block says that was written."""
+    """What a block wrote, according to its record.
+
+    Attributes:
+        task: name of the task.
+        block: index, zyx.
+        key: identity of the block: 16 hexadecimal digits.
+        checksum: of the array, or of the tables if the task writes no array.
+        nonzero: number of voxels that are not 0, or number of rows.
+    """
 
     task: str
     block: Vector
@@ -43,10 +51,15 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong: what kind, where, which files hold it, and why it is thought so.
+    """One piece of damage.
 
     Attributes:
-        certain: False if the files are as recorded, and contradict others that may be the damaged ones.
+        kind: e.g. `missing`; docs/guides/verify-and-repair.md lists all kinds.
+        task: name of the task.
+        block: index, zyx. None if no single block is damaged, e.g. for metadata.
+        files: paths of the files that hold the damage.
+        reason: a clause that says what was found.
+        certain: False if the files are as recorded but contradict other files. The other files may be the damaged ones.
     """
 
     kind: str
@@ -58,7 +71,15 @@ class Finding:
 
 
 def check_block(job: Job, expected: Expected) -> list[Finding]:
-    """Everything that is wrong with what a finished block has stored."""
+    """Check the array and the tables that a finished block has stored.
+
+    Args:
+        job: with its plan.
+        expected: the record of the block.
+
+    Returns:
+        The damage; empty if there is none.
+    """
     block = job.plan.block(expected.task, expected.block, identity=(expected.key, ""))
     name = array_of(job, expected.task)
     if name is None:
@@ -70,9 +91,13 @@ def check_block(job: Job, expected: Expected) -> list[Finding]:
 
 
 def _check_voxels(job: Job, expected: Expected, block: Block, array: OutputArray) -> npt.NDArray[Any] | Finding:
-    """The voxels of a block's write region, or what is wrong with them."""
+    """Read the voxels of a block, and check them.
+
+    Returns:
+        The voxels ([C,] z, y, x) of the write region; a finding if they are damaged.
+    """
     whole = block.whole.intersect(job.bounds)
-    # Zarr reads an empty file as it reads none: zeros, and no error.
+    # Zarr treats an empty file like a missing one: it returns zeros and raises no error.
     files = [path for path in array.shard_files(whole) if path.exists() and path.stat().st_size]
     if expected.nonzero and not files:
         return _finding(MISSING, expected, array.shard_files(whole), "its record says that it holds non-zero voxels")
@@ -80,7 +105,7 @@ def _check_voxels(job: Job, expected: Expected, block: Block, array: OutputArray
         data = array.read(whole)
     except MemoryError:
         raise
-    except Exception as error:  # whatever a codec says of bytes that are not its own
+    except Exception as error:  # a codec may raise any error on damaged bytes
         return _finding(UNDECODABLE, expected, _undecodable(array, whole), _first_line(error))
     inside = np.ascontiguousarray(data[(..., *block.write.slices(whole.begin))])
     wrong = stage_of(job.plan.tasks[expected.task]).check_voxels(block, inside)
@@ -91,12 +116,12 @@ def _check_voxels(job: Job, expected: Expected, block: Block, array: OutputArray
         reason = f"it holds {outcome.nonzero} non-zero voxels with {outcome.checksum}, {_recorded(expected)}"
         return _finding(CHECKSUM, expected, array.shard_files(whole), reason)
     if np.count_nonzero(data) != outcome.nonzero:
-        return _finding(CHECKSUM, expected, files, "it holds voxels outside of the region that was written")
+        return _finding(CHECKSUM, expected, files, "it holds non-zero voxels outside the region that was written")
     return inside
 
 
 def _undecodable(array: OutputArray, box: Box) -> list[Path]:
-    """The shards of ``box`` that cannot be read."""
+    """The shards of `box` (voxels, zyx) that cannot be read."""
     found = []
     for index in indices(array.shards.covering(box)):
         shard = array.shards.box(index).intersect(array.bounds)
@@ -108,7 +133,10 @@ def _undecodable(array: OutputArray, box: Box) -> list[Path]:
 
 
 def _check_tables_beside(job: Job, expected: Expected, block: Block, voxels: npt.NDArray[Any]) -> list[Finding]:
-    """Tables of a block whose array is as recorded: the record's checksum is of the array."""
+    """Check the tables of a block whose array is undamaged.
+
+    The checksum in the record is that of the array, so only the stage can check the content of the tables.
+    """
     tables = _tables(job, expected)
     read, damaged = _read_all(tables, expected)
     if damaged or not tables:
@@ -118,14 +146,14 @@ def _check_tables_beside(job: Job, expected: Expected, block: Block, voxels: npt
 
 
 def _check_tables(job: Job, expected: Expected, block: Block) -> list[Finding]:
-    """Tables alone: what they must agree with, then their checksum."""
+    """Check the tables of a block that writes no array: first their content, then their checksum."""
     tables = _tables(job, expected)
     read, damaged = _read_all(tables, expected)
     if damaged:
         return damaged
     stage = stage_of(job.plan.tasks[expected.task])
     outcome = outcome_of_tables([(table.path(expected.block), read[kind]) for kind, table in tables], 0)
-    # A stage whose array is the lab's own has no checksum of its tables: they follow from that array.
+    # If the array of the stage is the lab's own, the record holds no checksum of the tables.
     as_recorded = stage.array is not None or _is_recorded(outcome, expected)
     try:
         wrong = stage.check_tables(job, block, read, None)
@@ -147,7 +175,11 @@ def _tables(job: Job, expected: Expected) -> KindTables:
 
 
 def _read_all(tables: KindTables, expected: Expected) -> tuple[dict[str, Columns], list[Finding]]:
-    """(kind -> columns, what is wrong with files)."""
+    """Read all tables of a block.
+
+    Returns:
+        Kind -> columns of the tables that can be read; findings for the others.
+    """
     read, damaged = {}, []
     for kind, table in tables:
         found = _read(table, expected)
@@ -159,7 +191,7 @@ def _read_all(tables: KindTables, expected: Expected) -> tuple[dict[str, Columns
 
 
 def _read(table: Tables, expected: Expected) -> Columns | Finding:
-    """The columns of a block's table, or what is wrong with its file."""
+    """The columns of a table of a block; a finding if its file is damaged."""
     path = table.path(expected.block)
     if not path.exists():
         return _finding(MISSING, expected, [path], "its record says that it was written")

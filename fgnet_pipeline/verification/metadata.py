@@ -1,4 +1,4 @@
-"""The metadata files of arrays: compared with what the configuration would create, and restored."""
+"""Compare the metadata files of arrays with those that the configuration creates, and restore them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from fgnet_pipeline.verification.report import METADATA
 
 
 def metadata_findings(job: Job) -> Iterator[Finding]:
-    """Arrays that have records, or chunks, and no metadata that fit them."""
+    """Find arrays whose metadata are missing, unreadable or different from those that the configuration creates.
+
+    Arrays without chunks and without records are passed over: they have not been created yet.
+
+    Yields:
+        One finding per damaged array; its `files` hold the metadata file.
+    """
     for name in job.plan.tasks:
         array = array_of(job, name)
         if array is None or not _has_content(job, name, array):
@@ -28,7 +34,9 @@ def metadata_findings(job: Job) -> Iterator[Finding]:
             continue
         attributes = {**wanted.pop("attributes"), **stored.get("attributes", {})} == stored.pop("attributes", {})
         if stored != wanted or not attributes:
-            yield Finding(METADATA, name, None, (str(path),), f"the metadata of {array} are not those it was made with")
+            yield Finding(
+                METADATA, name, None, (str(path),), f"the metadata of {array} were changed after its creation"
+            )
 
 
 def _has_content(job: Job, name: str, array: str) -> bool:
@@ -36,7 +44,7 @@ def _has_content(job: Job, name: str, array: str) -> bool:
 
 
 def _metadata(job: Job, name: str, array: str) -> bytes:
-    """The metadata file that the array of a task is created with."""
+    """The content of the metadata file with which the array of the task `name` is created."""
     with tempfile.TemporaryDirectory(prefix="fgnet-") as folder:
         empty = Output(str(Path(folder) / "empty.zarr"))
         empty.create()
@@ -45,6 +53,11 @@ def _metadata(job: Job, name: str, array: str) -> bytes:
 
 
 def restore_metadata(job: Job) -> list[Finding]:
+    """Write the metadata files again that `metadata_findings` reports. Chunks stay as they are.
+
+    Returns:
+        What was damaged.
+    """
     found = list(metadata_findings(job))
     for finding in found:
         path = Path(finding.files[0])

@@ -1,8 +1,9 @@
-"""Repairing: which blocks are made again, and what is removed.
+"""Choose which blocks are computed again, and remove damaged files.
 
-1. Records of damaged blocks are withdrawn, and their files removed; ``fgnet run`` makes these blocks again.
-2. A block that is made again has the same bytes, so blocks that were made of it before it was damaged stay.
-3. Blocks that were made of it afterwards, by the time at which the damaged file changed, are made again, too.
+1. The records of damaged blocks are withdrawn, and their files are removed. `fgnet run` computes these blocks again.
+2. A block that is computed again gets the same bytes. So results that were made from it before the damage stay.
+3. Results that were made from it after the damage are withdrawn as well. The time of the damage is the time at which
+   the damaged file was last changed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from fgnet_pipeline.verification.report import METADATA, RECORD, SILENT, UNRECOR
 
 
 def plan_requeue(job: Job, report: Report) -> None:
-    """Which records repairing withdraws: of damaged blocks, and of what was made of them afterwards."""
+    """Set `report.requeued`: the damaged blocks, and the blocks that were made from them after the damage.
+
+    Blocks without a record are not listed: `fgnet run` computes them anyway.
+    """
     held = functools.cache(functools.partial(latest_results, job.output.progress))
     chosen: dict[str, set[Vector]] = {}
     waiting: deque[tuple[str, Vector, float, str | None]] = deque()
@@ -44,7 +48,7 @@ def plan_requeue(job: Job, report: Report) -> None:
 
 
 def _changed(files: Iterable[str]) -> float:
-    """When these files last changed (s); of one that is gone, when its folder did."""
+    """When these files last changed, in seconds since 1970. For a missing file, when its folder last changed."""
     times = []
     for path in map(Path, files):
         place = next((p for p in (path, *path.parents) if p.exists()), None)
@@ -54,10 +58,16 @@ def _changed(files: Iterable[str]) -> float:
 
 
 def _readers(job: Job, name: str, block: Vector, what: str | None) -> Iterator[tuple[str, Vector]]:
-    """The blocks that read what ``block`` of the task ``name`` wrote.
+    """The blocks of later tasks that read the output of a block.
 
     Args:
-        what: ``"array"`` or ``"tables"``, if only that counts.
+        job: with its plan.
+        name: task of the block.
+        block: index, zyx.
+        what: `"array"` or `"tables"` if only that part of the output counts; None for all of it.
+
+    Yields:
+        Task and index of a block.
     """
     box, stage = job.plan.write_box(name, block), job.plan.tasks[name].stage
     for later, task in job.plan.tasks.items():
@@ -68,7 +78,11 @@ def _readers(job: Job, name: str, block: Vector, what: str | None) -> Iterator[t
 
 
 def repair(job: Job, report: Report) -> None:
-    """First the records, then what they vouch for: a crash in between leaves files without records."""
+    """Withdraw the records of `report.requeued`, and remove damaged files and strays.
+
+    Records are withdrawn before their files are removed. After a crash in between, some files have a withdrawn record,
+    and the next run replaces them. No record is left without its file.
+    """
     report.repaired = True
     progress = job.output.progress
     for finding in report.damage:

@@ -1,4 +1,4 @@
-"""Files that no record vouches for, and lines that are no records."""
+"""Find files without a record, unfinished files, and lines that are no records."""
 
 from __future__ import annotations
 
@@ -16,10 +16,19 @@ from fgnet_pipeline.verification.report import RECORD, UNRECORDED, Report, Resul
 
 
 def survey_files(job: Job, name: str, results: Results, report: Report, usable: bool) -> list[Path]:
-    """Match the files of a task with its records; returns the folders looked at.
+    """Match the files of a task with its records.
 
-    What lies at a block whose record was withdrawn is as it should be: the block is made again. usable: whether the
-    array's metadata say how it is stored.
+    A file of a block whose record was withdrawn is no damage: the block is computed again, which replaces the file.
+
+    Args:
+        job: with its plan.
+        name: task.
+        results: latest records of the task, withdrawn ones included.
+        report: takes the findings and strays.
+        usable: whether the metadata of the array are undamaged. If not, its shards are not matched.
+
+    Returns:
+        The folders that were searched.
     """
     folders = []
     unrecorded: dict[Vector, list[str]] = {}
@@ -37,7 +46,7 @@ def survey_files(job: Job, name: str, results: Results, report: Report, usable: 
                 unrecorded.setdefault(block, []).append(str(path))
         folders.append(table.root)
     for block, files in sorted(unrecorded.items()):
-        reason = "no record says that it is done: a writer was killed, or its record is lost"
+        reason = "its block has no record: its writer was killed, or the record was lost"
         report.damage.append(Finding(UNRECORDED, name, block, tuple(files), reason))
     return folders
 
@@ -45,7 +54,16 @@ def survey_files(job: Job, name: str, results: Results, report: Report, usable: 
 def _indexed(
     folder: Path, report: Report, index_of: Callable[[tuple[str, ...]], Vector | None]
 ) -> Iterator[tuple[Path, Vector]]:
-    """The shards or tables below a folder; all else goes into the report."""
+    """The shards or tables below a folder. Other files go into the report as strays.
+
+    Args:
+        folder: of an array or of tables.
+        report: takes the strays.
+        index_of: gives the index of a shard or block from the parts of a relative path; None for other files.
+
+    Yields:
+        Path and index, zyx.
+    """
     for path in files_below(folder):
         index = index_of(path.relative_to(folder).parts)
         if index is not None:
@@ -53,11 +71,17 @@ def _indexed(
         elif is_partial(path):
             report.strays.append(_unfinished(path))
         elif path.name != "zarr.json":
-            report.strays.append(Stray("unknown", str(path), "not a file of this program: look at it", ours=False))
+            report.strays.append(Stray("unknown", str(path), "it was not written by this program", ours=False))
 
 
 def survey_rest(job: Job, handled: list[Path], report: Report) -> None:
-    """Unfinished files elsewhere, and lines that are no records."""
+    """Find unfinished files in all other folders of the output, and lines that are no records.
+
+    Args:
+        job: with its plan.
+        handled: folders that `survey_files` has searched.
+        report: takes the findings and strays.
+    """
     seen = {str(folder) + os.sep for folder in handled}
     for path in files_below(job.output.root):
         if is_partial(path) and not any(str(path).startswith(folder) for folder in seen):
@@ -74,4 +98,4 @@ def survey_rest(job: Job, handled: list[Path], report: Report) -> None:
 
 
 def _unfinished(path: Path) -> Stray:
-    return Stray("unfinished", str(path), "its writer was killed before it was whole")
+    return Stray("unfinished", str(path), "its writer was killed before the file was complete")

@@ -1,10 +1,10 @@
-"""Reading back everything that is stored, block by block, and mending it: ``fgnet verify``.
+"""`fgnet verify`: read back everything that is stored, block by block, and repair damage if asked to.
 
-1. The metadata of every array is compared with what this configuration would create.
-2. Every finished block is read and compared with its record, in processes
-   (:mod:`fgnet_pipeline.verification.block_checks`).
-3. Every file is matched with a record: what lies there without one was left by a killed writer, or lost its record.
-4. Repairing, if asked for (:mod:`fgnet_pipeline.verification.repair`).
+1. Compare the metadata of every array with the metadata that this configuration creates (`metadata`).
+2. Read every finished block and compare it with its record, in several processes (`block_checks`, `pool`).
+3. Match every file with a record. A file without a record was left by a killed writer, or its record was lost
+   (`unrecorded_files`).
+4. Choose the blocks to compute again, and repair (`repair`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,26 @@ from fgnet_pipeline.verification.repair import repair as mend
 from fgnet_pipeline.verification.report import Checked, Report, Results, Watcher
 from fgnet_pipeline.verification.unrecorded_files import survey_files, survey_rest
 
+#: Blocks per batch that is handed to a process.
 BLOCKS_AT_ONCE = 8
 
 
 def verify(config: Config, *, repair: bool = False, watch: Watcher = lambda *_: None) -> Report:
-    """Read back what ``config`` has stored.
+    """Read back everything that a run of `config` has stored.
 
     Args:
-        repair: withdraw the records of damaged blocks, and remove damaged files and strays.
+        config: of the run.
+        repair: withdraw the records of damaged blocks, and remove damaged files and strays. Without it nothing is
+            written.
+        watch: told how many blocks have been read back.
+
+    Returns:
+        What was found; with `repair`, what has been repaired.
 
     Raises:
-        InputError: nothing is stored there, it was made with another configuration, or a run is writing to it.
+        InputError: `output.path` holds no output or is in an object store, or a run works on it (with `repair`).
+        StaleError: the output was made with another configuration.
+        PipelineError: a process that checked blocks was killed.
     """
     job = _open_stored(config)
     if not repair:
@@ -57,9 +66,9 @@ def verify(config: Config, *, repair: bool = False, watch: Watcher = lambda *_: 
 
 
 def _open_stored(config: Config) -> Job:
-    """The job of a configuration that has stored something."""
+    """Open the job of an output that exists."""
     if is_url(config.output.path):
-        expected = "a folder: what lies in an object store is only checked as it is read"
+        expected = "a folder: objects in an object store are checked only when a run reads them"
         raise InputError("output.path", config.output.path, expected, "copy the arrays to a disk to verify them")
     use_threads(config.schedule.threads)
     job = open_job(config)
@@ -97,7 +106,10 @@ def _survey(job: Job, config: Config, watch: Watcher, locked: bool = False) -> R
 
 
 def _expected(job: Job, name: str, results: Results, checked: Checked) -> list[Expected]:
-    """What the valid records of a task say; the others are counted."""
+    """The records to compare with the stored data, sorted by block.
+
+    Blocks that are stale or not done are only counted, in `checked`.
+    """
     keys, origin = job.plan.all_keys(name), job.plan.blocks(name).begin
     checked.blocks = int((keys != 0).sum())
     found = []
@@ -128,19 +140,19 @@ def _check(job: Job, config: Config, name: str, expected: list[Expected], watch:
 
 
 def _still(job: Job, name: str, before: Results, found: list[Finding]) -> list[Finding]:
-    """Without those whose block a running driver has begun to make again."""
+    """Drop findings about blocks whose record a running driver has changed since it was read."""
     now = latest_results(job.output.progress, name) if found else {}
     return [f for f in found if f.block is None or now.get(f.block) == before.get(f.block)]
 
 
 def _drop_explained(job: Job, report: Report) -> None:
-    """Drop contradictions between tables where the damage of one of them explains the contradiction."""
+    """Drop a contradiction between two tables if one of them is known to be damaged."""
     damaged = {(f.task, f.block) for f in report.damage if f.certain}
     report.damage = [f for f in report.damage if f.certain or not (_read_by(job, f) & damaged)]
 
 
 def _read_by(job: Job, finding: Finding) -> set[tuple[str, Vector | None]]:
-    """The upstream blocks that a block reads."""
+    """The upstream blocks that the block of `finding` reads, as (task, index)."""
     assert finding.block is not None  # only contradictions of a block's tables are uncertain
     task = job.plan.tasks[finding.task]
     box = task.read_box(finding.block)

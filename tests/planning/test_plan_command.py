@@ -16,7 +16,9 @@ from pipeline_tools import cells, fgnet, records, standard_config, write_volume
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.run import open_planned, run
 from fgnet_pipeline.planning.block_counts import Tissue
-from fgnet_pipeline.planning.estimate import Estimate, StageEstimate, estimate, machine_memory
+from fgnet_pipeline.planning.document import Estimate, StageEstimate
+from fgnet_pipeline.planning.estimate import estimate
+from fgnet_pipeline.planning.memory import machine_memory
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.registry import stage_names
 
