@@ -1,1 +1,1 @@
-"""Array kernels from affinities to the merge tree: arrays in, arrays out, no I/O and no configuration."""
+"""Array kernels from affinities to the segmentation: arrays in, arrays out, no files and no configuration."""

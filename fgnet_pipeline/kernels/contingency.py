@@ -1,10 +1,10 @@
 """Contingency tables of a segmentation against labels, and the scores that follow from them.
 
-A table is sparse: one row for each pair (segment, label) that shares a voxel, with the exact number of
-voxels. Tables of disjoint blocks add up to the table of their union, so a volume of any size is scored block
-by block. A table of *fragments* becomes that of any segmentation of them through a LUT (`relabel`).
+A table is sparse: it has one row for each pair (segment, label) that shares a voxel, with the exact number of voxels.
+Tables of disjoint blocks add up to the table of their union, so a volume of any size is scored block by block. A LUT
+turns a table of *fragments* into the table of a segmentation (`relabel`).
 
-Voxels whose label is 0 (no ground truth) never enter a table. Segment 0 (background) is an ordinary segment.
+Voxels with label 0 (no ground truth) never enter a table. Segment 0 (background) is a segment like the others.
 """
 
 from collections.abc import Iterable
@@ -75,14 +75,17 @@ def _reduced(segments: Ids, labels: Ids, counts: Counts) -> Contingency:
 
 
 def contingency(segmentation: npt.NDArray[np.integer], labels: npt.NDArray[np.integer]) -> Contingency:
-    """The table of one block.
+    """Count the voxels of every pair (segment, label) in one block.
 
     Args:
         segmentation: integer array of any shape (usually (z, y, x)); 0 is background and counts as a segment.
         labels: integer array of the same shape; voxels with 0 are ignored.
 
+    Returns:
+        The table of the block.
+
     Raises:
-        ValueError: the shapes differ.
+        ValueError: The shapes differ.
     """
     if segmentation.shape != labels.shape:
         raise ValueError(f"shapes differ: segmentation {segmentation.shape}, labels {labels.shape}")
@@ -97,7 +100,7 @@ def empty() -> Contingency:
 
 
 def merge(tables: Iterable[Contingency]) -> Contingency:
-    """The table of the union of disjoint blocks; the order of the tables does not matter."""
+    """Add up tables of disjoint blocks to the table of their union; the order of the tables does not matter."""
     parts = [empty(), *tables]
     return _reduced(
         np.concatenate([t.segments for t in parts]),
@@ -114,8 +117,11 @@ def relabel(table: Contingency, lut_keys: Ids, lut_values: Ids) -> Contingency:
         lut_keys: (n,) uint64, fragment ids, strictly increasing.
         lut_values: (n,) uint64, segment of each fragment. Background 0 stays 0 unless the LUT holds it.
 
+    Returns:
+        The table of the segments.
+
     Raises:
-        ValueError: the LUT is not sorted, of unequal lengths, or lacks a fragment of the table.
+        ValueError: The LUT is not sorted, of unequal lengths, or lacks a fragment of the table.
     """
     keys, values = np.asarray(lut_keys, np.uint64), np.asarray(lut_values, np.uint64)
     if keys.shape != values.shape or np.any(keys[1:] <= keys[:-1]):
@@ -130,7 +136,7 @@ def relabel(table: Contingency, lut_keys: Ids, lut_values: Ids) -> Contingency:
 
 
 def _totals(ids: Ids, counts: Counts) -> tuple[Counts, Counts]:
-    """Voxels of each distinct id, and for each row the voxels of its id."""
+    """Count voxels by id: int64 (distinct ids,), and for each row the voxels of its id int64 (n,)."""
     distinct, inverse = np.unique(ids, return_inverse=True)
     totals = np.zeros(len(distinct), np.int64)
     np.add.at(totals, inverse, counts)
@@ -138,10 +144,16 @@ def _totals(ids: Ids, counts: Counts) -> tuple[Counts, Counts]:
 
 
 def conditional_entropies(table: Contingency) -> tuple[float, float]:
-    """(H(segment | label), H(label | segment)) in bits (log2), the split and merge part of the VOI.
+    """The two parts of the variation of information (VOI), in bits.
 
-    Every summand is >= 0 and a pure segment adds exactly 0. An empty table gives (0, 0).
+    Every summand is >= 0, and a pure segment adds exactly 0. An empty table gives (0, 0).
     Source: Meila 2007, doi:10.1016/j.jmva.2006.11.013.
+
+    Args:
+        table: contingency of a segmentation against labels.
+
+    Returns:
+        The split part H(segment | label) and the merge part H(label | segment), with log2.
     """
     n = table.voxels
     if n == 0:
@@ -155,7 +167,7 @@ def conditional_entropies(table: Contingency) -> tuple[float, float]:
 
 
 def _ordered_pairs(counts: Counts) -> int:
-    """Ordered pairs of distinct voxels inside the groups, sum of c (c - 1), exact for any size."""
+    """Number of ordered pairs of distinct voxels inside groups of c voxels: sum of c (c - 1), exact for any size."""
     if not len(counts):
         return 0
     total = int(counts.sum())
@@ -165,10 +177,16 @@ def _ordered_pairs(counts: Counts) -> int:
 
 
 def adapted_rand_error(table: Contingency) -> float:
-    """1 - F-score of the pairs of voxels put together, in [0, 1]; 0 when neither side joins any pair.
+    """1 - F-score of the pairs of voxels that are put together.
 
-    Source: Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142, over pairs of distinct voxels,
-    c (c - 1) for a group of c, as scikit-image counts them.
+    Pairs of distinct voxels count, c (c - 1) for a group of c, as in scikit-image.
+    Source: Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142.
+
+    Args:
+        table: contingency of a segmentation against labels.
+
+    Returns:
+        The error in [0, 1]; 0 if neither side joins any pair.
     """
     together = _ordered_pairs(table.counts)
     of_segments = _ordered_pairs(_totals(table.segments, table.counts)[0])
@@ -178,11 +196,17 @@ def adapted_rand_error(table: Contingency) -> float:
 
 
 def snemi_rand_error(table: Contingency, singletons: bool = True) -> float:
-    """The adapted Rand error of the SNEMI3D challenge: 1 - F-score over squares of counts, in [0, 1].
+    """The adapted Rand error of the SNEMI3D challenge: 1 - F-score over squares of counts.
 
-    Pairs of a voxel with itself count. Segment 0 is no object: with `singletons` each of its voxels is one of its own,
-    else they count for the labels alone.
+    Pairs of a voxel with itself count. Segment 0 is no object.
     Source: Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142.
+
+    Args:
+        table: contingency of a segmentation against labels.
+        singletons: whether each voxel of segment 0 is an object of its own; if not, it counts for the labels alone.
+
+    Returns:
+        The error in [0, 1].
     """
     inside = table.segments > 0
     background = int(table.counts[~inside].sum()) if singletons else 0
@@ -194,5 +218,5 @@ def snemi_rand_error(table: Contingency, singletons: bool = True) -> float:
 
 
 def _squares(counts: Counts) -> int:
-    """Ordered pairs of voxels inside the groups, those of a voxel with itself included; exact for any size."""
+    """Number of ordered pairs inside groups, the pairs of a voxel with itself included; exact for any size."""
     return _ordered_pairs(counts) + int(counts.sum())

@@ -3,7 +3,8 @@
 A table is a few arrays of equal length, a power of two; one index of these arrays is a slot:
 
 1. A key has a slot where its search begins, from its bits multiplied and shifted.
-2. From there the search goes to the next slot, and from the last slot to slot 0, until it meets the key or a free slot.
+2. From there the search goes to the next slot, and from the last slot to slot 0, until it meets the key or a free
+   slot.
 3. Before more than half of the slots are taken, `doubled` or `doubled_pairs` makes a table of twice the length.
 
 A slot is free if its key is 0, or the second key of its pair is 0. So callers store no such key. Nothing is ever

@@ -1,7 +1,8 @@
-"""Region adjacency graph: integer affinity sums between touching fragments, counted once whatever the blocks.
+"""Region adjacency graph (RAG): sums of the affinities between touching fragments, as integers.
 
-Every voxel v owns its three affinities to v + offset of the nearest-neighbour channels. `block_edges` counts those
-of the voxels of the block's core, so the tables of a partition of the volume add up to the table of the whole.
+Every voxel v owns its three affinities to v + offset of the nearest-neighbour channels. `block_edges` counts the
+affinities of the voxels of one block. So each affinity is counted once, and the tables of the blocks add up to the
+table of the whole volume, whatever the blocks are.
 """
 
 from collections.abc import Sequence
@@ -20,13 +21,18 @@ NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
 @dataclass(frozen=True)
 class EdgeTable:
-    """Edges between touching fragments, u < v, sorted by (u, v), n rows.
+    """Edges between touching fragments, sorted by (u, v), n rows.
 
-    u, v: uint64 (n,), fragment ids. sum: uint64 (n,), affinities (0..255) added up. count: uint64 (n,), how many.
-    position: float64 (n, 3), sum of the contact points zyx in voxels of the array given: the face between v and
-    v + offset lies at v + offset / 2 (multiples of 1/2, so the sums are exact).
-    channel_sum, channel_count: uint64 (n, 3), the same by channel z, y, x.
-    histogram: uint32 (n, 256), counts by affinity value, or None.
+    Attributes:
+        u: uint64 (n,), the smaller fragment id.
+        v: uint64 (n,), the larger fragment id.
+        sum: uint64 (n,), affinities (0..255) added up.
+        count: uint64 (n,), number of affinities, above 0.
+        position: float64 (n, 3), sum of the contact points zyx in voxels of the arrays given. The face between v and
+            v + offset has its point at v + offset / 2. Sums of multiples of 1/2 are exact.
+        channel_sum: uint64 (n, 3), the sum of each channel z, y, x.
+        channel_count: uint64 (n, 3), the count of each channel.
+        histogram: uint32 (n, 256), how often each affinity occurs, or None.
     """
 
     u: NDArray[np.uint64]
@@ -50,12 +56,21 @@ def block_edges(
     *,
     histogram: bool = False,
 ) -> EdgeTable:
-    """Sum the nearest-neighbour affinities between different fragments, for the voxels of `core`.
+    """Sum the nearest-neighbour affinities between different fragments, for the voxels of a block.
 
-    affinities: uint8 (C >= 3, z, y, x). fragments: uint64 (z, y, x), 0 = background. core: the block inside these
-    arrays; the rest is context, of which only the layer before the core (the neighbours at v + offset) is read. A
-    neighbour outside the arrays is not counted. offsets: zyx step of each channel.
-    Raises ValueError if the shapes or offsets do not fit.
+    Args:
+        affinities: uint8 (C >= 3, z, y, x).
+        fragments: uint64 (z, y, x), 0 = background.
+        core: the block inside these arrays. The rest is context: only the layer before the block is read, which holds
+            the neighbours at v + offset. A neighbour outside the arrays is not counted.
+        offsets: zyx step of each channel.
+        histogram: whether to count how often each affinity occurs.
+
+    Returns:
+        The edges, with positions in voxels of the arrays.
+
+    Raises:
+        ValueError: The shapes, the dtype or the offsets do not fit.
     """
     if tuple(tuple(int(i) for i in o) for o in offsets[:3]) != NEAREST:
         raise ValueError(f"the first three offsets must be {NEAREST}, not {tuple(offsets[:3])}")
@@ -79,9 +94,15 @@ def block_edges(
 
 
 def sum_parallel_edges(u: NDArray[np.uint64], v: NDArray[np.uint64], *columns: NDArray[Any]) -> Any:
-    """Add up edges with equal (u, v): returns (u, v, columns...), unique, sorted by (u, v).
+    """Add up edges with equal (u, v).
 
-    u, v: uint64 (n,), u < v. columns: unsigned (n,) or (n, k): sum, count, histogram.
+    Args:
+        u: uint64 (n,), the smaller id of each edge.
+        v: uint64 (n,), the larger id.
+        columns: unsigned (n,) or (n, k), such as sum, count and histogram.
+
+    Returns:
+        (u, v, columns...), unique and sorted by (u, v).
     """
     first = np.ones(len(u), bool)
     first[1:] = (u[1:] != u[:-1]) | (v[1:] != v[:-1])
@@ -157,7 +178,7 @@ def _add_row(edges: Any, n: int, values: Any, labels: Any, bounds: Any, at: Any)
 
 @njit(cache=True)
 def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
-    """The row of edge (u, v), which is n for a new one."""
+    """The row of edge (u, v): row n, the first empty one, if the edge is new."""
     table = edges.table
     slot = find_pair(table, u, v)
     if table[slot, 1] == 0:
@@ -168,6 +189,7 @@ def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
 
 @njit(cache=True)
 def _made(capacity: int, histogram: bool) -> Any:
+    """Columns for so many edges, all empty."""
     return _Sums(
         np.zeros((capacity, 2), np.uint64),
         np.zeros((capacity, 3), np.uint64),
@@ -193,6 +215,7 @@ def _grown(edges: Any) -> Any:
 
 @njit(cache=True)
 def _doubled(array: Any) -> Any:
+    """A copy of an array (n, k) with n rows of zeros after it."""
     wide = np.zeros((2 * len(array), array.shape[1]), array.dtype)
     for i in range(len(array)):
         for j in range(array.shape[1]):

@@ -1,4 +1,4 @@
-"""Replacing every fragment id of a block by its segment."""
+"""Replace every fragment id of a block by its segment."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ Ids = npt.NDArray[np.uint64]
 
 
 def relabel(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, int]:
-    """Look up every voxel.
+    """Look up the segment of every voxel.
 
     Args:
         fragments: uint64 (z, y, x), 0 = background.
-        ids: uint64 (n,), sorted and unique. segments: uint64 (n,).
+        ids: uint64 (n,), fragments, sorted and unique.
+        segments: uint64 (n,), segment of each fragment.
 
     Returns:
-        (segmentation uint64 (z, y, x), a fragment that ``ids`` misses or 0). Background stays 0.
+        The segmentation, uint64 (z, y, x), with background still 0; and a fragment that `ids` does not hold, or 0.
     """
     flat = np.ascontiguousarray(fragments).reshape(-1)
     result = np.empty_like(flat)
@@ -29,6 +30,7 @@ def relabel(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, int]:
 
 @njit(cache=True)
 def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> Any:
+    """Write the segments of flat fragments into `result`; returns the last fragment that `ids` does not hold, or 0."""
     last, segment, missing = np.uint64(0), np.uint64(0), np.uint64(0)
     for i in range(len(fragments)):
         fragment = fragments[i]
@@ -48,7 +50,7 @@ def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> Any:
 
 @njit(cache=True)
 def id_range(fragments: Ids) -> Any:
-    """(smallest, largest) non-zero id of an array; (0, 0) where all is background."""
+    """The smallest and the largest non-zero id of an array; (0, 0) if all of it is background."""
     low, high = np.uint64(0), np.uint64(0)
     for fragment in fragments.flat:
         if fragment != 0:

@@ -1,7 +1,7 @@
 """Overlapping tiles on a lattice anchored at voxel 0, blended with Gaussian weights.
 
-Which tiles cover a voxel, with which weights and in which order they are added, depends on the voxel alone. So a block
-holds the same bits whatever the block grid is.
+The tiles that cover a voxel, their weights and the order in which they are added depend on the voxel alone. So the
+block grid does not change a bit of the result.
 """
 
 from __future__ import annotations
@@ -41,14 +41,21 @@ class Tiling:
 
     @property
     def context(self) -> Vector:
-        """How far around a voxel the tiles that cover it read."""
+        """How far from a voxel the tiles that cover it read, in voxels zyx."""
         return vector(np.add(np.subtract(self.output, 1), self.margin))
 
     def tiles(self, box: Box, volume: Box) -> Iterator[Box]:
-        """What the tiles that touch ``box`` yield (voxels, may reach beyond the volume), in lattice order, z fastest.
+        """The boxes that tiles yield, for all tiles that touch a box, in lattice order, z fastest.
 
-        Tiles whose core lies outside the volume are left out: the core of another holds every voxel. With z fastest,
-        the tiles that share sections follow one another, so that a network need keep no more than one tile's guides.
+        Tiles whose core is outside the volume are left out: every voxel is in the core of another tile. With z fastest,
+        the tiles that share sections follow one another, so that a network keeps the guides of one tile only.
+
+        Args:
+            box: voxels of the volume.
+            volume: extent of the volume.
+
+        Yields:
+            Boxes in voxels, which may reach beyond the volume.
         """
         ranges = []
         for axis, (stride, output) in enumerate(zip(self.stride, self.output, strict=True)):
@@ -96,7 +103,7 @@ class Tiling:
             box: what to predict, voxels.
             network: (B, \\*tile) float32 -> (B, C, \\*output) float32 in [0, 1].
             channels: C.
-            batch: tiles a call; the last call is filled up with copies, so that every call has the same shape.
+            batch: tiles per call; the last call is filled up with copies, so that every call has the same shape.
 
         Returns:
             (C, \\*box.shape) float32 in [0, 1].
@@ -140,7 +147,15 @@ class Tiling:
 
 
 def reflect(positions: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:
-    """Mirror positions at the first and last voxel of an axis of ``length``, again and again where it is short."""
+    """Mirror positions at the first and the last voxel of an axis, more than once if the axis is short.
+
+    Args:
+        positions: int64, any shape, voxels on the axis, possibly outside it.
+        length: voxels of the axis.
+
+    Returns:
+        int64 of the same shape, in 0..length - 1.
+    """
     if length == 1:
         return np.zeros_like(positions)
     period = 2 * (length - 1)
@@ -149,6 +164,13 @@ def reflect(positions: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int
 
 
 def to_uint8(affinities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """[0, 1] to 0..255, rounded to nearest; NaN becomes 0 (a boundary), values outside are clipped."""
+    """Scale affinities to bytes.
+
+    Args:
+        affinities: float32 of any shape, in [0, 1]; values outside are clipped, NaN counts as 0 (a boundary).
+
+    Returns:
+        uint8 of the same shape, 0..255, rounded to nearest.
+    """
     scaled = np.nan_to_num(affinities, nan=0.0, posinf=1.0, neginf=0.0) * np.float32(255)
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)

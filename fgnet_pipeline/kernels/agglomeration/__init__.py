@@ -1,1 +1,1 @@
-"""A region adjacency graph -> its merge tree."""
+"""From a region adjacency graph to its merge tree."""

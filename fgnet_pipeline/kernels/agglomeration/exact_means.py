@@ -1,8 +1,8 @@
 """Exact order of mean affinities, given as integer sums and counts.
 
-The mean of an edge is sum / (255 * count). Two means are compared as the fractions sum / count: in float64 where
-they differ by more than the rounding of a division, otherwise by the 128-bit products sum1 * count2 and
-sum2 * count1. Sums are in [0, 2^63), counts in [1, 2^63).
+The mean of an edge is sum / (255 * count). Two means are compared as the fractions sum / count: in float64 if they
+differ by more than the rounding of a division, otherwise by the 128-bit products sum1 * count2 and sum2 * count1.
+Sums are in [0, 2^63), counts in [1, 2^63).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ _SMALL = np.int64(1 << 31)
 
 @njit(cache=True)
 def product(x: int, y: int) -> Any:
-    """The (high, low) 64-bit words of x * y for x, y in [0, 2^63)."""
+    """Multiply x and y, both in [0, 2^63): the high and the low 64-bit word of the product, uint64."""
     a, b = np.uint64(x), np.uint64(y)
     a_low, a_high = a & _LOW, a >> _HALF
     b_low, b_high = b & _LOW, b >> _HALF
@@ -33,7 +33,7 @@ def product(x: int, y: int) -> Any:
 
 @njit(cache=True)
 def compare_fractions(sum1: int, count1: int, sum2: int, count2: int) -> int:
-    """The sign of sum1 / count1 - sum2 / count2, exactly."""
+    """The sign of sum1 / count1 - sum2 / count2, exactly: 1, 0 or -1."""
     if (sum1 | count1 | sum2 | count2) < _SMALL:
         difference = sum1 * count2 - sum2 * count1
         return 1 if difference > 0 else (-1 if difference < 0 else 0)
@@ -48,7 +48,7 @@ def compare_fractions(sum1: int, count1: int, sum2: int, count2: int) -> int:
 
 @njit(cache=True, error_model="numpy")
 def compare_means(mean1: float, sum1: int, count1: int, mean2: float, sum2: int, count2: int) -> int:
-    """As `compare_fractions`, with mean = sum / count in float64 at hand: exact integers only for near ties."""
+    """As `compare_fractions`, given mean = sum / count in float64: integers are needed only for near ties."""
     tolerance = ROUNDING * (mean1 + mean2)
     if mean1 - mean2 > tolerance:
         return 1

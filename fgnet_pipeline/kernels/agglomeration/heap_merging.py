@@ -6,8 +6,9 @@ snapshot is a bound of what the edge is now.
 
 1. Take the entry with the best snapshot. If its edge no longer exists, drop the entry.
 2. If the snapshot is out of date, renew it and let the entry sink.
-3. Otherwise the edge is the best of all. Merge its two clusters: the one with fewer edges moves its edges to the other.
-   Of two parallel edges the one with the better snapshot stays and takes the affinities of both, so no entry is added.
+3. Otherwise the edge is the best of all. Merge its two clusters: the one with fewer edges moves its edges to the
+   other. Of two parallel edges the one with the better snapshot stays and takes the affinities of both, so no entry
+   is added.
 
 A hash table finds the edge between two clusters. Every edge moves O(log n) times, since the shorter list moves.
 

@@ -1,14 +1,14 @@
 """The merge tree: canonical order, cuts at a threshold, and the LUT of a cut.
 
-Rows are (a, b, parent, sum, count): cluster a joins cluster b with mean affinity sum / (255 * count). Clusters are
-named by the largest fragment id they hold, so a < b and parent = b, and every id is the smaller name `a` of at most
-one row. A tree is thus a forest of parent pointers, and the segment of id s at threshold t is
+Rows are (a, b, parent, sum, count): cluster a joins cluster b with the score sum / (255 * count), usually the mean
+affinity. Clusters are named by the largest fragment id in them, so a < b and parent = b, and every id is the smaller
+name `a` of at most one row. So a tree is a forest of parent pointers, and the segment of id s at threshold t is
 
-    segment_t(s) = s                      if s is no `a`, or its row has a mean < t
+    segment_t(s) = s                      if s is no `a`, or its row has a score < t
                    segment_t(parent(s))   otherwise.
 
-Along the pointers the means never rise (average linkage is reducible), and in canonical order the row of a parent
-comes after the rows of its children: resolving the pointers in reverse order takes one step an id.
+Along the pointers the scores never rise, since they are reducible. In canonical order the row of a parent comes after
+the rows of its children: resolving the pointers in reverse order takes one step per id.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ MAXIMUM_AFFINITY = 255
 
 
 class Merges(NamedTuple):
-    """Rows of a merge tree, uint64 (n,) each: a < b, parent = b, sum of affinities 0..255, count of affinities."""
+    """Rows of a merge tree, uint64 (n,) each: a < b, parent = b, sum of affinities 0..255, number of affinities."""
 
     a: Ids
     b: Ids
@@ -37,10 +37,17 @@ class Merges(NamedTuple):
 
 
 def sort_merges(a: Ids, b: Ids, parent: Ids, sum: Ids, count: Ids) -> Merges:
-    """Bring rows into canonical order: higher mean first (exact), then smaller a, then smaller b.
+    """Bring rows into canonical order: higher score first (exact), then smaller a, then smaller b.
 
-    This is the order in which one global agglomeration merges, so the sorted union of the merges of all octree nodes
-    is the global tree (docs/decisions/agglomeration-order.md).
+    This is the order in which one global agglomeration merges. So the merges of all octree nodes, sorted, are the
+    global tree (docs/decisions/agglomeration-order.md).
+
+    Args:
+        a: uint64 (n,), smaller name.
+        b: uint64 (n,), larger name.
+        parent: uint64 (n,), equal to b.
+        sum: uint64 (n,), below 2^63.
+        count: uint64 (n,), above 0, below 2^63.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sum / count
@@ -54,7 +61,7 @@ def sort_merges(a: Ids, b: Ids, parent: Ids, sum: Ids, count: Ids) -> Merges:
 
 
 def as_fraction(threshold: float) -> Fraction:
-    """The threshold as the decimal number that was typed: .7 is 7/10, not the binary fraction nearest to it.
+    """The threshold as the decimal number that was typed: 0.7 is 7/10, not the binary fraction nearest to it.
 
     Python prints the shortest decimal that reads back as the same float, so every float has one such number.
     """
@@ -62,7 +69,18 @@ def as_fraction(threshold: float) -> Fraction:
 
 
 def cut(a: Ids, b: Ids, sum: Ids, count: Ids, threshold: float) -> NDArray[np.bool_]:
-    """Which rows a threshold in [0, 1] applies: sum / (255 * count) >= threshold, exactly. bool (n,)."""
+    """Find the rows whose merge is done at a threshold: sum / (255 * count) >= threshold, exactly.
+
+    Args:
+        a: uint64 (n,), not read.
+        b: uint64 (n,), not read.
+        sum: uint64 (n,).
+        count: uint64 (n,), above 0.
+        threshold: in [0, 1].
+
+    Returns:
+        bool (n,).
+    """
     wanted = as_fraction(threshold)
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sum / (MAXIMUM_AFFINITY * count.astype(np.float64))
@@ -76,12 +94,20 @@ def cut(a: Ids, b: Ids, sum: Ids, count: Ids, threshold: float) -> NDArray[np.bo
 
 
 def lut(ids: Ids, merges: Merges, threshold: float, roots: tuple[Ids, Ids] | None = None) -> Ids:
-    """The segment of every id at a threshold, named by the largest fragment id it holds.
+    """The segment of every id at a threshold; a segment is named by the largest fragment id in it.
 
-    ids: uint64 (n,), sorted, unique, all fragments (or clusters) that the rows name. merges: in canonical order.
-    roots: for a node below the root of an octree, (names sorted, segments) of the clusters that its parent node took
-    up, from the parent's own `lut`; those of other children are not looked at.
-    Returns uint64 (n,), the segment of ids[i]. Raises DamageError if a row names an unknown id.
+    Args:
+        ids: uint64 (n,), sorted, unique, all fragments (or clusters) that the rows name.
+        merges: in canonical order.
+        threshold: in [0, 1].
+        roots: for a node below the root of an octree, the clusters that its parent node took up: names, sorted, and
+            their segments, from the parent's own `lut`. Clusters of other children are passed over.
+
+    Returns:
+        uint64 (n,), the segment of each id.
+
+    Raises:
+        DamageError: A row names an unknown id.
     """
     segment = ids.copy()
     if roots is not None:
@@ -95,9 +121,18 @@ def lut(ids: Ids, merges: Merges, threshold: float, roots: tuple[Ids, Ids] | Non
 
 
 def names_after(ids: Ids, merges: Merges, rows: int) -> Ids:
-    """The cluster (n,) that each of the sorted ids (n,) is part of once the first ``rows`` rows have merged.
+    """The cluster of each id after some merges.
 
-    Raises DamageError if one of these rows names an unknown id.
+    Args:
+        ids: uint64 (n,), sorted.
+        merges: in canonical order.
+        rows: how many of the first rows have merged.
+
+    Returns:
+        uint64 (n,), names of clusters.
+
+    Raises:
+        DamageError: One of these rows names an unknown id.
     """
     names = ids.copy()
     _resolve(names, _positions(ids, merges.a[:rows]), _positions(ids, merges.parent[:rows]))
@@ -105,9 +140,17 @@ def names_after(ids: Ids, merges: Merges, rows: int) -> Ids:
 
 
 def check_edges(u: Ids, v: Ids, sum: Ids, count: Ids, ids: Ids | None = None) -> None:
-    """Raise DamageError unless the table is one of edges: u < v, sorted by (u, v), unique, 0 < count, sum fits.
+    """Check an edge table: u < v, sorted by (u, v), unique, 0 < count, sum <= 255 * count.
 
-    ids: uint64, sorted, the fragments that exist (optional).
+    Args:
+        u: uint64 (n,).
+        v: uint64 (n,).
+        sum: uint64 (n,).
+        count: uint64 (n,).
+        ids: uint64, sorted, the fragments that exist; None: the ends of edges are not checked.
+
+    Raises:
+        DamageError: The table breaks a rule.
     """
     _refuse("the edge table", "its columns differ in length", [len({len(u), len(v), len(sum), len(count)}) != 1])
     _refuse("the edge table", "an edge has background (0) as its end", u == 0)
@@ -125,7 +168,15 @@ def check_edges(u: Ids, v: Ids, sum: Ids, count: Ids, ids: Ids | None = None) ->
 
 
 def check_tree(merges: Merges, ids: Ids | None = None) -> None:
-    """Raise DamageError unless the rows are a merge tree in canonical order; ids: the fragments (sorted, optional)."""
+    """Check that rows are a merge tree in canonical order.
+
+    Args:
+        merges: the rows.
+        ids: uint64, sorted, the fragments that exist; None: the names in the rows are not checked.
+
+    Raises:
+        DamageError: The rows break a rule.
+    """
     a, b, parent, sum, count = merges
     what = "the merge tree"
     _refuse(what, "its columns differ in length", [len({len(x) for x in merges}) != 1])
@@ -143,18 +194,21 @@ def check_tree(merges: Merges, ids: Ids | None = None) -> None:
 
 
 def _refuse(what: str, fault: str, bad: NDArray[np.bool_] | Sequence[bool]) -> None:
+    """Raise DamageError if a row is bad."""
     rows = np.flatnonzero(bad)
     if len(rows):
         raise DamageError(f"{what} is damaged: {fault} (row {rows[0]}, {len(rows)} in all)")
 
 
 def _known(ids: Ids, names: Ids) -> NDArray[np.bool_]:
+    """Which names are among the sorted ids."""
     if len(ids) == 0:
         return np.zeros(len(names), bool)
     return np.asarray(ids[np.minimum(np.searchsorted(ids, names), len(ids) - 1)] == names)
 
 
 def _positions(ids: Ids, names: Ids) -> NDArray[np.intp]:
+    """The place of each name in the sorted ids; DamageError if there is none."""
     known = _known(ids, names)
     if not known.all():
         raise DamageError(f"the merge tree names fragment {names[~known][0]}, which is not among the {len(ids)} given")
@@ -162,7 +216,7 @@ def _positions(ids: Ids, names: Ids) -> NDArray[np.intp]:
 
 
 def _merges_early(a: Ids, parent: Ids) -> bool:
-    """Whether a parent's own row comes before a row that it is the parent of."""
+    """Whether the row in which a parent itself joins another cluster comes before a row of one of its children."""
     order = np.argsort(a)
     if len(a) == 0:
         return False
@@ -173,6 +227,7 @@ def _merges_early(a: Ids, parent: Ids) -> bool:
 
 @njit(cache=True)
 def _resolve(segment: Any, a: Any, parent: Any) -> None:
+    """Give each a the segment of its parent, the last row first; a and parent are places in `segment`."""
     for i in range(len(a) - 1, -1, -1):
         segment[a[i]] = segment[parent[i]]
 
@@ -192,6 +247,7 @@ def _compare(a: Any, b: Any, sum: Any, count: Any, i: int, j: int) -> int:
 
 @njit(cache=True)
 def _is_sorted(a: Any, b: Any, sum: Any, count: Any) -> bool:
+    """Whether rows are in canonical order."""
     for i in range(len(a) - 1):  # noqa: SIM110 - numba knows no all()
         if _compare(a, b, sum, count, i, i + 1) > 0:
             return False
@@ -200,7 +256,7 @@ def _is_sorted(a: Any, b: Any, sum: Any, count: Any) -> bool:
 
 @njit(cache=True)
 def _exact_order(a: Any, b: Any, sum: Any, count: Any) -> Any:
-    """Merge sort, bottom up, with the exact comparison."""
+    """Sort rows into canonical order: int64 (n,), by a bottom-up merge sort with the exact comparison."""
     n = len(a)
     order, spare = np.arange(n), np.empty(n, np.int64)
     width = 1

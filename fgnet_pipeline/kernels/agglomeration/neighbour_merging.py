@@ -1,17 +1,18 @@
 """Agglomeration without a queue: pairs of clusters that are each other's best neighbour merge at once.
 
-Average linkage is reducible, so mutual best neighbours may merge in any order (`agglomeration` gives the proof). Every
-cluster keeps a list of its neighbours and the name of the best one:
+Average linkage is reducible, so mutual best neighbours may merge in any order (`agglomerate` gives the reasons).
+Every cluster keeps a list of its neighbours and the name of the best one:
 
 1. Scan a cluster: resolve the names in its list by union-find, add up parallel entries, find the best neighbour.
-2. If that neighbour's best is the cluster, merge the two: chain their lists, record the row, scan the result; its
-   neighbours whose best was one of the two are scanned again, unless their edge to the result is still better than
-   the second best they knew (which can only have become worse).
-3. If the best neighbour is frozen, the cluster freezes too, and those whose best it is are scanned again.
+2. If the cluster is also the best of that neighbour, merge the two: chain their lists, record the row, scan the
+   result. Its neighbours whose best was one of the two are scanned again. Those whose edge to the result is still
+   better than their second best are not: the second best can only have become worse.
+3. If the best neighbour is frozen, the cluster freezes too, and clusters whose best it is are scanned again.
 
-A list is compacted in the storage of the nodes it was chained from, so memory stays at 24 bytes a directed edge. A
-cluster with more than `widest` neighbours is put off, with all that wait for it (their best neighbour is put off): a
-scan costs at most twice that many entries, and giant clusters are left to the heap (`heap_merging`).
+A list is compacted in the storage of the nodes whose lists were chained, so memory stays at 24 bytes per directed
+edge. A cluster with more than `widest` neighbours is put off, and so are the clusters that wait for it because it is
+their best. So a scan costs at most twice `widest` entries. The clusters that were put off are left to the heap
+(`heap_merging`).
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ FREE, FROZEN, PUT_OFF = 0, 1, 2
 
 
 class Clusters(NamedTuple):
-    """The lists of all clusters; every array has a row a node, the last two an entry of a list."""
+    """The lists of all clusters: one row per node, in `entry` and `scratch` one row per entry of a list."""
 
     parent: Any  # int32: union-find
     state: Any  # uint8: FREE, FROZEN or PUT_OFF
@@ -52,7 +53,15 @@ def find(parent: Any, x: Any) -> Any:
 
 @njit(cache=True)
 def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -> Any:
-    """Lists of a graph: ends int32 (2m,), edge e joins ends[2e] and ends[2e + 1]; sums, counts int64 (m,)."""
+    """Make the lists of a graph of nodes 0..n-1.
+
+    Args:
+        ends: int32 (2m,), edge e joins ends[2e] and ends[2e + 1].
+        sums: int64 (m,).
+        counts: int64 (m,).
+        frozen: bool (n,), nodes that must stay.
+        widest: a node with more neighbours is put off.
+    """
     n, m = len(frozen), len(sums)
     begin = np.zeros(n + 1, np.int64)
     for half in range(2 * m):
@@ -89,7 +98,7 @@ def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -
 
 @njit(cache=True)
 def gather(clusters: Any, c: Any, scan: int, scratch: Any) -> int:
-    """Resolve and add up the list of root c into the scratch; returns its length. `scan` differs every time."""
+    """Resolve and add up the list of root c into `scratch`; returns its length. Every call needs another `scan`."""
     parent, seen, entry = clusters.parent, clusters.seen, clusters.entry
     size = 0
     piece = c
@@ -113,7 +122,7 @@ def gather(clusters: Any, c: Any, scan: int, scratch: Any) -> int:
 
 @njit(cache=True)
 def put_back(clusters: Any, c: Any, size: int) -> None:
-    """Write the scratch into the pieces of root c; the pieces that are no longer needed are dropped."""
+    """Write the first `size` entries of the scratch into the pieces of root c; pieces without an entry are dropped."""
     piece, k = c, 0
     while True:
         begin = clusters.begin[piece]
@@ -133,9 +142,9 @@ def put_back(clusters: Any, c: Any, size: int) -> None:
 
 @njit(cache=True, error_model="numpy")
 def best_of_scratch(clusters: Any, c: Any, size: int) -> int:
-    """Place of c's best neighbour in the scratch: highest mean, then smallest name; -1 if there is none.
+    """The place of c's best neighbour in the scratch: highest mean, then smallest name; -1 if there is none.
 
-    Notes the highest mean among the others.
+    The highest mean among the other neighbours is stored in `second`.
     """
     scratch = clusters.scratch
     best, best_mean, second = -1, -1.0, -1.0
@@ -152,7 +161,7 @@ def best_of_scratch(clusters: Any, c: Any, size: int) -> int:
 
 @njit(cache=True)
 def _wake(clusters: Any, w: Any, stack: Any, height: int) -> int:
-    """Put cluster w on the stack, once. Returns the new height."""
+    """Put cluster w on the stack of clusters to scan, unless it is there; returns the new height of the stack."""
     clusters.best[w] = -1
     if not clusters.waiting[w]:
         clusters.waiting[w] = True
@@ -163,10 +172,10 @@ def _wake(clusters: Any, w: Any, stack: Any, height: int) -> int:
 
 @njit(cache=True, error_model="numpy")
 def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any, height: int) -> int:
-    """After small joined large, whose list is in the scratch: wake the neighbours that may now prefer another.
+    """After small joined large, whose list is in the scratch, wake the neighbours that may now prefer another cluster.
 
-    A neighbour whose best was one of the two keeps the result as its best while its edge to it is clearly better than
-    its second best was. Returns the new height of the stack.
+    A neighbour whose best was one of the two keeps the result as its best while its edge to the result is clearly
+    better than its second best was. Returns the new height of the stack.
     """
     for k in range(size):
         w = clusters.scratch[k, 0]
@@ -181,7 +190,7 @@ def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any,
 
 @njit(cache=True)
 def _tell_of_wait(clusters: Any, size: int, c: Any, stack: Any, height: int) -> int:
-    """After c froze or was put off: wake the neighbours in the scratch whose best it is. Returns the new height."""
+    """After c froze or was put off, wake the neighbours in the scratch whose best it is; returns the new height."""
     for k in range(size):
         w = clusters.scratch[k, 0]
         if clusters.best[w] == c and clusters.state[w] == FREE:
@@ -191,6 +200,7 @@ def _tell_of_wait(clusters: Any, size: int, c: Any, stack: Any, height: int) -> 
 
 @njit(cache=True)
 def _chain(clusters: Any, small: Any, large: Any) -> None:
+    """Append the pieces of small to those of large, and let large be the root of small."""
     clusters.parent[small] = large
     clusters.following[clusters.last[large]] = small
     clusters.last[large] = clusters.last[small]
@@ -198,9 +208,10 @@ def _chain(clusters: Any, small: Any, large: Any) -> None:
 
 @njit(cache=True)
 def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, widest: int) -> Any:
-    """Decide on root c, whose list of this size is in the scratch: the place of the cluster to merge with, or -1.
+    """Decide what root c does, whose list of this size is in the scratch.
 
-    Sets its best neighbour, and its state if it has to wait.
+    Its best neighbour is stored, and its state if it has to wait. Returns the place in the scratch of the cluster to
+    merge with, or -1.
     """
     clusters.best[c] = -1
     k = best_of_scratch(clusters, c, size)
@@ -216,9 +227,17 @@ def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, wide
 
 @njit(cache=True)
 def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, widest: int) -> int:
-    """Merge until every cluster is alone, frozen, put off, or has no edge of mean >= low_sum / low_count.
+    """Merge until every cluster is alone, frozen, put off, or has no edge with sum / count >= low_sum / low_count.
 
-    rows: int64 (n, 4), receives (smaller, larger name, sum, count). Returns the number of rows.
+    Args:
+        clusters: from `make_clusters`; changed.
+        rows: int64 (n, 4), receives the smaller and the larger name, sum and count of each merge.
+        low_sum: numerator of the lowest sum / count that merges.
+        low_count: its denominator.
+        widest: a cluster with more neighbours is put off.
+
+    Returns:
+        The number of merges.
     """
     stack = np.empty(len(clusters.parent) + 1, np.int32)
     done, scan = 0, 0
@@ -252,7 +271,7 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
 
 @njit(cache=True)
 def residual_edges(clusters: Any) -> Any:
-    """The edges that are left, once each: ends int32 (2m,), sums and counts int64 (m,)."""
+    """The edges that are left, each once: ends int32 (2m,), sums int64 (m,) and counts int64 (m,)."""
     n, directed, longest = len(clusters.parent), 0, 0
     for c in range(n):
         piece, size = np.int64(c), 0

@@ -13,9 +13,13 @@ def relabel_components(
 ) -> tuple[NDArray[np.uint32], int]:
     """Give every connected piece of equal label its own id.
 
-    labels: unsigned integers (z, y, x), 0 = background. mask: bool (z, y, x); where false the result is 0.
-    connectivity: 6 (faces), 18 or 26. Returns (uint32 (z, y, x) with ids dense 1..n in the order of their first
-    voxel in C order, n).
+    Args:
+        labels: unsigned integers (z, y, x), 0 = background.
+        mask: bool (z, y, x); the result is 0 outside it.
+        connectivity: 6 (voxels that share a face), 18 (or an edge) or 26 (or a corner).
+
+    Returns:
+        uint32 (z, y, x), ids 1..n in the order of their first voxel in C order; and n.
     """
     if mask is not None:
         labels = np.where(mask, labels, labels.dtype.type(0))
@@ -28,12 +32,16 @@ def relabel_components(
 
 
 def fragment_table(labels: NDArray[np.uint32], n: int) -> dict[str, NDArray[Any]]:
-    """Describe the fragments 1..n of a label volume, row i is fragment i + 1.
+    """Describe the fragments 1..n of a label volume; row i is fragment i + 1.
 
-    labels: uint32 (z, y, x), dense 1..n, 0 = background. All positions are zyx voxels of this array. Returns
-    `voxels` int64 (n,); `begin` and `end` int64 (n, 3), the bounding box, end exclusive; `centroid` float64 (n, 3),
-    the mean of the voxel indices; `point` int64 (n, 3), the fragment's voxel closest to its centroid (the first in C
-    order of several).
+    Args:
+        labels: uint32 (z, y, x), every number of 1..n occurs, 0 = background.
+        n: number of fragments.
+
+    Returns:
+        Columns by name, with positions zyx in voxels of the array. `voxels`: int64 (n,). `begin` and `end`: int64
+        (n, 3), the bounding box, end exclusive. `centroid`: float64 (n, 3), the mean of the voxel indices. `point`:
+        int64 (n, 3), the fragment's voxel closest to the centroid, the first in C order if there are several.
     """
     labels = np.ascontiguousarray(labels)
     voxels, begin, end, total = _measure(labels, n)
@@ -49,7 +57,10 @@ def fragment_table(labels: NDArray[np.uint32], n: int) -> dict[str, NDArray[Any]
 
 @njit(cache=True)
 def _renumber(labels: Any, new: Any) -> int:
-    """Renumber in place by first occurrence; `new` is zeros (max + 1,). Returns the number of labels."""
+    """Renumber flat labels in place, in the order in which they first occur; returns the number of labels.
+
+    new: uint32 (largest label + 1,), zeros.
+    """
     n = 0
     for i in range(len(labels)):
         old = labels[i]
@@ -64,6 +75,7 @@ def _renumber(labels: Any, new: Any) -> int:
 
 @njit(cache=True)
 def _measure(labels: Any, n: int) -> Any:
+    """Voxels (n,), begin (n, 3), end (n, 3) and sum of the voxel indices (n, 3) of each fragment, all int64."""
     depth, height, width = labels.shape
     voxels = np.zeros(n, np.int64)
     begin = np.full((n, 3), max(depth, height, width), np.int64)
@@ -85,6 +97,7 @@ def _measure(labels: Any, n: int) -> Any:
 
 @njit(cache=True)
 def _closest(labels: Any, centroid: Any) -> Any:
+    """The voxel of each fragment that is closest to its centroid float64 (n, 3): int64 (n, 3)."""
     depth, height, width = labels.shape
     nearest = np.full(len(centroid), np.inf)
     point = np.zeros((len(centroid), 3), np.int64)

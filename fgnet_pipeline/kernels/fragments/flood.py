@@ -1,13 +1,14 @@
 """Seeded watershed of a uint8 landscape by integer bucket queues.
 
 1. Every seed voxel enters the queue of its height, in C order.
-2. The oldest voxel of the lowest height that is not empty leaves; each neighbour without a label takes the voxel's
-   label and enters the queue of its own height.
-3. Until all queues are empty: every voxel that a path joins to a seed has a label.
+2. Of the lowest queue that is not empty, the oldest voxel leaves. Each neighbour without a label takes the voxel's
+   label and enters the queue of the neighbour's own height.
+3. Step 2 is repeated until all queues are empty. Then every voxel that a path joins to a seed has a label.
 
-This is the order of a heap by (height, age), so the result is that of a heap-based watershed with ties by age. Label
-and height of a voxel share one word, so that a neighbour costs one memory access; the queues are chains of fixed
-pages, so that they are written and read in sequence. O(voxels), at most 8 bytes a voxel, one deterministic order.
+This is the order of a heap by (height, age). So the result is that of a heap-based watershed in which age decides
+ties. Label and height of a voxel share one word, so that a neighbour costs one memory access. The queues are chains
+of pages of fixed size, so that they are written and read in sequence. Time is O(voxels), memory at most 8 bytes per
+voxel, and the order is deterministic.
 """
 
 from typing import Any
@@ -17,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 BLOCKED = (1 << 24) - 1
-"""Label of a voxel that is never flooded: outside the mask, and the border that pads the array. Labels lie below."""
+"""Label of a voxel that is never flooded: outside the mask, or in the border around the array. All labels are below."""
 
 _LABEL = np.uint32(8)
 _HEIGHT = np.uint32(255)
@@ -26,9 +27,14 @@ _PAGE = 1024
 
 @njit(cache=True)
 def pack(height: Any, mask: Any) -> NDArray[np.uint32]:
-    """Words (label << 8 | height) of an unlabelled landscape, padded by a blocked voxel on every side.
+    """Make words (label << 8 | height) of a landscape without labels.
 
-    height: uint8 (z, y, x). mask: bool (z, y, x), or of size 0 for none; voxels outside it are blocked.
+    Args:
+        height: uint8 (z, y, x).
+        mask: bool (z, y, x), or of size 0 for no mask; voxels outside it are blocked.
+
+    Returns:
+        uint32 (z + 2, y + 2, x + 2): one layer of blocked voxels is around the array.
     """
     depth, rows, columns = height.shape
     words = np.full((depth + 2, rows + 2, columns + 2), np.uint32(BLOCKED) << _LABEL, np.uint32)
@@ -42,9 +48,16 @@ def pack(height: Any, mask: Any) -> NDArray[np.uint32]:
 
 @njit(cache=True)
 def plant(words: Any, seeds: Any, plane: int, row: int) -> int:
-    """Label the seed voxels, in C order, dense from 1; seeds that touch by face, edge or corner share a label.
+    """Label the seed voxels 1, 2, ... in C order; seeds that touch by face, edge or corner share a label.
 
-    seeds: int64 (k,), flat positions, rising. plane, row: flat steps in z and y. Returns the number of labels.
+    Args:
+        words: uint32 (n,), from `pack`, flattened; changed.
+        seeds: int64 (k,), flat positions, rising.
+        plane: flat step of one voxel in z.
+        row: flat step of one voxel in y.
+
+    Returns:
+        The number of labels.
     """
     parent = np.arange(len(seeds) + 1)
     for i in range(len(seeds)):
@@ -67,6 +80,7 @@ def plant(words: Any, seeds: Any, plane: int, row: int) -> int:
 
 @njit(cache=True)
 def _root(parent: Any, i: Any) -> Any:
+    """The root of i by union-find, halving the path."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]
         i = parent[i]
@@ -75,7 +89,14 @@ def _root(parent: Any, i: Any) -> Any:
 
 @njit(cache=True)
 def unpack(words: Any) -> NDArray[np.uint32]:
-    """The labels of padded words, without the padding: uint32 (z, y, x), 0 where blocked."""
+    """Take the labels out of words.
+
+    Args:
+        words: uint32 (z + 2, y + 2, x + 2), as from `pack`.
+
+    Returns:
+        uint32 (z, y, x), 0 for blocked voxels.
+    """
     depth, rows, columns = words.shape
     labels = np.zeros((depth - 2, rows - 2, columns - 2), np.uint32)
     for z in range(depth - 2):
@@ -91,8 +112,10 @@ def unpack(words: Any) -> NDArray[np.uint32]:
 def flood(words: Any, seeds: Any, steps: Any) -> None:
     """Flood in place from the seed voxels to all voxels with label 0.
 
-    words: uint32 (n,), from `pack`, flattened, with the seeds' labels set. seeds: int64 (k,), flat positions of the
-    labelled voxels to start from, in order. steps: int64, the flat offsets of a voxel's neighbours.
+    Args:
+        words: uint32 (n,), from `pack`, flattened, with the labels of the seeds set; changed.
+        seeds: int64 (k,), flat positions of the labelled voxels to start from, in order.
+        steps: int64 (6,), flat offsets of a voxel's neighbours.
     """
     pages = np.empty((len(words) // _PAGE + 600, _PAGE), np.int32)
     following = np.full(len(pages), -1, np.int32)
@@ -129,7 +152,7 @@ def flood(words: Any, seeds: Any, steps: Any) -> None:
 def _push(
     pages: Any, following: Any, spare: Any, spares: int, first: Any, last: Any, end: Any, level: int, p: int
 ) -> int:
-    """Append voxel p to the queue of its level, on a spare page if need be. Returns the number of spare pages."""
+    """Append voxel p to the queue of its level, on a spare page if it is full; returns the number of spare pages."""
     if end[level] == _PAGE:
         spares -= 1
         page = spare[spares]
@@ -146,9 +169,15 @@ def _push(
 
 @njit(cache=True)
 def fill_unreached(words: Any, steps: Any, last: int) -> int:
-    """Give every connected piece of voxels still at label 0 a label after `last`, in the order of its first voxel.
+    """Give every connected piece of voxels with label 0 a label of its own, in the order of its first voxel.
 
-    Returns the last label used; it stops at the first that does not fit, BLOCKED.
+    Args:
+        words: uint32 (n,), flattened; changed.
+        steps: int64 (6,), flat offsets of a voxel's neighbours.
+        last: the last label in use.
+
+    Returns:
+        The last label in use now; BLOCKED if the labels did not suffice.
     """
     stack = np.empty(1024, np.int64)
     for start in range(len(words)):
