@@ -1,15 +1,19 @@
-"""Print the calls from a command of `fgnet` to the kernel of the fragments stage, counted in a real run.
-
-A tiny volume is run serially (`--workers 0`), and the stack is read when the first function of the folder
-`kernels/fragments` is entered while a block is computed. Only functions of the project are counted, not those of daisy
-or of the command line's library. With worker processes the chain is cut in two, at the start of a process; it is not
-measured here: the driver's part ends in `local_workers`, the worker's part begins with `work_on_blocks`.
+"""Print the calls from a command of fgnet to the kernel of the fragments stage, counted in a real run.
 
     python benchmarks/call_path.py
+
+A tiny volume is run serially (`--workers 0`). The stack is read when the first function of the folder
+`kernels/fragments` is entered while a block is computed. Only functions of the project are counted, not those of daisy
+or of the command line's library. The last line gives the number of calls and of files, and the most that is allowed;
+the exit code is 1 if there are more.
+
+With worker processes the chain is cut in two, at the start of a process, and is not measured: the driver's part ends in
+`execution/local_workers`, the worker's part begins with its function `work_on_blocks`.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +33,7 @@ MOST_CALLS, MOST_FILES = 12, 6
 
 def main() -> int:
     """Print the chain; the exit code is 1 if it is longer than it may be."""
+    argparse.ArgumentParser(description="Count the calls from fgnet run to the fragments kernel.").parse_args()
     chain: list[tuple[str, str]] = []
 
     def watch(frame: FrameType, event: str, _: Any) -> None:

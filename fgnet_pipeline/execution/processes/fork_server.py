@@ -1,7 +1,7 @@
 """The process that workers are forked from (``multiprocessing`` forkserver): it has imported everything once.
 
-Importing takes it a second or two of CPU. Where it is known early that there will be workers, it starts before the
-driver itself imports what it needs, so that the two do it side by side.
+Importing takes the process a second or two of CPU. If it is known early that there will be workers, the process starts
+before the driver itself imports what it needs, so that both import at the same time.
 """
 
 from __future__ import annotations
@@ -32,18 +32,24 @@ class Preloads(Protocol):
 
 
 def fork_server(stages: Iterable[Preloads], packages: Sequence[str] = ()) -> BaseContext:
-    """The context whose processes are forked with everything loaded that ``stages`` need, and ``packages``.
+    """Start the server whose processes have everything loaded that some stages need, and return at once.
 
-    Starts the server and comes back at once: it imports while the driver does. The first call, :func:`start_early`
-    included, settles what is loaded. Loading opens no connection and starts no thread: each process makes its own event
-    loop at its first request.
+    The server imports while the driver does. The first call, :func:`start_early` included, settles what is loaded.
+    Loading opens no connection and starts no thread: each process makes its own event loop at its first request.
+
+    Args:
+        stages: that the processes will compute.
+        packages: names of further modules to load.
+
+    Returns:
+        The context that starts such processes.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return server_with(PRELOADED + [module for stage in stages for module in stage.preload] + [*packages])
 
 
 def server_with(modules: list[str]) -> BaseContext:
-    """The context whose processes are forked with ``modules`` loaded, and deaf to Ctrl-C."""
+    """The context whose processes are forked with `modules` loaded, and do not hear of Ctrl-C."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(modules)
     with _interrupts_blocked():
@@ -53,9 +59,9 @@ def server_with(modules: list[str]) -> BaseContext:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started meanwhile never hears of Ctrl-C, nor do those forked from it; this one does, later.
+    """Keep Ctrl-C from processes that are started meanwhile and from those forked from them; this one hears it later.
 
-    A terminal sends it to all of them, and until they are told what to do each would print a traceback.
+    A terminal sends Ctrl-C to all of them, and each would print a traceback until it is told what to do.
     """
     resource_tracker.ensure_running()  # which would unblock them
     former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -66,10 +72,14 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def start_early(file: Path, overrides: Iterable[str]) -> None:
-    """Start the server, without what only prediction needs, and come back at once; nothing where none will be needed.
+    """Start the server without the imports of single stages and return at once, if workers will be forked.
 
-    Whether it will be is looked up in the unchecked file: what checks it takes a fifth of a second to import. A wrong
-    guess costs a process that ends with this one, or a start that is later.
+    The unchecked file says whether there will be workers: the code that checks it takes a fifth of a second to import.
+    A wrong guess costs a process that ends with this one, or a later start.
+
+    Args:
+        file: the configuration.
+        overrides: of the command line, as ``section.key=value``.
     """
     if _will_fork(file, overrides):
         fork_server([])

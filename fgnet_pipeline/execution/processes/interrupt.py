@@ -2,7 +2,7 @@
 
 A worker takes no notice of an interrupt (a terminal sends it to all processes). The driver asks its workers to end;
 they flush the records of finished blocks first. Those that are busy in native code for longer are killed. Daisy would
-answer the interrupt itself, with a warning and a traceback a worker, so its handler is replaced.
+answer the interrupt itself, with a warning and a traceback per worker, so its handler is replaced.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ Result = TypeVar("Result")
 
 
 class Workers:
-    """The worker processes of a driver; ``stopping`` once it was interrupted."""
+    """The worker processes of a driver.
+
+    Attributes:
+        stopping: whether the driver was interrupted.
+    """
 
     def __init__(self) -> None:
         self.stopping = False
@@ -58,12 +62,19 @@ class Workers:
 
 
 def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result:
-    """Run ``serve`` beside this thread, which alone is told of signals: an interrupt ends ``workers``.
+    """Run a function in another thread, while this thread waits for signals: an interrupt ends the workers.
 
-    Where interrupts are ignored, as in what a script runs in the background, they still are.
+    A process that ignores interrupts still ignores them, for example one that a script runs in the background.
+
+    Args:
+        serve: called once.
+        workers: ended by an interrupt.
+
+    Returns:
+        What `serve` returns.
 
     Raises:
-        KeyboardInterrupt: an interrupt came; ``serve`` is left to itself where it does not end soon.
+        KeyboardInterrupt: An interrupt came; `serve` is left to itself if it does not end soon.
     """
     if threading.current_thread() is not threading.main_thread():
         return serve()
@@ -118,7 +129,7 @@ def native_output_to(log: Path) -> Iterator[None]:
 
 
 def _copy(source: int, log: Path) -> None:
-    """Through a pipe and not into the file itself: daisy panics where its standard error is a full disk."""
+    """Copy from a pipe to the log. Daisy cannot write to the log itself: it panics if its standard error is full."""
     with os.fdopen(source, "rb") as lines:
         for line in lines:
             with contextlib.suppress(OSError):
@@ -128,7 +139,7 @@ def _copy(source: int, log: Path) -> None:
 
 
 def _moved(name: str, number: int) -> TextIO | None:
-    """Give Python's stream ``name`` a descriptor of its own; the former stream, or None where it had one already."""
+    """Give Python's stream a descriptor of its own; returns the former stream, or None if it had one already."""
     stream: TextIO = getattr(sys, name)
     try:
         stream.flush()
@@ -167,11 +178,10 @@ def obey_driver() -> None:
 
 
 def flushed(body: Callable[[], None], flush: Callable[[], None]) -> None:
-    """Run ``body``; where the driver asks this worker to end meanwhile, ``flush`` and be gone. Afterwards it may end by
-    itself, as it is about to.
+    """Run `body`; if the driver asks this worker to end meanwhile, run `flush` and end at once.
 
-    A function and no context manager: between the ``__enter__`` of one and the block of the ``with``, the exception of
-    a signal would have nothing around it that catches it.
+    After `body`, a request to end is ignored: the worker is about to end by itself. This is a function and no context
+    manager: nothing would catch the exception of a signal between ``__enter__`` and the block of the ``with``.
     """
     try:
         signal.signal(signal.SIGTERM, _raise_once)
@@ -189,9 +199,9 @@ def _raise_once(*_: object) -> None:
 
 
 def _go_on(*_: object) -> None:
-    """Not SIG_IGN: Python prints a warning where that replaces a handler whose signal has just come."""
+    """Ignore the signal. SIG_IGN would not do: Python warns if it replaces a handler whose signal has just come."""
 
 
 def _be_gone(*_: object) -> None:
-    """Without waiting for other threads, or for what Python does at its end."""
+    """End without waiting for other threads, or for what Python does at its end."""
     os._exit(128 + signal.SIGTERM)

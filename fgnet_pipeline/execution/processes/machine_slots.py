@@ -13,7 +13,11 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.001, 0.02
 
 
 class Slots:
-    """``count`` places, each a byte of a file that its holder keeps locked.
+    """Places, each of them a byte of a file that its holder keeps locked.
+
+    Args:
+        path: of the file; it is made if there is none.
+        count: how many places.
 
     POSIX record locks belong to a process: they end with it, however it ends, and are not inherited. Threads of one
     process share its place.

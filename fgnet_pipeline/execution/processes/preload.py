@@ -1,16 +1,19 @@
-"""Imported by the process that workers are forked from: everything a worker needs, imported and compiled once.
+"""Everything a worker needs, imported and compiled once by the process that workers are forked from.
 
-The one module that does work at import: it runs every compiled kernel on a few voxels, so that no worker has to load
-or compile them again. What is loaded is left out of garbage collection, which would copy it in every worker.
+This is the one module that does work at import: it finds all stages, and runs every compiled kernel on a few voxels, so
+that no worker has to import, load or compile them again. Whatever is loaded is left out of garbage collection, which
+would copy it in every worker.
 """
 
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 
 import numpy as np
 import pyarrow.parquet
 
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
@@ -18,13 +21,13 @@ from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_
 from fgnet_pipeline.kernels.fragments.method import methods, segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.kernels.relabel import id_range, relabel
-from fgnet_pipeline.stages import registry as build
+from fgnet_pipeline.stages.configuration import choices
 
-__all__ = ["build", "pyarrow"]
+__all__ = ["pyarrow"]
 
 
 def warm_up() -> None:
-    """Run the kernels from affinities to segmentation on a volume of two halves."""
+    """Run the kernels from affinities to segmentation on a volume of two objects."""
     affinities = np.full((3, 4, 8, 8), 255, np.uint8)
     affinities[:, :, :, 3:5] = 0
     for method in methods().values():
@@ -42,5 +45,7 @@ def warm_up() -> None:
 
 
 forgo_pandas()
+with suppress(InputError):  # a stage of another distribution that does not fit: the driver says so
+    choices()
 warm_up()
 gc.freeze()

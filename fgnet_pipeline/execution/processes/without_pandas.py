@@ -1,4 +1,4 @@
-"""pyarrow without pandas, in processes of the pipeline's own."""
+"""Keep pyarrow from importing pandas."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class _NoPandas(MetaPathFinder):
 
 
 def forgo_pandas() -> None:
-    """Settle that pyarrow does not import pandas in this process.
+    """Have pyarrow never import pandas in this process.
 
-    pyarrow looks for pandas once, when it first makes or converts an array. Where pandas is installed that costs every
+    pyarrow looks for pandas once, when it first makes or converts an array. If pandas is installed, the import costs every
     worker half a second of CPU, and nothing here converts to its tables. A process that has it loaded is left alone.
     """
     if "pandas" in sys.modules:
