@@ -36,9 +36,9 @@ class Choices:
 
     Attributes:
         stages: names of the stages that may have a table in `[schedule]`, in the order of the data flow.
-        fragments_methods: per name of a method, a function that checks the method's own keys in `[fragments]` and raises
-            InputError.
-        scores: per name of a score, a function that checks the rest of the configuration and raises InputError.
+        fragments_methods: per name of a method, a function that checks the method's own keys in `[fragments]`; it
+            raises InputError.
+        scores: per name of a score, a function that checks the rest of the configuration; it raises InputError.
     """
 
     stages: tuple[str, ...]
