@@ -147,8 +147,8 @@ class ClusterTables(Strict):
     """The keys of `[schedule]` that say where the work runs.
 
     Attributes:
-        backend: `"local"`: all workers run on this machine. `"array"`: elements of job arrays, each with a fixed share of
-            the blocks. `"slurm"`: elements of job arrays that take blocks from a driver.
+        backend: `"local"`: all workers run on this machine. `"array"`: elements of job arrays, each with a fixed share
+            of the blocks. `"slurm"`: elements of job arrays that take blocks from a driver.
         cluster: name of the system that takes job arrays; its table is `[schedule.NAME]`.
     """
 
@@ -163,8 +163,7 @@ class ClusterTables(Strict):
 
     @property
     def takes_blocks_from_driver(self) -> bool:
-        """Whether workers on nodes ask a driver for blocks. Elements with a fixed share read theirs from a submission.
-        """
+        """Whether workers on nodes ask a driver for blocks. Elements with a fixed share read it from a submission."""
         return self.backend == "slurm"
 
     @classmethod

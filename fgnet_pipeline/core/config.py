@@ -73,10 +73,7 @@ class VolumeConfig(Strict):
 
 
 class OutputConfig(Strict):
-    """The table `[output]`: the Zarr v3 group that everything is written to.
-
-    If `path` is an object store, it holds the arrays alone, and the folder `state` holds everything else.
-    """
+    """The table `[output]`: the Zarr v3 group of all results. In an object store, `state` holds all but the arrays."""
 
     path: str
     state: str | None = None
@@ -105,11 +102,7 @@ class OutputConfig(Strict):
 
 
 class ModelConfig(Strict):
-    """The table `[model]`: the network, and how it is run.
-
-    Attributes:
-        normalisation: (shift, scale) of grey values. None: measured on the volume.
-    """
+    """The table `[model]`: the network. `normalisation` is (shift, scale) of grey values; None: it is measured."""
 
     checkpoint: str = "nano-fib25"
     mode: Literal["reference", "exact", "fast"] = "exact"
@@ -126,10 +119,7 @@ class AffinitiesConfig(Strict):
 
 
 class FragmentsConfig(Strict):
-    """The table `[fragments]`: a watershed of the affinities, or the lab's own fragments.
-
-    A fragments method may add keys of its own to this table.
-    """
+    """The table `[fragments]`: a watershed, or the lab's own fragments. A method may add keys of its own."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Any] = Field(init=False)
@@ -158,22 +148,13 @@ class FragmentsConfig(Strict):
 
 
 class EdgesConfig(Strict):
-    """The table `[edges]`.
-
-    Attributes:
-        histogram: whether to keep a histogram of 256 affinities per edge. None: only if the score needs it.
-    """
+    """The table `[edges]`. `histogram` keeps 256 bins of affinities per edge; None: only if the score needs them."""
 
     histogram: bool | None = None
 
 
 class AgglomerateConfig(Strict):
-    """The table `[agglomerate]`.
-
-    Attributes:
-        threshold: of the score, in [0, 1]; a merge is applied if its score is at least this.
-        leaf_blocks: width of a leaf of the octree, in blocks per axis.
-    """
+    """The table `[agglomerate]`. `leaf_blocks` counts the blocks of a leaf of the octree per axis."""
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     leaf_blocks: Annotated[int, Field(ge=1)] = 4
@@ -211,14 +192,8 @@ class StageSchedule(Strict):
 class ScheduleConfig(ClusterTables):
     """The table `[schedule]`: how the work is divided and run.
 
-    Every stage may have a table of its own, `[schedule.STAGE]`.
-
-    Attributes:
-        workers: processes, a total over all stages; 0 runs serially in this process.
-        block_shape: voxels, zyx.
-        threads: per worker.
-        block_timeout: seconds after which the worker of a block is ended.
-        retries: how often a failed block is tried again.
+    Every stage may have a table of its own, `[schedule.STAGE]`. `workers` is a total over all stages; 0 runs serially
+    in this process.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -238,7 +213,7 @@ class ScheduleConfig(ClusterTables):
 
         Args:
             tables: the table `[schedule]` as it was read, of any type.
-            choices: the stages that may have a table.
+            choices: has the stages that may have a table.
 
         Raises:
             InputError: a key is unknown; the error names the first one.

@@ -9,7 +9,7 @@ PipelineError
 +-- StoppedError       a worker was asked to stop (SIGTERM)              exit code 143
 +-- StoreError         an object store refuses or does not answer        exit code 1
 
-A cluster system adds errors of its own in its file.
+`fgnet_pipeline.execution.cluster.interface` adds ClusterError.
 """
 
 from __future__ import annotations

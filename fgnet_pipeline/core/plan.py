@@ -40,15 +40,9 @@ class TissueMask(Protocol):
     """What a plan needs of a tissue mask, e.g. `fgnet_pipeline.store.tissue_mask.Mask`."""
 
     def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
-        """Whether blocks have tissue, and a digest of the mask in each.
+        """Whether the blocks of an index box have tissue, and a digest of the mask in each.
 
-        Args:
-            grid: of the blocks.
-            blocks: index box of blocks, zyx.
-            clip: box in voxels at which every block is cut off.
-
-        Returns:
-            bool (z, y, x) and uint64 (z, y, x), both of the shape of `blocks`.
+        Blocks are cut off at `clip` (voxels). Both results have the shape of `blocks`.
         """
 
 

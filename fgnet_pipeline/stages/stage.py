@@ -237,7 +237,7 @@ class Stage(ABC):
             job: the opened job.
             block: the block.
             tables: columns per kind (without level).
-            voxels: of the block's array, already found to be as recorded; None if the stage writes no array.
+            voxels: of the block's array, already found to be as recorded; None if the job writes no such array.
         """
         return None
 
