@@ -53,12 +53,12 @@ def score_of(config: Config) -> Score:
 
 
 def score_part(config: Config) -> Part | None:
-    """The parameter of the score; None if it has none."""
+    """The parameter of the score, e.g. the quantile; None if the score has none."""
     return score_of(config).part(config.agglomerate.quantile)
 
 
 def has_histograms(config: Config) -> bool:
-    """Whether edge tables hold histograms."""
+    """Whether the edge tables hold histograms."""
     return bool(config.edges.histogram) or score_of(config).needs_histogram
 
 
