@@ -1,1 +1,1 @@
-"""Configuration, plan, geometry, hashing and errors: imports nothing else of this package."""
+"""Configuration, plan, geometry, hashing and errors. This room imports no other room."""

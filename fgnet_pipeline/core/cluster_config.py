@@ -1,6 +1,6 @@
-"""The keys of ``[schedule]`` that say where the work runs, and a table of its own for each cluster system.
+"""The keys of `[schedule]` that say where the work runs, and one table per cluster system.
 
-A second system adds its table here, and its implementation in :mod:`fgnet_pipeline.execution.cluster`.
+A second system adds its table here, and its implementation in `fgnet_pipeline.execution.cluster`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,22 @@ SlurmTime = Annotated[str, Text, Field(pattern=r"^(\d+-\d+(:\d+){0,2}|\d+(:\d+){
 
 
 class SlurmStage(Strict):
-    """What Slurm is asked for; a stage's own table overrides the common one key by key. None: the cluster's default.
+    """What one stage asks Slurm for. A value of None is left to the defaults of the cluster.
+
+    The table of a stage overrides the common table key by key.
 
     Attributes:
-        partition: as sbatch takes it; so are account, qos and constraint.
-        time: walltime as sbatch takes it, for example ``"8:00:00"`` or ``"2-12"``.
-        memory: of one node, for example ``"32G"``.
-        cpus: per element.
-        gpus: per element, a number or ``type:number``.
-        options: further options of sbatch.
-        prologue: shell lines before the worker.
+        partition: as sbatch takes it; so are `account`, `qos` and `constraint`.
+        time: walltime as sbatch takes it: minutes, `"8:00:00"` or `"2-12"` (days-hours).
+        memory: per element of a job array, e.g. `"32G"`; a bare number is in megabytes.
+        cpus: per element, at least 1.
+        gpus: per element: a number or `type:number`.
+        options: further options of sbatch, each `--name=value`.
+        prologue: shell lines that run before the worker.
         command: words that start fgnet on a node; None: the Python that submits.
-        signal_seconds: how long before the walltime the worker is told to end.
-        grow: factor for time and memory of the second, and last, array of a stage whose first array did not finish.
+        signal_seconds: seconds before the end of the walltime at which a worker gets SIGTERM.
+        grow: factor, above 1 and at most 16, for time and memory of a second array. The second array follows if the
+            first one of a stage did not finish. There is no third. None: no second array.
     """
 
     partition: OneLine | None = None
@@ -69,7 +72,7 @@ class SlurmStage(Strict):
             name = option.partition("=")[0]
             if not re.match(r"^(--[a-z]|-[A-Za-z])", option):
                 raise InputError("schedule.slurm.options", option, "one option of sbatch", "write it as --name=value")
-            # sbatch takes abbreviations, so --arr is --array.
+            # sbatch accepts abbreviations: --arr means --array.
             if any(own == name or (len(name) > 2 and own.startswith(name)) for own in OWN_SBATCH_OPTIONS):
                 raise InputError("schedule.slurm.options", option, "an option that fgnet does not set itself",
                                  "leave it out")  # fmt: skip
@@ -87,7 +90,7 @@ def minutes(text: str) -> float:
     """Convert a time of sbatch to minutes.
 
     Args:
-        text: ``M``, ``M:S``, ``H:M:S``, ``D-H``, ``D-H:M`` or ``D-H:M:S``.
+        text: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M` or `D-H:M:S`.
     """
     days, dash, rest = text.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
@@ -106,17 +109,17 @@ def _minutes_text(total: int) -> str:
 
 
 def megabytes(text: str) -> float:
-    """Convert ``schedule.slurm.memory``, for example ``"32G"``, to units of 2^20 bytes."""
+    """Convert a value of `schedule.slurm.memory`, e.g. `"32G"`, to units of 2^20 bytes."""
     factors = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
     return int(text[:-1]) * factors[text[-1]] if text[-1] in factors else float(text)
 
 
 class SlurmConfig(SlurmStage):
-    """``[schedule.slurm]``: for all stages; ``[schedule.slurm.STAGE]`` for one.
+    """The table `[schedule.slurm]`, which holds for all stages, with the tables `[schedule.slurm.STAGE]`.
 
     Attributes:
-        host: the address at which nodes reach the driver; ``backend = "slurm"`` needs it.
-        poll_seconds: time between two looks at the queue.
+        host: address at which nodes reach the driver; required by `backend = "slurm"`.
+        poll_seconds: seconds between two looks at the queue.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -133,7 +136,7 @@ class SlurmConfig(SlurmStage):
         return self.__pydantic_extra__.get(stage)
 
     def of(self, stage: str) -> SlurmStage:
-        """What holds for `stage`: its own table over the common one."""
+        """The values for `stage`: its own table, completed by the common one."""
         own = self.own(stage) or SlurmStage()
         merged = {name: getattr(self, name) for name in SlurmStage.model_fields}
         merged |= {name: value for name in merged if (value := getattr(own, name)) is not None}
@@ -141,12 +144,12 @@ class SlurmConfig(SlurmStage):
 
 
 class ClusterTables(Strict):
-    """The keys of ``[schedule]`` that say where the work runs.
+    """The keys of `[schedule]` that say where the work runs.
 
     Attributes:
-        backend: ``"local"``: all workers on this machine. ``"array"``: elements of job arrays, each with a fixed share
-            of the blocks. ``"slurm"``: elements of job arrays that take blocks from a driver.
-        cluster: name of the system that takes job arrays; its table is ``[schedule.NAME]``.
+        backend: `"local"`: all workers run on this machine. `"array"`: elements of job arrays, each with a fixed share
+            of the blocks. `"slurm"`: elements of job arrays that take blocks from a driver.
+        cluster: name of the system that takes job arrays; its table is `[schedule.NAME]`.
     """
 
     backend: Literal["local", "slurm", "array"] = "local"
@@ -160,15 +163,19 @@ class ClusterTables(Strict):
 
     @property
     def takes_blocks_from_driver(self) -> bool:
-        """Whether workers on nodes ask a driver for blocks; otherwise elements of job arrays know theirs."""
+        """Whether workers on nodes ask a driver for blocks. Elements with a fixed share read it from a submission."""
         return self.backend == "slurm"
 
     @classmethod
     def check_cluster_keys(cls, tables: dict[str, Any], stages: Iterable[str]) -> None:
-        """Refuse a table ``[schedule.slurm.NAME]`` of no stage.
+        """Refuse a table `[schedule.slurm.NAME]` if there is no stage NAME.
+
+        Args:
+            tables: the table `[schedule]` as it was read.
+            stages: names of the stages that may have a table.
 
         Raises:
-            InputError: the first unknown key.
+            InputError: a key is unknown; the error names the first one.
         """
         own = tables.get("slurm")
         if not isinstance(own, dict):

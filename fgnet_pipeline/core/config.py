@@ -1,8 +1,10 @@
 """The configuration: strict and frozen, with the defaults of its keys.
 
-A file has the tables ``[volume] [output] [model] [affinities] [fragments] [edges] [agglomerate] [schedule]``. Which
-stages, fragments methods and scores there are is not written here: whoever validates a configuration passes
-:class:`Choices`, which the registries of stages, methods and scores make.
+A file has the tables `[volume] [output] [model] [affinities] [fragments] [edges] [agglomerate] [schedule]`.
+docs/reference/configuration.md explains every key.
+
+This file lists no stages, fragments methods or scores. The caller that validates a configuration passes `Choices`,
+which `fgnet_pipeline.stages.configuration` makes from the registries.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ WRITABLE_SCHEMES = ("s3://",)
 
 @dataclass(frozen=True)
 class Choices:
-    """What a configuration may name beside the keys of this file.
+    """The names that a configuration may use beside the keys of this file.
 
     Attributes:
-        stages: names of the stages that ``schedule`` may have a table for, in the order of the data flow.
-        fragments_methods: name of a method -> what checks its own keys in ``[fragments]``; raises InputError.
-        scores: name of a score -> what checks the rest of the configuration for it; raises InputError.
+        stages: names of the stages that may have a table in `[schedule]`, in the order of the data flow.
+        fragments_methods: per name of a method, a function that checks the method's own keys in `[fragments]`; it
+            raises InputError.
+        scores: per name of a score, a function that checks the rest of the configuration; it raises InputError.
     """
 
     stages: tuple[str, ...]
@@ -44,7 +47,7 @@ class Choices:
 
 
 def _choices(info: ValidationInfo) -> Choices | None:
-    """What the validation was given; None for the default of a table, which names nothing."""
+    """The `Choices` of this validation. None while a table is built from its defaults, which needs no choices."""
     return info.context if isinstance(info.context, Choices) else None
 
 
@@ -58,7 +61,7 @@ def _unknown_key(field: str, value: Any) -> InputError:
 
 
 class VolumeConfig(Strict):
-    """The raw volume and where it lies in the world."""
+    """The table `[volume]`: the raw volume, its place in the world, the region of interest and the mask."""
 
     path: str | None = None
     voxel_size: Annotated[Size3, Field(description="nm, zyx")] | None = None
@@ -70,7 +73,7 @@ class VolumeConfig(Strict):
 
 
 class OutputConfig(Strict):
-    """The Zarr v3 group that everything is written to; with an object store, ``state`` holds all but the arrays."""
+    """The table `[output]`: the Zarr v3 group of all results. In an object store, `state` holds all but the arrays."""
 
     path: str
     state: str | None = None
@@ -92,14 +95,14 @@ class OutputConfig(Strict):
             raise InputError(
                 "output.state",
                 self.state,
-                "a folder, and only where output.path is an object store",
+                "a folder, and only if output.path is an object store",
                 "name a folder" if is_url(self.state) else "leave output.state out",
             )
         return self
 
 
 class ModelConfig(Strict):
-    """The network. ``normalisation`` overrides the (shift, scale) that are measured on the volume."""
+    """The table `[model]`: the network. `normalisation` is (shift, scale) of grey values; None: it is measured."""
 
     checkpoint: str = "nano-fib25"
     mode: Literal["reference", "exact", "fast"] = "exact"
@@ -110,13 +113,13 @@ class ModelConfig(Strict):
 
 
 class AffinitiesConfig(Strict):
-    """Affinities of the lab's own instead of predicted ones."""
+    """The table `[affinities]`: the lab's own affinities instead of predicted ones."""
 
     path: str | None = None
 
 
 class FragmentsConfig(Strict):
-    """Watershed of the affinities, or fragments of the lab's own. A method may add keys of its own to this table."""
+    """The table `[fragments]`: a watershed, or the lab's own fragments. A method may add keys of its own."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Any] = Field(init=False)
@@ -140,23 +143,23 @@ class FragmentsConfig(Strict):
 
     @property
     def method_options(self) -> dict[str, Any]:
-        """The keys that belong to the method alone, as far as the configuration sets them."""
+        """The method's own keys, if the configuration sets them. Keys that it leaves out are missing here."""
         return dict(self.__pydantic_extra__)
 
 
 class EdgesConfig(Strict):
-    """The edge tables. ``histogram``: keep 256 bins of affinities an edge; unset means where the score needs them."""
+    """The table `[edges]`. `histogram` keeps 256 bins of affinities per edge; None: only if the score needs them."""
 
     histogram: bool | None = None
 
 
 class AgglomerateConfig(Strict):
-    """Agglomeration. ``leaf_blocks`` sets the leaves of the octree, in blocks per axis."""
+    """The table `[agglomerate]`. `leaf_blocks` counts the blocks of a leaf of the octree per axis."""
 
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     leaf_blocks: Annotated[int, Field(ge=1)] = 4
     score: str = "mean"
-    quantile: Annotated[float, Field(ge=0, lt=1, description="with score = quantile; 0.85 where unset")] | None = None
+    quantile: Annotated[float, Field(ge=0, lt=1, description="with score = quantile; 0.85 if unset")] | None = None
     min_contact: Annotated[int, Field(ge=1, description="faces; smaller contacts of fragments are ignored")] = 1
     max_segment_voxels: Annotated[int, Field(ge=1)] | None = None
 
@@ -172,24 +175,25 @@ class AgglomerateConfig(Strict):
             raise InputError(
                 "agglomerate.max_segment_voxels",
                 self.max_segment_voxels,
-                "no value: a node of the octree would have to know the sizes of clusters that other nodes made, which "
-                "this version does not hand on, and a limit within nodes would depend on where they were cut",
+                "no value: this version cannot limit segments, because nodes of the octree do not know the sizes of "
+                "clusters that other nodes made (docs/decisions/guards.md)",
                 "leave it out; agglomerate.min_contact and a higher agglomerate.threshold guard against mergers",
             )
         return self
 
 
 class StageSchedule(Strict):
-    """What one stage overrides."""
+    """The table `[schedule.STAGE]`: values that one stage overrides."""
 
     workers: Annotated[int, Field(ge=1)] | None = None
     block_shape: BlockShape | None = None
 
 
 class ScheduleConfig(ClusterTables):
-    """How the work is divided and run. ``workers`` is a total over all stages; 0 runs serially in this process.
+    """The table `[schedule]`: how the work is divided and run.
 
-    Any stage may have a table of its own, ``[schedule.STAGE]``.
+    Every stage may have a table of its own, `[schedule.STAGE]`. `workers` is a total over all stages; 0 runs serially
+    in this process.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -203,13 +207,16 @@ class ScheduleConfig(ClusterTables):
 
     @classmethod
     def check_keys(cls, tables: Any, choices: Choices) -> None:
-        """Refuse a table of no stage, before pydantic takes it for one.
+        """Refuse a key of `[schedule]` that is unknown and names no stage.
+
+        Pydantic would take every unknown key for the table of a stage. So this check runs before pydantic.
 
         Args:
-            tables: the table ``[schedule]`` as it was read, of any type.
+            tables: the table `[schedule]` as it was read, of any type.
+            choices: has the stages that may have a table.
 
         Raises:
-            InputError: the first unknown key.
+            InputError: a key is unknown; the error names the first one.
         """
         for key in tables if isinstance(tables, dict) else ():
             if key not in cls.model_fields and key not in choices.stages:
@@ -225,18 +232,20 @@ class ScheduleConfig(ClusterTables):
         return self
 
     def of(self, stage: str) -> StageSchedule:
-        """What the table of ``stage`` overrides; nothing if there is none."""
+        """The table of `stage`; a table without values if there is none."""
         return self.__pydantic_extra__.get(stage, StageSchedule())
 
     def block_shape_of(self, stage: str) -> Vector:
+        """The block shape of `stage`, in voxels, zyx."""
         return self.of(stage).block_shape or self.block_shape
 
     def workers_of(self, stage: str) -> int:
+        """The number of worker processes for `stage`."""
         return self.of(stage).workers or self.workers
 
 
 class Config(Strict):
-    """The whole configuration."""
+    """The whole configuration, one attribute per table."""
 
     volume: VolumeConfig = VolumeConfig()
     output: OutputConfig
@@ -262,7 +271,7 @@ class Config(Strict):
     def _fits_its_score(self, info: ValidationInfo) -> Config:
         choices = _choices(info)
         if choices is None:
-            raise TypeError("a configuration is validated with Choices (fgnet_pipeline.stages.configuration)")
+            raise TypeError("validate a configuration with Choices (fgnet_pipeline.stages.configuration)")
         choices.scores[self.agglomerate.score](self)
         return self
 
@@ -279,10 +288,10 @@ class Config(Strict):
         named |= {f"schedule.{s}.block_shape": own.block_shape for s, own in self.schedule.__pydantic_extra__.items()}
         for field, shape in named.items():
             if shape is not None and min(shape) < MINIMUM_BLOCK:
-                raise InputError(field, list(shape), f"at least {MINIMUM_BLOCK} voxels an axis", "use larger blocks")
+                raise InputError(field, list(shape), f"at least {MINIMUM_BLOCK} voxels per axis", "use larger blocks")
         return self
 
 
 def is_url(path: str) -> bool:
-    """True for ``scheme://`` locations, which are never made absolute."""
+    """Whether `path` has the form `scheme://...`. Such a path is never made absolute."""
     return "://" in path

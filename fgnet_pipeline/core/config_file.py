@@ -1,7 +1,7 @@
-"""Reading a configuration: TOML, ``--set`` overrides, relative paths, and errors as one sentence.
+"""Reading a configuration: TOML, `--set` overrides, relative paths, and errors as one sentence.
 
-Every key of the file can be overridden with ``--set table.key=value``. Relative paths in the file are relative to the
-file, in ``--set`` to the working directory.
+Every key of the file can be overridden with `--set table.key=value`. Relative paths in the file are relative to the
+file. Relative paths in `--set` are relative to the working directory.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ PATH_KEYS = (
 
 
 def load_config(file: str | Path, overrides: list[str] | None, choices: Choices) -> Config:
-    """Read a TOML file, apply ``section.key=value`` overrides and validate.
+    """Read a TOML file, apply `section.key=value` overrides and validate.
 
     Args:
-        choices: the stages, methods and scores that it may name.
+        file: path of the TOML file.
+        overrides: `section.key=value` texts, applied in this order; None for none.
+        choices: the stages, methods and scores that the configuration may name.
 
     Raises:
-        InputError: no such file, no TOML, unknown key, wrong type or range.
+        InputError: the file cannot be read or is not TOML, a key is unknown, or a value has a wrong type or range.
     """
     file = Path(file)
     tables = read_toml(file)
@@ -45,7 +47,11 @@ def load_config(file: str | Path, overrides: list[str] | None, choices: Choices)
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """The tables of a TOML file, or an InputError that says what is wrong with it."""
+    """Read the tables of a TOML file.
+
+    Raises:
+        InputError: the file cannot be read, or it is not TOML.
+    """
     try:
         with file.open("rb") as stream:
             return tomllib.load(stream)
@@ -53,21 +59,30 @@ def read_toml(file: Path) -> dict[str, Any]:
         reason = error.strerror or str(error)
         raise InputError("CONFIG", str(file), "a readable TOML file", f"check the path ({reason})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError("CONFIG", str(file), "valid TOML", f"mend the file: {error}") from error
+        raise InputError("CONFIG", str(file), "valid TOML", f"correct the file: {error}") from error
 
 
 def validate(tables: dict[str, Any], choices: Choices) -> Config:
-    """Tables to a :class:`Config`; pydantic's errors become one InputError sentence."""
+    """Validate tables and make a `Config` of them.
+
+    Args:
+        tables: the tables of a configuration.
+        choices: the stages, methods and scores that the configuration may name.
+
+    Raises:
+        InputError: a key is unknown, or a value has a wrong type or range; the error names the first such key.
+    """
     ScheduleConfig.check_keys(tables.get("schedule"), choices)
     try:
-        # As JSON: strict there means no text or truth value for a number, but lists are tuples and 1 is a float.
+        # Strict validation of JSON refuses text or a truth value for a number, but takes a list for a tuple and 1 for
+        # a float. Strict validation of Python objects would refuse these, too.
         return Config.model_validate_json(json.dumps(tables, default=str), context=choices)
     except ValidationError as error:
         raise input_error(error) from error
 
 
 def input_error(error: ValidationError) -> InputError:
-    """The first of pydantic's errors as an :class:`InputError`."""
+    """Turn the first of pydantic's errors into an `InputError`."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "CONFIG"
     if first["type"] == "extra_forbidden":
@@ -79,7 +94,13 @@ def input_error(error: ValidationError) -> InputError:
 
 
 def apply_override(tables: dict[str, Any], override: str) -> None:
-    """Apply one ``section.key=value`` to ``tables`` in place; paths are taken from the working directory."""
+    """Apply one `section.key=value` to `tables` in place.
+
+    Relative paths are relative to the working directory.
+
+    Raises:
+        InputError: `override` has another form, or it takes a value for a section.
+    """
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
@@ -91,7 +112,7 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
             raise InputError("--set", override, f"a section, but {key} is a value", "check the key")
     table[keys[-1]] = _parse_value(text.strip())
     if tuple(keys) in PATH_KEYS:
-        # A path is never read as TOML: a folder may well be called 1.5 or true.
+        # A path is never read as TOML: a folder may be called 1.5 or true.
         table[keys[-1]] = _absolute(text.strip(), Path.cwd(), tuple(keys))
 
 

@@ -3,13 +3,18 @@
 A task is one blockwise step. It has a block grid anchored at voxel 0 of the volume, the context that it reads around a
 block, and the tasks whose output it reads. The *key* of a block is a hash of
 
-    the task's fingerprint, the block's clipped read and write regions, the mask inside it,
-    and the keys of all upstream blocks that its read region touches.
+1. the fingerprint of the task,
+2. the clipped read and write regions of the block,
+3. the mask inside the block, if the task depends on it,
+4. the keys of all upstream blocks that the read region touches.
 
-So keys need no look at the data: a block is done iff a done record carries the key that the plan gives it now. A grown
-region, a new mask or another threshold changes exactly the keys of the blocks that see the change. Keys are computed
-for whole grids with box sums (:mod:`fgnet_pipeline.core.hashing`), and for one block alone from its own neighbourhood.
-Octree nodes would need the whole volume for that; their tables carry their keys, which a worker reads (``known``).
+So keys are computed without reading data, except the mask. A block is done if, and only if, a done record carries the
+key that the plan gives the block now. A grown region, a new mask or another threshold changes exactly the keys of the
+blocks that see the change.
+
+The driver computes the keys of whole grids with box sums (`fgnet_pipeline.core.hashing`). A worker computes the key of
+one block from the blocks around it. For nodes of the octree this would need the whole volume. Therefore a worker reads
+the keys of nodes from their tables (`known`).
 """
 
 from __future__ import annotations
@@ -27,14 +32,18 @@ from fgnet_pipeline.core.hashing import Hashes
 from fgnet_pipeline.core.task import Block, Task
 
 SUMMARIES_HELD = GROUPS_HELD = 256
-#: Blocks whose keys are computed together; fewer where the mask of each must be read.
+#: Blocks whose keys are computed together; fewer with a mask, which must be read for each block.
 GROUP, GROUP_WITH_MASK = Grid((8, 8, 8)), Grid((2, 2, 2))
 
 
 class TissueMask(Protocol):
-    """What the plan asks of a mask (``store.mask.Mask``)."""
+    """What a plan needs of a tissue mask, e.g. `fgnet_pipeline.store.tissue_mask.Mask`."""
 
-    def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]: ...
+    def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
+        """Whether the blocks of an index box have tissue, and a digest of the mask in each.
+
+        Blocks are cut off at `clip` (voxels). Both results have the shape of `blocks`.
+        """
 
 
 KeyLookup = Callable[[Vector], int]
@@ -46,8 +55,8 @@ class Plan:
     Args:
         roi: the region of interest in voxels.
         tasks: in the order of the data flow.
-        mask: the tissue mask, or None where everything is tissue.
-        known: for a task, a function that gives the key of one finished block (for workers).
+        mask: the tissue mask; None if everything is tissue.
+        known: per name of a task, a function that gives the key of one finished block. Only workers need it.
     """
 
     def __init__(
@@ -69,26 +78,35 @@ class Plan:
         return self.tasks[name].grid.covering(self.roi)
 
     def write_box(self, name: str, block: Vector) -> Box:
-        """What ``block`` writes: its voxels inside the region of interest."""
+        """The voxels that `block` writes: its part of the region of interest."""
         return self.tasks[name].grid.box(block).intersect(self.roi)
 
     def block(self, name: str, index: Vector, identity: tuple[str, str] | None = None) -> Block:
         """One block of a task with its regions and its identity.
 
         Args:
-            name: the task. index: position in its grid.
-            identity: (key, identity of the inputs), if the caller knows them; otherwise they are computed.
+            name: of the task.
+            index: position in the grid of the task, zyx.
+            identity: (key, identity of the inputs); None computes them.
         """
         task = self.tasks[name]
         key, inputs = identity or self.identity(name, index)
         return Block(index, task.grid.box(index), task.read_box(index), self.write_box(name, index), key, inputs)
 
     def active(self, name: str, blocks: Box) -> npt.NDArray[np.bool_]:
-        """For each block of the index box ``blocks``: inside the region of interest and holding tissue."""
+        """Which blocks of an index box have work: they touch the region of interest and hold tissue.
+
+        Args:
+            name: of the task.
+            blocks: index box, zyx.
+
+        Returns:
+            bool of the shape of `blocks`.
+        """
         return self._summarise(name, blocks)[0]
 
     def active_blocks(self, name: str, blocks: Box) -> list[Vector]:
-        """The active blocks of the index box ``blocks``, in C order."""
+        """The active blocks of the index box `blocks`, in C order."""
         return [vector(position + blocks.begin) for position in np.argwhere(self.active(name, blocks))]
 
     def _summarise(self, name: str, blocks: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
@@ -115,7 +133,11 @@ class Plan:
         return tissue, digest
 
     def all_keys(self, name: str) -> Hashes:
-        """The keys of every block in ``blocks(name)``, kept for later calls; 0 for blocks that are not active."""
+        """The keys of all blocks of a task. They are kept for later calls.
+
+        Returns:
+            uint64 of the shape of `blocks(name)`; 0 for blocks that are not active.
+        """
         if name not in self._whole:
             for upstream in self.tasks[name].upstream:
                 self.all_keys(upstream)
@@ -123,7 +145,15 @@ class Plan:
         return self._whole[name]
 
     def keys(self, name: str, blocks: Box) -> Hashes:
-        """The keys of every block of the index box ``blocks``; 0 for those that are not active."""
+        """The keys of the blocks of an index box.
+
+        Args:
+            name: of the task.
+            blocks: index box, zyx.
+
+        Returns:
+            uint64 of the shape of `blocks`; 0 for blocks that are not active.
+        """
         if name in self._whole:
             return _cut(self._whole[name], self.blocks(name), blocks)
         found = np.zeros(blocks.shape, np.uint64)
@@ -138,7 +168,7 @@ class Plan:
         return found
 
     def identity(self, name: str, block: Vector) -> tuple[str, str]:
-        """(key, identity of the inputs) of one block, as its done record holds them."""
+        """(key, identity of the inputs) of one block, 16 hexadecimal digits each, as its done record holds them."""
         if any(upstream in self.known for upstream in self.tasks[name].upstream):
             key, inputs = (values[0, 0, 0] for values in self._compute(name, single(block)))
         else:
@@ -148,7 +178,7 @@ class Plan:
         return format_key(int(key)), format_key(int(inputs))
 
     def _of_group(self, name: str, group: Vector) -> tuple[Hashes, Hashes]:
-        """Keys and inputs of a group of blocks: computing 512 costs hardly more than computing one."""
+        """Keys and inputs of a group of blocks. Computing 512 blocks takes hardly longer than computing one."""
         found = self._groups.get((name, group))
         if found is None:
             found = self._compute(name, self._group.box(group))
@@ -158,7 +188,7 @@ class Plan:
         return found
 
     def _compute(self, name: str, blocks: Box) -> tuple[Hashes, Hashes]:
-        """(keys, hashed inputs) of the index box ``blocks``."""
+        """(keys, hashed inputs) of the index box `blocks`."""
         task = self.tasks[name]
         active, digest = self._summarise(name, blocks)
         inputs = self._inputs(task, blocks)
@@ -189,8 +219,8 @@ class Plan:
         )
 
     def _inputs(self, task: Task, blocks: Box) -> Hashes:
-        """For each block the sum of the hashed keys of the upstream blocks that its read region touches."""
-        # The first task reads a volume, whose identity its fingerprint holds.
+        """Per block the sum, modulo 2^64, of the hashed keys of the upstream blocks that its read region touches."""
+        # A task without upstream tasks reads a volume. Its fingerprint holds the identity of the volume.
         total = np.full(blocks.shape, 0 if task.upstream else task.fingerprint_hash, np.uint64)
         for name in task.upstream:
             low, high = self._upstream_ranges(task, blocks, self.tasks[name].grid)
@@ -202,9 +232,15 @@ class Plan:
         return total
 
     def touching(self, name: str, upstream: str, flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """For every block of ``name`` whether it reads a block of ``upstream`` at which ``flags`` is true.
+        """Which blocks of a task read a flagged block of an upstream task.
 
-        ``flags`` has the shape of ``blocks(upstream)``, the result that of ``blocks(name)``.
+        Args:
+            name: of the task that reads.
+            upstream: name of the task that is read.
+            flags: of the shape of `blocks(upstream)`.
+
+        Returns:
+            bool of the shape of `blocks(name)`.
         """
         low, high = self._upstream_ranges(self.tasks[name], self.blocks(name), self.tasks[upstream].grid)
         span = Box(vector([v.min() for v in low]), vector([v.max() for v in high]))
@@ -227,6 +263,7 @@ class Plan:
 def _from(
     low: list[npt.NDArray[np.int64]], high: list[npt.NDArray[np.int64]], origin: Vector
 ) -> tuple[list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
+    """Both lists of limits, counted from `origin`."""
     shifted = [[v - o for v, o in zip(side, origin, strict=True)] for side in (low, high)]
     return shifted[0], shifted[1]
 
@@ -237,7 +274,7 @@ def single(block: Vector) -> Box:
 
 
 def _cut(values: Hashes, held: Box, wanted: Box) -> Hashes:
-    """``values`` of the index box ``held`` at the index box ``wanted``; 0 outside."""
+    """The part of `values` that lies in the index box `wanted`; 0 outside `held`, the index box of `values`."""
     result = np.zeros(wanted.shape, np.uint64)
     inside = wanted.intersect(held)
     if inside:
@@ -246,7 +283,7 @@ def _cut(values: Hashes, held: Box, wanted: Box) -> Hashes:
 
 
 def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """``key: stored -> wanted`` for every entry that differs."""
+    """List the entries in which two fingerprints differ, each as `key: stored -> wanted`."""
     wanted = json.loads(json.dumps(wanted))
     return [
         f"{key}: {stored.get(key)} -> {wanted.get(key)}"
@@ -256,5 +293,5 @@ def differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
 
 def format_key(key: int) -> str:
-    """A key as records and tables hold it."""
+    """A key as records and tables hold it: 16 hexadecimal digits."""
     return f"{key:016x}"

@@ -1,6 +1,6 @@
 """Find the objects that are registered under an attribute of modules or in an entry-point group.
 
-A stage, a fragments method or a score is one object in one file. The object registers itself by its place:
+A stage, a fragments method or a score is one object in one file. Its place registers it:
 
 1. Inside the package: the file lies in the folder of its kind and holds the object in a module attribute, for example
    `METHOD`.
@@ -20,7 +20,8 @@ class Named(Protocol):
     """An object with a name that users type."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the object, unique among its kind."""
 
 
 T = TypeVar("T", bound=Named)
@@ -29,19 +30,20 @@ T = TypeVar("T", bound=Named)
 def discover(package: str, attribute: str, group: str, kind: type[T]) -> dict[str, T]:
     """Collect the objects of one kind from a package and from an entry-point group.
 
-    Every call imports and reads again; wrap it in `functools.cache`.
+    Every call imports and searches again; wrap it in `functools.cache`.
 
     Args:
-        package: dotted name of a package, all modules of which are imported in the order of their names.
-        attribute: module attribute that holds the object; modules without the attribute are passed over.
+        package: dotted name of a package. All its modules are imported, in the order of their names.
+        attribute: module attribute that holds the object; modules without the attribute are skipped.
         group: entry-point group of objects from other distributions.
         kind: class of the objects.
 
     Returns:
-        The objects by name: those of the package, then those of the group, both in the order of their places.
+        The objects by name. Those of the package come first, in the order of their modules; then those of the group, in
+        the order of their entry points.
 
     Raises:
-        InputError: Two objects have one name, or an entry point cannot be loaded or is not of this kind.
+        InputError: two objects have one name, or an entry point cannot be loaded or is not of this kind.
     """
     places: dict[str, str] = {}
     found: dict[str, T] = {}
@@ -81,7 +83,7 @@ def _in_group(group: str) -> list[tuple[str, object]]:
 def _load(group: str, point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:  # any error of somebody else's module
+    except Exception as error:  # a module of another package may raise any error
         raise InputError(
             group,
             f"{point.name} = {point.value}",

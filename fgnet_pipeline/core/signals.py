@@ -1,4 +1,4 @@
-"""Signals that wait: until a block is finished, or until what is being written is whole."""
+"""Delay signals until a block is finished, or until a write is complete."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
-    """An event that ``signals`` (SIGTERM where none is given) set: a worker then finishes its block and takes no other.
+    """Yield an event that is set when a signal arrives; the signal has no other effect.
 
-    Python calls its handlers in the main thread alone; in another, nothing is changed. What is ignored stays ignored.
+    A worker that sees the event set finishes its block and takes no other. A signal that the process ignores stays
+    ignored. Python runs signal handlers in the main thread alone, so in any other thread the event is never set.
+
+    Args:
+        *signals: the signals to wait for; SIGTERM if none is given.
     """
     stop, former = threading.Event(), {}
     if threading.current_thread() is threading.main_thread():
@@ -28,7 +32,10 @@ def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
 
 @contextmanager
 def interrupts_later() -> Iterator[None]:
-    """An interrupt that comes meanwhile is heard afterwards: Zarr's own threads would go on writing after one."""
+    """Delay Ctrl-C (SIGINT) until the end of the `with` block.
+
+    Otherwise the interrupt would end the main thread's part of a write while Zarr's own threads go on writing.
+    """
     stop = threading.Event()
     try:
         with stop_on_signal(signal.SIGINT) as stop:

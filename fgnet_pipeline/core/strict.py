@@ -1,4 +1,4 @@
-"""The base of every document that is validated: configurations and submissions."""
+"""The base of every validated document: configurations and submissions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Strict(BaseModel):
-    """Unknown keys are refused and values cannot change after validation."""
+    """A document whose values cannot change after validation. Unknown keys and values of another type are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)

@@ -1,4 +1,4 @@
-"""A task, which is one blockwise step of a plan, and one block of it as a stage computes it."""
+"""A task, which is one blockwise step of a plan, and one block of a task."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ NO_CONTEXT: Vector = (0, 0, 0)
 class Task:
     """One blockwise step.
 
-    Args:
-        name: unique, e.g. ``"edges"`` or ``"agglomerate-1"``.
-        stage: the stage it belongs to; its scheduling options apply and ``--redo`` names it.
-        grid: blocks that it writes.
-        below, above: voxels read around a block.
-        reads: reads are clipped to this box.
-        upstream: names of the tasks whose output it reads.
-        fingerprint: JSON document of everything but region, mask and inputs that determines its output.
-        masked: whether the mask's content (not just its emptiness) changes what a block holds.
-        cheap: a mismatch of the fingerprint is never an error, the blocks are just redone.
+    Attributes:
+        name: unique, e.g. `"edges"` or `"agglomerate-1"`.
+        stage: name of the stage that the task belongs to.
+        grid: blocks that the task writes.
+        below: voxels (zyx) that are read before the begin of a block.
+        above: voxels (zyx) that are read after the end of a block.
+        reads: box in voxels; every read region is clipped to it.
+        upstream: names of the tasks whose output the task reads.
+        fingerprint: JSON document of everything that determines the output, except region, mask and inputs.
+        masked: whether the voxels of the mask change what a block holds. If not, a block depends only on whether it has
+            any tissue.
+        cheap: whether blocks of another fingerprint are simply computed again; otherwise they are an error.
     """
 
     name: str
@@ -41,22 +43,23 @@ class Task:
     cheap: bool = False
 
     def read_box(self, block: Vector) -> Box:
-        """The clipped read region of ``block`` in voxels."""
+        """The clipped read region of `block`, in voxels."""
         return self.grid.box(block).grow(self.below, self.above).intersect(self.reads)
 
     @property
     def level(self) -> int | None:
-        """The octree level, for tasks that are named STAGE-LEVEL; None for the others."""
+        """The octree level of a task that is named STAGE-LEVEL; None for all other tasks."""
         return None if self.name == self.stage else int(self.name.removeprefix(f"{self.stage}-"))
 
     @cached_property
     def fingerprint_hash(self) -> int:
+        """64-bit hash of the fingerprint."""
         return hashing.of_document(dict(self.fingerprint))
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One block of a task: everything about it that follows from the plan, computed once.
+    """One block of a task, with everything that follows from the plan. It is computed once per block.
 
     Attributes:
         index: position in the task's grid, zyx.
@@ -64,7 +67,7 @@ class Block:
         read: the clipped read region in voxels.
         write: the voxels that the block writes, inside the region of interest.
         key: identity of the block, as its done record and its tables hold it.
-        inputs: identity of the upstream blocks that it reads, as its done record holds it.
+        inputs: identity of the upstream blocks that the block reads, as its done record holds it.
     """
 
     index: Vector

@@ -14,5 +14,5 @@ NANOMETRES = {
 
 
 def nm_per(unit: object) -> float | None:
-    """Nanometres per ``unit``, whose spelling may have any case; None if the spelling is unknown."""
+    """Nanometres per `unit`, in any case of letters; None if the unit is unknown."""
     return NANOMETRES.get(str(unit).lower())

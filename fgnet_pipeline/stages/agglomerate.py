@@ -1,18 +1,21 @@
 """Stage agglomerate: the RAG -> a merge tree, node by node of an octree over the volume.
 
-1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps those with an end inside it and at
-   least ``agglomerate.min_contact`` faces (docs/decisions/guards.md).
-2. Fragments with an edge that leaves the node are frozen; everything else merges exactly as it would globally
-   (:mod:`fgnet_pipeline.kernels.agglomeration.agglomerate` says why).
-3. What is left, edges between frozen clusters and edges that leave, goes to the parent. Both sides of a leaving edge
-   hold it whole and under the same names, because a frozen fragment is never merged; the parent keeps one of the two.
-4. At the root nothing leaves, so nothing is frozen and everything merges. The merges of all nodes, sorted, are the
-   tree that one process would have found.
+1. A leaf reads the edge tables of its blocks and adds up parallel edges. It keeps the edges that have an end inside the
+   leaf and at least `agglomerate.min_contact` faces (docs/decisions/guards.md).
+2. A fragment with an edge that leaves the node is frozen: it does not merge in this node. A cluster whose best edge
+   leads to a frozen one freezes, too. All merges of the node are merges of one global agglomeration
+   (`fgnet_pipeline.kernels.agglomeration.agglomerate` says why).
+3. The remaining edges go to the parent: edges between frozen clusters, and edges that leave the node. The nodes on both
+   sides of a leaving edge hold the same edge under the same names, because a frozen fragment never merges. The parent
+   keeps one of the two copies.
+4. No edge leaves the root. So nothing is frozen there, and the root decides all remaining merges. The merges of all
+   nodes, sorted, are the merge tree of one global agglomeration.
 
-Edges are scored by their mean affinity or by a quantile (``agglomerate.score``, docs/decisions/scores.md); for
-quantiles their histograms go with them, and everything else is the same.
+The score of an edge is its mean affinity or a quantile of its affinities (`agglomerate.score`,
+docs/decisions/scores.md). For a quantile every edge carries its histogram. The steps are the same.
 
-A node holds the edges of its leaf, or what its eight children left: about their surfaces (docs/scale.md).
+Memory: a leaf holds the edges of its volume. A higher node holds the remaining edges of its eight children. Their
+number grows with the surface of the children (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
 
-#: Memory of a node, see kernels/agglomeration/agglomerate.py.
+#: Bytes of memory of a node, per edge and per fragment (docs/scale.md).
 BYTES_PER_EDGE, BYTES_PER_FRAGMENT = 96, 100
 #: Seconds per edge of a node, merging and LUT together (docs/scale.md).
 EDGE_SECONDS = 6e-6
@@ -59,7 +62,7 @@ class AgglomerateStage(Stage):
     """RAG -> merge tree."""
 
     name = "agglomerate"
-    summary = "Mean-affinity agglomeration, node by node of an octree: the merge tree."
+    summary = "Agglomeration of the RAG, node by node of an octree: the merge tree."
     after = ("edges",)
     reads: ClassVar[Mapping[str, str]] = {"fragments": "tables"}
     tables = (
@@ -72,11 +75,11 @@ class AgglomerateStage(Stage):
     keys_in_tables = True
 
     def plan(self, job: Job) -> list[Task]:
-        """One task per level, each reading the level below it."""
+        """One task per level. Each reads the level below it."""
         tree = octree_of(job)
         tasks = []
         for level in range(tree.levels):
-            # An edge of a fragment may be counted by the block beyond it, one voxel further.
+            # The affinity of the last voxel of a leaf and the voxel after it is counted by the block of the latter.
             above: Vector = (1, 1, 1) if level == 0 else NO_CONTEXT
             fingerprint: dict[str, Any] = {
                 "format": self.format_version,
@@ -93,26 +96,26 @@ class AgglomerateStage(Stage):
         return tasks
 
     def open(self, job: Job, task: Task, worker: int) -> Agglomerate:
-        """What agglomerates the nodes of one level."""
+        """Make the object that agglomerates the nodes of one level."""
         return Agglomerate(job, task)
 
     def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
-        """By the edges and fragments of a node."""
+        """Estimate the bytes of a node from its edges and fragments."""
         edges, fragments = node_edges(job, task, density), node_fragments(job, task, density)
         return WORKER_BYTES + round(edges * BYTES_PER_EDGE + fragments * BYTES_PER_FRAGMENT)
 
     def rows(self, job: Job, task: Task, density: Density) -> float:
-        """Merges of a node, about as many as it has fragments."""
+        """Estimate the merges of a node, which are about as many as its fragments."""
         return node_fragments(job, task, density)
 
     def seconds(self, job: Job, task: Task, density: Density) -> float:
-        """By the edges of a node."""
+        """Estimate the seconds of a node from its edges."""
         return NODE_SECONDS + EDGE_SECONDS * node_edges(job, task, density)
 
     def check_tables(
         self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
     ) -> Contradiction | None:
-        """What is left of a node are edges, and its merges are a tree."""
+        """Check that the residual edges are possible edges and that the merges form a tree."""
         residual, merges = tables["residual"], tables["merges"]
         if reason := refusal(lambda: check_edges(*_sorted_edges(residual))):
             return Contradiction(reason, "residual")
@@ -126,21 +129,25 @@ def _sorted_edges(columns: Columns) -> list[npt.NDArray[np.uint64]]:
 
 
 class Agglomerate:
-    """The nodes of one level."""
+    """Agglomerates the nodes of one level."""
 
     def __init__(self, job: Job, task: Task) -> None:
-        assert task.level is not None  # AgglomerateStage.plan
+        assert task.level is not None  # AgglomerateStage.plan names every task with its level
         self.job, self.level, self.tree = job, task.level, octree_of(job)
         self.merges = job.output.tables(f"merges-{self.level}", "agglomerate")
         self.residual = job.output.tables(f"residual-{self.level}", "agglomerate")
 
     @property
     def is_root(self) -> bool:
-        """Whether one node of this level covers everything."""
+        """Whether this level is the root, one node that covers the region of interest."""
         return self.level == self.tree.levels - 1
 
     def load(self, block: Block) -> Edges:
-        """The edges that the node holds."""
+        """The edges that the node holds, sorted by (u, v).
+
+        Raises:
+            DamageError: a table is damaged or contradicts another one.
+        """
         return self._load_leaf(block) if self.level == 0 else self._load_children(block.index)
 
     def _load_leaf(self, leaf: Block) -> Edges:
@@ -152,7 +159,7 @@ class Agglomerate:
         ]
         names = edge_columns(self.job)
         edges = dict(zip(names, sum_parallel_edges(*self._united(parts).values()), strict=True))
-        # A leaf sees all contacts of an edge that touches it, so both leaves of an edge decide the same.
+        # A leaf reads all contacts of its edges, so both leaves of an edge decide the same.
         keep = edges["count"] >= np.uint64(self.job.config.agglomerate.min_contact)
         return {name: values[keep] for name, values in edges.items()}
 
@@ -172,7 +179,14 @@ class Agglomerate:
         return {name: values[~same] for name, values in edges.items()}
 
     def compute(self, block: Block, loaded: Edges) -> tuple[Columns, Columns]:
-        """(merges, what is left) of the node."""
+        """Agglomerate the node.
+
+        Returns:
+            (columns of the merges, columns of the residual edges).
+
+        Raises:
+            DamageError: an edge leaves the root.
+        """
         u_in = self.tree.inside(loaded["u"], self.level, block.index)
         v_in = self.tree.inside(loaded["v"], self.level, block.index)
         inner = u_in & v_in
@@ -192,13 +206,13 @@ class Agglomerate:
         return dict(result.merges._asdict()), dict(self._united([left, leaving]))
 
     def _united(self, parts: list[Edges]) -> Edges:
-        """All edges of some tables."""
+        """The edges of several tables in one; empty columns if there are no tables."""
         empty: Edges = {name: np.zeros(0, np.uint64) for name in EDGE_COLUMNS}
         empty["histogram"] = np.zeros((0, LEVELS), np.uint32)
         return {name: np.concatenate([empty[name], *(part[name] for part in parts)]) for name in edge_columns(self.job)}
 
     def store(self, block: Block, computed: tuple[Columns, Columns]) -> Outcome:
-        """Write both tables."""
+        """Write the residual edges and the merges."""
         merges, residual = computed
         first = self.residual.write(block.index, residual, block.key)
         second = self.merges.write(block.index, merges, block.key)

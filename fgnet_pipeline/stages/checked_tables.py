@@ -1,9 +1,8 @@
 """Checked reading of the tables between fragments and segmentation.
 
-Every table carries the key of the block that made it. Here it is compared with the key that the plan gives that block,
-from the keys one level below: so a table of other fragments, of another region or of another configuration is refused
-even where its ids happen to exist. What a table says is checked before it is used; an error names the file and the
-stage to redo.
+Every table carries the key of the block that made it. The functions here compare it with the key that the plan gives
+this block now. So a table from other fragments, another region or another configuration is refused, even if all of its
+ids exist. The content of a table is checked before it is used. An error names the file and the stage to redo.
 """
 
 from __future__ import annotations
@@ -25,27 +24,34 @@ from fgnet_pipeline.store.tables import Columns, Tables
 
 EDGE_COLUMNS = ["u", "v", "sum", "count"]
 Ids = npt.NDArray[np.uint64]
-#: EDGE_COLUMNS, uint64 (m,), and for quantile scores ``histogram``, unsigned (m, 256).
+#: EDGE_COLUMNS, uint64 (m,), and for quantile scores `histogram`, unsigned (m, 256).
 Edges = dict[str, npt.NDArray[Any]]
 
 
 def node_tables(job: Job, kind: str, level: int) -> Tables:
-    """The tables ``merges``, ``residual`` or ``lut`` of one octree level."""
+    """The tables `merges`, `residual` or `lut` of one octree level."""
     return job.output.tables(f"{kind}-{level}", "agglomerate")
 
 
 def key_of(job: Job, task: str, block: Vector) -> str:
-    """The key that a table of ``block`` must carry."""
+    """The key that a table of `block` must carry."""
     return job.plan.identity(task, block)[0]
 
 
 def edge_columns(job: Job) -> list[str]:
-    """What agglomeration reads of an edge."""
+    """The columns of an edge table that agglomeration reads."""
     return EDGE_COLUMNS if not score_of(job.config).needs_histogram else [*EDGE_COLUMNS, "histogram"]
 
 
 def read_fragment_ids(job: Job, blocks: Box) -> Ids:
-    """Sorted ids of all fragments in an index box of blocks."""
+    """Read the ids of all fragments in an index box of blocks.
+
+    Returns:
+        uint64 (n,), sorted and unique.
+
+    Raises:
+        DamageError: a table is damaged or does not belong to this plan.
+    """
     tables = job.output.tables("fragments", "fragments")
     found = [np.zeros(0, np.uint64)]
     for block in job.plan.active_blocks("fragments", blocks):
@@ -57,10 +63,20 @@ def read_fragment_ids(job: Job, blocks: Box) -> Ids:
 
 
 def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids) -> Edges:
-    """The edges counted by one block that have an end in ``leaf``.
+    """Read the edges that one block counted and that have an end in one leaf.
 
-    ids: sorted fragments of the leaf. Ends in other leaves are looked up there; here they must belong to a block that
-    this one touches.
+    An end in the leaf must be a fragment of the leaf. An end in another leaf must belong to a block of fragments that
+    the edges block reads; the other leaf checks whether this fragment exists.
+
+    Args:
+        job: the opened job.
+        tree: its octree.
+        block: index in the grid of the edges stage.
+        leaf: index of the leaf.
+        ids: sorted fragments of the leaf, uint64 (n,).
+
+    Raises:
+        DamageError: the table is damaged, does not belong to this plan, or names an unknown fragment.
     """
     tables = job.output.tables("edges", "edges")
     edges = _as_edges(tables.read(block, edge_columns(job), key_of(job, "edges", block)))
@@ -77,7 +93,7 @@ def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids) ->
 
 
 def _may_exist(job: Job, block: Vector, ids: Ids) -> npt.NDArray[np.bool_]:
-    """Which fragments belong to blocks that hold fragments and lie in what an edges block reads."""
+    """Which ids (n,) belong to active blocks of fragments that the edges block `block` reads."""
     around = job.plan.tasks["fragments"].grid.covering(job.plan.tasks["edges"].read_box(block))
     at = block_of_ids(ids) - around.begin
     inside = ((at >= 0) & (at < around.shape)).all(axis=1)
@@ -86,7 +102,11 @@ def _may_exist(job: Job, block: Vector, ids: Ids) -> npt.NDArray[np.bool_]:
 
 
 def read_residual(job: Job, level: int, node: Vector) -> Edges:
-    """The edges that a node handed up, sorted by (u, v)."""
+    """Read the edges that a node handed to its parent, sorted by (u, v).
+
+    Raises:
+        DamageError: the table is damaged or does not belong to this plan.
+    """
     tables = node_tables(job, "residual", level)
     edges = _as_edges(tables.read(node, edge_columns(job), key_of(job, f"agglomerate-{level}", node)))
     order = np.lexsort((edges["v"], edges["u"]))
@@ -96,7 +116,7 @@ def read_residual(job: Job, level: int, node: Vector) -> Edges:
 
 
 def read_entering(job: Job, tree: Octree, level: int, node: Vector) -> Ids:
-    """Sorted names of what a node agglomerates: a leaf's fragments, or the clusters that its children handed up."""
+    """Read the sorted names that a node starts from: fragments of a leaf, or clusters that children handed on."""
     if level == 0:
         return read_fragment_ids(job, tree.blocks_of_leaf(node))
     found = [np.zeros(0, np.uint64)]
@@ -108,7 +128,18 @@ def read_entering(job: Job, tree: Octree, level: int, node: Vector) -> Ids:
 
 
 def read_leaving(job: Job, tree: Octree, level: int, node: Vector, entering: Ids) -> Ids:
-    """Sorted names of the clusters that a node handed up, which must be among those that entered it."""
+    """Read the sorted names of the clusters that a node handed to its parent.
+
+    Args:
+        job: the opened job.
+        tree: its octree.
+        level: of the node.
+        node: its index.
+        entering: sorted names that the node started from, uint64 (n,).
+
+    Raises:
+        DamageError: the table is damaged, does not belong to this plan, or names a cluster that is not in `entering`.
+    """
     edges = read_residual(job, level, node)
     ends = np.unique(np.concatenate([edges["u"], edges["v"]]))
     names = ends[tree.inside(ends, level, node)]
@@ -119,7 +150,18 @@ def read_leaving(job: Job, tree: Octree, level: int, node: Vector, entering: Ids
 
 
 def read_merges(job: Job, tree: Octree, level: int, node: Vector, ids: Ids | None = None) -> Merges:
-    """The merges of one node, in canonical order; ids: sorted names that entered it, if known."""
+    """Read the merges of one node, in canonical order.
+
+    Args:
+        job: the opened job.
+        tree: its octree.
+        level: of the node.
+        node: its index.
+        ids: sorted names that the node started from, uint64 (n,), if known.
+
+    Raises:
+        DamageError: the table is damaged, does not belong to this plan, or merges a cluster of another node.
+    """
     tables = node_tables(job, "merges", level)
     columns = tables.read(node, list(Merges._fields), key_of(job, f"agglomerate-{level}", node))
     merges = Merges(*(columns[name].astype(np.uint64) for name in Merges._fields))
@@ -130,14 +172,22 @@ def read_merges(job: Job, tree: Octree, level: int, node: Vector, ids: Ids | Non
 
 
 def read_lut(job: Job, level: int, node: Vector) -> tuple[Ids, Ids]:
-    """(names sorted, their segments) of one node."""
+    """Read the LUT of one node.
+
+    Returns:
+        (names, segments), uint64 (n,) each, sorted by name.
+    """
     tables = node_tables(job, "lut", level)
     columns = tables.read(node, ["fragment", "segment"], key_of(job, f"lut-{level}", node))
     return _lut_columns(tables, node, columns)
 
 
 def read_lut_range(job: Job, leaf: Vector, low: int, high: int) -> tuple[Ids, Ids]:
-    """(fragments sorted, their segments) of a leaf, at least those with ids in [low, high]."""
+    """Read the part of the LUT of a leaf that holds the fragments with ids in [low, high]. It may hold more rows.
+
+    Returns:
+        (fragments, segments), uint64 (n,) each, sorted by fragment.
+    """
     tables = node_tables(job, "lut", 0)
     columns = tables.read_range(leaf, "fragment", low, high, key_of(job, "lut-0", leaf))
     return _lut_columns(tables, leaf, columns)
@@ -151,7 +201,11 @@ def _lut_columns(tables: Tables, node: Vector, columns: Columns) -> tuple[Ids, I
 
 
 def listed_ids(job: Job, blocks: Box) -> Ids | None:
-    """Ids in the fragment tables of an index box of blocks; None if one cannot be read, which verify reports apart."""
+    """Ids in the fragment tables of an index box of blocks, uint64 (n,), whatever the keys of the tables.
+
+    Returns:
+        None if a table cannot be read; `fgnet verify` reports that table separately.
+    """
     tables = job.output.tables("fragments", "fragments")
     found = [np.zeros(0, np.uint64)]
     try:
@@ -163,7 +217,7 @@ def listed_ids(job: Job, blocks: Box) -> Ids | None:
 
 
 def refusal(check: Callable[[], None]) -> str | None:
-    """Why ``check`` refuses columns; None if it accepts them."""
+    """Say why `check` refuses the columns of a table; None if it accepts them."""
     try:
         check()
     except DamageError as error:
@@ -185,7 +239,7 @@ def _check_edges(edges: Edges) -> None:
 
 
 def _checked(tables: Tables, index: Vector, check: Callable[[], None]) -> None:
-    """Let ``check`` run; what it finds is reported with the file and the stage to redo."""
+    """Run `check`. Its error is raised again with the file and the stage to redo."""
     try:
         check()
     except DamageError as error:

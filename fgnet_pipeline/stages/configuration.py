@@ -1,4 +1,4 @@
-"""Loading a configuration with the stages, fragments methods and scores that are registered."""
+"""Load a configuration with the stages, fragments methods and scores that are registered."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fgnet_pipeline.kernels.fragments.method import methods
 
 @cache
 def choices() -> Choices:
-    """What a configuration may name."""
-    from fgnet_pipeline.stages.registry import stages  # which imports the stages, and these this file
+    """The registered stages, fragments methods and scores, which a configuration may name."""
+    from fgnet_pipeline.stages.registry import stages  # imported late: the stages import this file
 
     return Choices(
         stages=tuple(name for name, stage in stages().items() if stage.schedule == name),
@@ -26,19 +26,23 @@ def choices() -> Choices:
 
 
 def load_config(file: str | Path, overrides: list[str] | None = None) -> Config:
-    """Read a TOML file, apply ``section.key=value`` overrides and validate.
+    """Read a TOML file, apply `section.key=value` overrides and validate.
+
+    Args:
+        file: path of the TOML file.
+        overrides: `section.key=value` texts, applied in this order; None for none.
 
     Raises:
-        InputError: no such file, no TOML, unknown key, wrong type or range.
+        InputError: the file cannot be read or is not TOML, a key is unknown, or a value has a wrong type or range.
     """
     return config_file.load_config(file, overrides, choices())
 
 
 def validate(tables: dict[str, Any]) -> Config:
-    """Validate the tables of a configuration, e.g. those that a worker is told.
+    """Validate the tables of a configuration, e.g. those that a worker receives.
 
     Raises:
-        InputError: the first thing that is wrong with them.
+        InputError: a key is unknown, or a value has a wrong type or range; the error names the first such key.
     """
     return config_file.validate(tables, choices())
 
@@ -49,12 +53,12 @@ def score_of(config: Config) -> Score:
 
 
 def score_part(config: Config) -> Part | None:
-    """The parameter of the score; None if it has none."""
+    """The parameter of the score, e.g. the quantile; None if the score has none."""
     return score_of(config).part(config.agglomerate.quantile)
 
 
 def has_histograms(config: Config) -> bool:
-    """Whether edge tables hold histograms."""
+    """Whether the edge tables hold histograms."""
     return bool(config.edges.histogram) or score_of(config).needs_histogram
 
 

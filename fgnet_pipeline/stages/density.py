@@ -1,6 +1,6 @@
-"""How much a block has to hold, by formula: voxels that it reads, and edges of an octree node.
+"""Formulas for the size of a block: the voxels that it reads, and the edges of an octree node.
 
-The formulas are estimates; ``benchmarks/block_memory.py`` sets them beside measured blocks.
+The formulas are estimates. `benchmarks/block_memory.py` compares them with measured blocks.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from fgnet_pipeline.core.task import Task
 if TYPE_CHECKING:
     from fgnet_pipeline.stages.job import Job
 
-#: Clusters that leave a node, over the fragments of its surface (docs/scale.md).
+#: Clusters that a node hands to its parent, per fragment of its surface (docs/scale.md).
 FROZEN_PER_SURFACE = 2.5
-#: Seconds of a node, whatever it holds (docs/scale.md).
+#: Seconds that every node takes, however small it is (docs/scale.md).
 NODE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
 class Density:
-    """Fragments and edges per million voxels; ``source`` says where the numbers come from."""
+    """Fragments and edges per million voxels.
+
+    Attributes:
+        fragments: per million voxels.
+        edges: per million voxels.
+        source: where the numbers come from.
+    """
 
     fragments: float = 180.0
     edges: float = 990.0
@@ -32,7 +38,7 @@ class Density:
 
 
 def read_shape(task: Task) -> Vector:
-    """Voxels (z, y, x) that a block in the middle of the volume reads."""
+    """The voxels (z, y, x) that a block in the middle of the volume reads."""
     z, y, x = (
         min(block + below + above, whole)
         for block, below, above, whole in zip(
@@ -43,19 +49,21 @@ def read_shape(task: Task) -> Vector:
 
 
 def node_fragments(job: Job, task: Task, density: Density) -> float:
-    """Fragments of a leaf, or clusters that the children of a node left, about."""
+    """Estimate the fragments of a leaf, or the clusters that the children of a higher node hand to it."""
     return node_edges(job, task, density) * density.fragments / density.edges
 
 
 def written_voxels(job: Job, task: Task) -> float:
-    """Voxels that a block in the middle of the region of interest writes."""
+    """The number of voxels that a block in the middle of the region of interest writes."""
     return float(np.prod(np.minimum(task.grid.block_shape, job.roi.shape)))
 
 
 def node_edges(job: Job, task: Task, density: Density) -> float:
-    """Edges that a node of the octree holds: those of its volume in a leaf, above it what children left.
+    """Estimate the edges that a node of the octree holds.
 
-    Children leave the clusters on their surfaces: the faces of the node, and those between its children.
+    A leaf holds the edges of its volume. A higher node holds the edges of the clusters that its children hand to it.
+    Their number is proportional to the surfaces of the children: the outer faces of the node, and the faces between its
+    children, which together have the same area. At the root only the faces between children count.
     """
     shape = np.minimum(task.grid.block_shape, job.roi.shape).astype(float)
     if task.level == 0:

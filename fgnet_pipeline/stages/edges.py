@@ -1,10 +1,11 @@
-"""Stage edges: for every pair of touching fragments the integer sum and count of affinities, a table a block.
+"""Stage edges: fragments and affinities -> one edge table per block.
 
-Tables hold sums and counts by channel, too, and where ``edges.histogram`` or the score asks for it how often each of
-the 256 affinities occurs.
+A table lists every pair of touching fragments, with the integer sum and the count of the affinities between them: in
+total and per channel. If `edges.histogram` is set or the score needs it, the table also counts how often each of the
+256 affinities occurs.
 
-The affinity of voxel v and its neighbour belongs to the block that holds v, so each is counted once; the neighbour may
-lie in the block before, which is why one voxel is read below a block.
+An affinity belongs to a voxel v and its neighbour below v along one axis. The block that holds v counts it, so every
+affinity is counted once. The neighbour may lie in the previous block. Therefore a block reads one voxel below itself.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class EdgesStage(Stage):
     bytes_per_channel = (1, 0)
 
     def plan(self, job: Job) -> list[Task]:
-        """One task; it reads fragments, and predicted affinities or the lab's."""
+        """One task. It reads fragments, and predicted affinities or the lab's own."""
         block = job.config.schedule.block_shape_of(self.name)
         fingerprint: dict[str, Any] = {"format": self.format_version, "block_shape": list(block)}
         if has_histograms(job.config):
-            # Only if they are wanted, so that the fingerprint of tables without them does not change.
+            # No key without histograms, so that older outputs, which have none, do not become stale.
             fingerprint["histogram"] = LEVELS
         upstream: tuple[str, ...] = ("fragments",)
         if job.affinities is None:
@@ -69,17 +70,17 @@ class EdgesStage(Stage):
         return [Task(self.name, self.name, Grid(block), (1, 1, 1), NO_CONTEXT, job.roi, upstream, fingerprint)]
 
     def open(self, job: Job, task: Task, worker: int) -> Edges:
-        """What counts the edges of blocks."""
+        """Make the object that counts edges."""
         return Edges(job)
 
     def rows(self, job: Job, task: Task, density: Density) -> float:
-        """Edges of one block, about."""
+        """Estimate the edges of one block."""
         return written_voxels(job, task) * density.edges / 1e6
 
     def check_tables(
         self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
     ) -> Contradiction | None:
-        """Edges are sums that can be, between fragments that the block reads."""
+        """Check that sums and counts are possible, and that the fragments exist in the blocks that this block reads."""
         columns = tables["edges"]
         reason = refusal(lambda: check_edges(*(columns[name].astype(np.uint64) for name in EDGE_COLUMNS)))
         if reason is None:
@@ -91,7 +92,10 @@ class EdgesStage(Stage):
 
 
 class Edges:
-    """Nearest-neighbour affinities only: long-range channels do not say that two fragments touch."""
+    """Counts the edges of blocks.
+
+    Only nearest-neighbour channels are used. Long-range channels do not show whether two fragments touch.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, self.tables = job, job.output.tables("edges", "edges")
@@ -101,7 +105,7 @@ class Edges:
         return self.job.read_affinities(block.read), self.job.read_fragments(block.read)
 
     def compute(self, block: Block, loaded: Loaded) -> Columns:
-        """The columns of the edge table; positions in voxels of the volume."""
+        """The columns of the edge table. Positions are voxels of the volume."""
         affinities, fragments = loaded
         if self.job.fragments is not None and self.job.mask is not None:
             fragments = np.where(self.job.mask.read(block.read), fragments, np.uint64(0))

@@ -1,6 +1,6 @@
-"""Stage fragments: affinities -> fragments, and a table of them per block.
+"""Stage fragments: affinities -> fragments, and one table of fragments per block.
 
-With ``fragments.path`` the fragments are the lab's own: then only the tables are made.
+With `fragments.path` the fragments are the lab's own. Then only the tables are made.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ class FragmentsStage(Stage):
     bytes_per_channel = (1, 0)
 
     def plan(self, job: Job) -> list[Task]:
-        """One task; it reads predicted or the lab's affinities, or lists the lab's fragments."""
+        """One task. It reads predicted affinities or the lab's own, or it lists the lab's own fragments.
+
+        Raises:
+            InputError: the method does not fit the affinities, or the storage shapes do not fit.
+        """
         block = job.config.schedule.block_shape_of(self.name)
         fingerprint: dict[str, Any] = {"format": self.format_version, "block_shape": list(block)}
         context, upstream = NO_CONTEXT, tuple[str, ...]()
@@ -74,7 +78,7 @@ class FragmentsStage(Stage):
         ]  # fmt: skip
 
     def open(self, job: Job, task: Task, worker: int) -> BlockWorker:
-        """What makes fragments, or lists the lab's own."""
+        """Make the object that computes fragments, or that lists the lab's own."""
         return Fragments(job) if job.fragments is None else Census(job)
 
     def array_of(self, job: Job) -> ArrayOutput | None:
@@ -82,18 +86,22 @@ class FragmentsStage(Stage):
         return self.array if job.fragments is None else None
 
     def rows(self, job: Job, task: Task, density: Density) -> float:
-        """Fragments of one block, about."""
+        """Estimate the fragments of one block."""
         return written_voxels(job, task) * density.fragments / 1e6
 
     def check_voxels(self, block: Block, voxels: npt.NDArray[Any]) -> Contradiction | None:
-        """Every id is of the block's own range."""
+        """Check that every id lies in the block's own range."""
         reason = _ids_reason(np.unique(voxels), block)
         return Contradiction.if_any(reason, ids=True)
 
     def check_tables(
         self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
     ) -> Contradiction | None:
-        """The table says of the fragments, our own or the lab's, what they are."""
+        """Check that the table describes the fragments, our own or the lab's.
+
+        Raises:
+            DamageError: the lab's fragments cannot be read.
+        """
         columns = tables["fragments"]
         if voxels is None:
             try:
@@ -101,8 +109,10 @@ class FragmentsStage(Stage):
                 wanted = census.compute(block, census.load(block))
             except MemoryError:
                 raise
-            except Exception as error:  # the lab's array may be damaged, too
-                raise DamageError(f"fragments.path cannot be read there: {type(error).__name__}: {error}") from error
+            except Exception as error:  # a damaged array of the lab may raise any error
+                raise DamageError(
+                    f"fragments.path cannot be read in this block: {type(error).__name__}: {error}"
+                ) from error
         else:
             listed = columns["id"].astype(np.uint64)
             if reason := _ids_reason(listed, block, listed=True):
@@ -119,7 +129,7 @@ def method_of(job: Job) -> FragmentsMethod:
     """The method that the configuration names.
 
     Raises:
-        InputError: the lab's affinities miss channels that it reads, or do not say the offset of one.
+        InputError: the lab's affinities lack channels that the method reads, or do not state the offset of one.
     """
     method, given = methods()[job.config.fragments.method], job.affinities
     if given is not None:
@@ -132,7 +142,7 @@ def method_of(job: Job) -> FragmentsMethod:
 
 
 def _settings(job: Job, method: FragmentsMethod, block: tuple[int, int, int]) -> dict[str, Any]:
-    """What of the configuration determines the fragments, as the fingerprint holds it."""
+    """The part of the fingerprint that comes from the configuration."""
     config, output = job.config.fragments, job.config.output
     shard, chunk = storage_shapes(block, output.shard_shape, output.chunk_shape, "fragments")
     return {
@@ -146,7 +156,11 @@ def _settings(job: Job, method: FragmentsMethod, block: tuple[int, int, int]) ->
 
 
 class Fragments:
-    """A method in context, cropped to the block, then connected components."""
+    """Computes the fragments of blocks.
+
+    The method segments the read region. The result is cropped to the write region. Every connected piece in it becomes
+    one fragment.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, self.tables = job, job.output.tables("fragments", "fragments")
@@ -156,7 +170,11 @@ class Fragments:
         return self.job.read_affinities(block.read)
 
     def compute(self, block: Block, loaded: npt.NDArray[np.uint8]) -> tuple[Labels, int]:
-        """(labels 0..n of the write region, n)."""
+        """Segment the block.
+
+        Returns:
+            (labels, n): labels uint32 (z, y, x) of the write region, 0 = background, otherwise 1..n.
+        """
         config = self.job.config.fragments
         labels = segment_fragments(
             loaded,
@@ -171,7 +189,11 @@ class Fragments:
         return relabel_components(cropped, mask)
 
     def store(self, block: Block, computed: tuple[Labels, int]) -> Outcome:
-        """Write fragments and their table."""
+        """Write the fragments and their table.
+
+        Raises:
+            DamageError: the block has more fragments than ids can number.
+        """
         labels, n = computed
         if n > MAX_FRAGMENTS_PER_BLOCK:
             raise DamageError(f"block {block.index} has {n} fragments, more than an id can hold: use smaller blocks")
@@ -182,20 +204,24 @@ class Fragments:
 
 
 class Census:
-    """Tables of the lab's own fragments: which ids each block holds."""
+    """Lists the lab's own fragments: one table per block."""
 
     def __init__(self, job: Job) -> None:
         self.job, self.tables = job, job.output.tables("fragments", "fragments")
 
     def load(self, block: Block) -> Ids:
-        """The lab's fragments of the write region, 0 outside the mask."""
+        """The lab's fragments uint64 (z, y, x) of the write region, 0 outside the mask."""
         fragments = self.job.read_fragments(block.write)
         if self.job.mask is not None:
             fragments = np.where(self.job.mask.read(block.write), fragments, np.uint64(0))
         return fragments
 
     def compute(self, block: Block, loaded: Ids) -> Columns:
-        """The columns of the table."""
+        """The columns of the table.
+
+        Raises:
+            DamageError: an id is not below 2^63.
+        """
         ids, dense = np.unique(loaded, return_inverse=True)
         if len(ids) and ids[-1] >= np.uint64(1 << 63):
             raise DamageError(f"fragments.path holds id {ids[-1]}, which is not below 2^63: renumber it")
@@ -207,23 +233,34 @@ class Census:
         return {"id": ids, **describe(labels, len(ids), block.write)}
 
     def store(self, block: Block, computed: Columns) -> Outcome:
-        """Write the table; the number of fragments stands for the non-zero count."""
+        """Write the table. The number of fragments stands for the non-zero count."""
         path = self.tables.write(block.index, computed, block.key)
         outcome = outcome_of_array(computed["id"][:, None, None], [path])
         return Outcome(outcome.checksum, outcome.nonzero, block.write.size, [path])
 
 
 def fragment_columns(labels: Labels, n: int, block: Block) -> Columns:
-    """The table of fragments 1..n of ``labels`` (z, y, x), the write region of ``block``."""
+    """The table of the fragments of a block.
+
+    Args:
+        labels: uint32 (z, y, x) of the write region, 0 = background, otherwise 1..n.
+        n: number of fragments.
+        block: the block.
+    """
     ids = np.arange(1, n + 1, dtype=np.uint64) + np.uint64(first_id(block.index))
     return {"id": ids, **describe(labels, n, block.write)}
 
 
 def describe(labels: Labels, n: int, box: Box) -> Columns:
-    """Everything but the ids of the fragments 1..n of ``labels`` (z, y, x); positions in voxels of the volume.
+    """All columns of a fragment table except the ids.
 
     Args:
-        box: where ``labels`` lie in the volume.
+        labels: uint32 (z, y, x), 0 = background, otherwise 1..n.
+        n: number of fragments.
+        box: place of `labels` in the volume, voxels.
+
+    Returns:
+        Columns of n rows; positions are voxels of the volume.
     """
     rows: dict[str, npt.NDArray[Any]] = fragment_table(labels, n) if n else _no_rows()
     for name in ("begin", "end", "point", "centroid"):
@@ -242,7 +279,15 @@ def _no_rows() -> dict[str, npt.NDArray[Any]]:
 
 
 def _ids_reason(ids: Ids, block: Block, listed: bool = False) -> str | None:
-    """Why these cannot be ids of the block: each is of its own range, and each is there once if they are ``listed``."""
+    """Why these cannot be the ids of fragments of the block; None if they can.
+
+    Every id must lie in the block's own range.
+
+    Args:
+        ids: uint64 (n,).
+        block: the block.
+        listed: whether a table lists the ids. Then each may occur once, and 0 is refused.
+    """
     low, high = first_id(block.index) + 1, first_id(block.index) + MAX_FRAGMENTS_PER_BLOCK
     outside = ids[((ids < low) | (ids > high)) & (listed | (ids != 0))]
     if len(outside):

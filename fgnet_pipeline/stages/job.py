@@ -1,6 +1,6 @@
 """A job: the inputs, the region of interest, the mask and the output that a configuration names, opened and checked.
 
-The driver and every worker open the same job from the same configuration; opening writes nothing.
+The driver and every worker open the same job from the same configuration. Opening writes nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Frame, Volume, frame_of, open_volume
 
-#: How far (in voxels) a region of interest may be off the voxel grid before it is rounded outwards.
+#: Voxels by which an end of the region of interest may miss the voxel grid without being rounded outwards.
 ROUNDING = 1e-3
 NEAREST = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 
@@ -34,13 +34,18 @@ class Job:
     """Everything that a stage needs besides its own block.
 
     Attributes:
-        raw: the raw volume; None where only affinities are given.
-        affinities: the lab's own affinities, or None where they are predicted.
-        fragments: the lab's own fragments, or None where a watershed makes them.
-        frame: voxel size and offset (nm, zyx) of voxel 0. bounds, roi: voxels.
-        new_affinities: whether affinities are to be predicted now; otherwise those stored are taken as they are.
-        plan: set by :func:`fgnet_pipeline.stages.registry.plan_job` or by a worker.
-        left: what :func:`fgnet_pipeline.execution.resume.left` has read of the records, by task.
+        config: the configuration.
+        raw: the raw volume; None if only affinities are given.
+        affinities: the lab's own affinities; None if they are predicted.
+        fragments: the lab's own fragments; None if a fragments method makes them.
+        frame: voxel size and offset of voxel 0, in nm, zyx.
+        bounds: the whole volume in voxels.
+        roi: the region of interest in voxels.
+        mask: the tissue mask; None if everything is tissue.
+        output: everything below `output.path`.
+        new_affinities: whether affinities are to be predicted now. If not, stored affinities are used as they are.
+        plan: set by `fgnet_pipeline.stages.registry.plan_job` or by a worker.
+        left: per task, the comparison of records and plan that `fgnet_pipeline.execution.resume.left` keeps.
     """
 
     config: Config
@@ -64,19 +69,33 @@ class Job:
         return tuple(vector(offset) for offset in self.plan.tasks["predict"].fingerprint["neighbourhood"])
 
     def read_affinities(self, box: Box) -> npt.NDArray[np.uint8]:
-        """uint8 (C, z, y, x) of ``box``, predicted or the lab's own."""
+        """Read affinities, predicted or the lab's own.
+
+        Args:
+            box: voxels.
+
+        Returns:
+            uint8 (C, z, y, x); value / 255 is the affinity.
+        """
         if self.affinities is not None:
             return self.affinities.read(box)
         return self._without_inactive("predict", box, self.output_array("affinities").read(box))
 
     def read_fragments(self, box: Box) -> npt.NDArray[np.uint64]:
-        """uint64 (z, y, x) of ``box``, our own or the lab's."""
+        """Read fragments, our own or the lab's.
+
+        Args:
+            box: voxels.
+
+        Returns:
+            uint64 (z, y, x); 0 is background.
+        """
         if self.fragments is not None:
             return self.fragments.read(box).astype(np.uint64)
         return self._without_inactive("fragments", box, self.output_array("fragments").read(box))
 
     def _without_inactive(self, task: str, box: Box, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Zeros where a block has no work now: it may hold what an earlier mask left."""
+        """Set the voxels of blocks without work to 0. These blocks may still hold results of an earlier mask."""
         if self.mask is None:
             return data
         grid = self.plan.tasks[task].grid
@@ -87,21 +106,46 @@ class Job:
         return data
 
     def output_array(self, name: str) -> OutputArray:
-        """One of our arrays, opened once."""
+        """An array of the output by its name. It is opened once."""
         held: dict[str, OutputArray] = self.__dict__.setdefault("_arrays", {})
         if name not in held:
             held[name] = self.output.array(name)
         return held[name]
 
     def write_block(self, name: str, block: Block, data: npt.NDArray[Any]) -> list[Path]:
-        """Write ``data``, the write region of ``block``, to an output array; returns the files to flush."""
+        """Write the write region of a block to an array of the output.
+
+        Args:
+            name: of the array.
+            block: the block.
+            data: (z, y, x) or (C, z, y, x), of the shape of `block.write`.
+
+        Returns:
+            The files to flush to disk.
+        """
         array = self.output_array(name)
         array.write_block(block.whole, block.write, data)
         return list(array.shard_files(block.whole.intersect(array.bounds)))
 
 
 class LabAffinities:
-    """Affinities (C, z, y, x) that a lab brings: uint8, or float in [0, 1] (NaN counts as a boundary)."""
+    """Affinities (C, z, y, x) that a lab brings: uint8, or float in [0, 1] with NaN as 0 (a boundary).
+
+    Args:
+        path: of the array.
+
+    Attributes:
+        array: the opened array.
+        path: of the array.
+        channels: C, at least 3.
+        neighbourhood: the known offsets, one zyx step per channel. Without an attribute only the offsets of the first
+            three channels are known.
+        shape: voxels, zyx.
+        frame: voxel size and offset in nm, zyx; None if the array does not state them.
+
+    Raises:
+        InputError: shape, dtype, offsets or values do not fit.
+    """
 
     def __init__(self, path: str) -> None:
         self.array, self.path = open_array(path, "affinities.path"), path
@@ -126,7 +170,6 @@ class LabAffinities:
                 f"one that begins with {NEAREST}",
                 "reorder or shift its channels",
             )
-        #: The offsets that are known: without an attribute those of the first three channels.
         self.neighbourhood: tuple[Vector, ...] = tuple(vector(offset) for offset in offsets or NEAREST)
         self.shape: Vector = vector(shape[1:])
         self.frame = frame_of(self.array, path, (1, 2, 3), None, None)
@@ -140,15 +183,20 @@ class LabAffinities:
         return np.asarray(self.array[(slice(None), *box.slices())])
 
     def read(self, box: Box) -> npt.NDArray[np.uint8]:
+        """Read the voxels of `box`.
+
+        Returns:
+            uint8 (C, z, y, x); value / 255 is the affinity.
+        """
         data = self._read_stored(box)
         return data if data.dtype == np.uint8 else to_uint8(data.astype(np.float32))
 
 
 def open_job(config: Config) -> Job:
-    """Open and check everything that ``config`` names.
+    """Open and check everything that `config` names.
 
     Raises:
-        InputError: the first thing that does not fit; nothing has been written.
+        InputError: the first input that does not fit. Nothing has been written.
     """
     volume = config.volume
     raw = None
@@ -196,7 +244,7 @@ def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments
 
 
 def _check_frames(frame: Frame, affinities: LabAffinities | None, fragments: Volume | None) -> None:
-    """Inputs that say where they lie must lie where the volume does."""
+    """Check that affinities and fragments lie in the same place as the volume, if they state a place."""
     for key, given in (("affinities.path", affinities), ("fragments.path", fragments)):
         if given is not None and given.frame is not None and not given.frame.is_close(frame):
             raise InputError(
@@ -216,14 +264,14 @@ def _frame(config: Config, raw: Volume | None, affinities: LabAffinities | None)
         raise InputError(
             "volume.voxel_size",
             None,
-            "nanometres, zyx (the volume's attributes do not say)",
+            "nanometres, zyx (the volume's attributes do not state it)",
             "set e.g. volume.voxel_size=[40,4,4]",
         )
     return frame
 
 
 def _roi(config: Config, frame: Frame, bounds: Box) -> Box:
-    """The region of interest in voxels, rounded outwards to whole voxels."""
+    """The region of interest in voxels. Ends between two voxels are rounded outwards."""
     if config.volume.roi is None:
         return bounds
     begin, end = (voxels_from_nm(corner, frame.offset, frame.voxel_size) for corner in config.volume.roi)

@@ -1,8 +1,9 @@
-"""Stage lut: the merge tree, cut at a threshold -> LUT, every fragment's segment, node by node from the root down.
+"""Stage lut: merge tree -> LUT (the segment of every fragment at a threshold), node by node from the root down.
 
-A node knows the segments of the clusters that it handed up (its parent's LUT) and the merges that it made itself; so it
-knows the segments of the clusters that its children handed up. A leaf ends with all of its fragments. The table of a
-leaf is sorted by fragment, and the fragments of a block are one range of it.
+1. A node reads from the LUT of its parent the segments of the clusters that it handed to the parent.
+2. With its own merges it finds the segments of all clusters that its children handed to it.
+3. A leaf finds the segments of all of its fragments. Its table is sorted by fragment, so that the fragments of one
+   block are one range of rows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, Tabl
 from fgnet_pipeline.store.tables import Columns
 
 Ids = npt.NDArray[np.uint64]
-#: A LUT holds the ids and the segments of a node twice.
+#: Bytes of memory per row of a LUT (docs/scale.md).
 BYTES_PER_ROW = 64
 
 
@@ -49,7 +50,7 @@ class LutStage(Stage):
     keys_in_tables = True
 
     def plan(self, job: Job) -> list[Task]:
-        """One task per level, root first; only the fingerprints of these hold the threshold."""
+        """One task per level, root first. Only these tasks have the threshold in their fingerprints."""
         tree = octree_of(job)
         tasks = []
         for level in reversed(range(tree.levels)):
@@ -68,25 +69,25 @@ class LutStage(Stage):
         return tasks
 
     def open(self, job: Job, task: Task, worker: int) -> Lut:
-        """What looks up the nodes of one level."""
+        """Make the object that computes the LUTs of one level."""
         return Lut(job, task)
 
     def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
-        """By the fragments of a node."""
+        """Estimate the bytes of a node from its rows."""
         return WORKER_BYTES + round(self.rows(job, task, density) * BYTES_PER_ROW)
 
     def rows(self, job: Job, task: Task, density: Density) -> float:
-        """Fragments of a leaf, or clusters that a node knows, about."""
+        """Estimate the fragments of a leaf, or the clusters that a higher node starts from."""
         return node_fragments(job, task, density)
 
     def seconds(self, job: Job, task: Task, density: Density) -> float:
-        """Edges are charged to the agglomerate stage."""
+        """Seconds of a node whatever its size. The time per edge is part of the agglomerate stage's estimate."""
         return NODE_SECONDS
 
     def check_tables(
         self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
     ) -> Contradiction | None:
-        """Fragments are in order, each has a segment, and a leaf misses none."""
+        """Check that fragments are in order, that each has a segment, and that a leaf lacks none."""
         columns = tables["lut"]
         names, segments = (columns[name].astype(np.uint64) for name in ("fragment", "segment"))
         if (names[1:] <= names[:-1]).any() or (segments == 0).any():
@@ -100,16 +101,24 @@ class LutStage(Stage):
 
 
 class Lut:
-    """The nodes of one level."""
+    """Computes the LUTs of the nodes of one level."""
 
     def __init__(self, job: Job, task: Task) -> None:
-        assert task.level is not None  # LutStage.plan
+        assert task.level is not None  # LutStage.plan names every task with its level
         self.job, self.level, self.tree = job, task.level, octree_of(job)
         self.tables = job.output.tables(task.name, "agglomerate")
         self.threshold = job.config.agglomerate.threshold
 
     def load(self, block: Block) -> tuple[Ids, Merges, tuple[Ids, Ids] | None]:
-        """(all names that enter the node, its merges, (names that left it, their segments) or None at the root)."""
+        """Read the names and merges of a node, and the segments of the clusters that it handed to its parent.
+
+        Returns:
+            (sorted names that the node started from, its merges, (sorted names of the clusters that it handed on, their
+            segments)). The last one is None at the root.
+
+        Raises:
+            DamageError: a table is damaged or contradicts another one.
+        """
         ids = read_entering(self.job, self.tree, self.level, block.index)
         merges = read_merges(self.job, self.tree, self.level, block.index, ids)
         is_root = self.level == self.tree.levels - 1
@@ -127,7 +136,7 @@ class Lut:
         return names, segments[at]
 
     def compute(self, block: Block, loaded: tuple[Ids, Merges, tuple[Ids, Ids] | None]) -> Columns:
-        """The columns of the LUT."""
+        """The columns of the LUT: `fragment` (sorted) and `segment`."""
         ids, merges, roots = loaded
         return {"fragment": ids, "segment": lut(ids, merges, self.threshold, roots)}
 

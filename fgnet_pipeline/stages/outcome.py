@@ -1,4 +1,4 @@
-"""What a stage says of a block that it has finished."""
+"""The outcome of a block: what a stage reports of a block that it has finished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Outcome:
-    """Checksum and non-zero count of what was written, and the files that hold it."""
+    """Checksum and counts of the stored result of a block, and the files that hold it.
+
+    Attributes:
+        checksum: `"crc32c:"` and 8 hexadecimal digits.
+        nonzero: non-zero values of an array, or rows of tables.
+        voxels: voxels that the block writes.
+        files: the files to flush to disk before the block counts as done.
+    """
 
     checksum: str
     nonzero: int
@@ -26,8 +33,8 @@ def outcome_of_array(data: npt.NDArray[Any], files: list[Path]) -> Outcome:
     """The outcome of a block of voxels.
 
     Args:
-        data: (..., z, y, x) of any dtype; the checksum is the crc32c of its bytes in C order.
-        files: that hold it, to be flushed before the block counts as done.
+        data: (..., z, y, x) of any dtype. The checksum is the crc32c of its bytes in C order.
+        files: files that hold the data.
     """
     checksum = crc32c.crc32c(np.ascontiguousarray(data).data.cast("B"))  # type: ignore[arg-type]
     voxels = int(np.prod(data.shape[-3:]))
@@ -35,12 +42,12 @@ def outcome_of_array(data: npt.NDArray[Any], files: list[Path]) -> Outcome:
 
 
 def outcome_of_tables(tables: Iterable[tuple[Path, dict[str, npt.NDArray[Any]]]], voxels: int) -> Outcome:
-    """The outcome of tables.
+    """The outcome of a block of tables.
 
     Args:
-        tables: (file, columns); the checksum is the crc32c over the columns in the order of their names, table after
-            table. The number of rows stands for the non-zero count.
-        voxels: that the block writes, for rates.
+        tables: (file, columns) per table. The checksum is the crc32c of all columns: table after table, and within a
+            table in the order of the column names. The number of rows stands for the non-zero count.
+        voxels: voxels that the block writes, from which rates are computed.
     """
     checksum, rows, files = 0, 0, []
     for path, columns in tables:

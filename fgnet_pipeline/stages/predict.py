@@ -1,4 +1,7 @@
-"""Stage predict: raw -> affinities. The only room of the pipeline that uses the model package besides training."""
+"""Stage predict: raw -> affinities.
+
+Besides the room `training`, this is the only file that computes with the model package.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.volume import Frame
 
-#: A voxel size fits a model within this fraction an axis.
+#: The fraction, per axis, by which a voxel size may differ from the model's.
 VOXEL_SIZE_TOLERANCE = 0.2
 
 
 def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
-    """The geometry of the configured model, checked against the voxel size; torch is not needed.
+    """The geometry of the configured model, checked against the voxel size. Torch is not needed.
 
     Raises:
-        InputError: no such checkpoint, not one of ours, or a voxel size that it was not trained for.
+        InputError: the checkpoint is missing or is not one of ours, or the model was not trained for this voxel size.
     """
     try:
         geometry = fgnet.read_geometry(config.model.checkpoint, config.model.mode)
@@ -44,13 +47,14 @@ def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
         raise InputError(
             "volume.voxel_size",
             list(frame.voxel_size),
-            f"{list(geometry.voxel_size)} nm within 20 % an axis, for which {config.model.checkpoint} was trained",
+            f"{list(geometry.voxel_size)} nm within 20 % per axis, for which {config.model.checkpoint} was trained",
             "use another model or level of the volume, or set model.any_voxel_size=true",
         )
     return geometry
 
 
 def tiling_of(geometry: fgnet.Geometry) -> Tiling:
+    """The tiling of a model: shape, stride and margin of its tiles."""
     return Tiling(geometry.tile, geometry.stride, geometry.margin)
 
 
@@ -67,11 +71,11 @@ class PredictStage(Stage):
     bytes_per_channel = (0, 18)
 
     def plan(self, job: Job) -> list[Task]:
-        """One task; none if affinities are the lab's own.
+        """One task; none if the affinities are the lab's own.
 
         Raises:
-            InputError: model, geometry or storage shapes that do not fit, or no stored affinities if none are to be
-                predicted now.
+            InputError: model, geometry or storage shapes do not fit, or stored affinities are needed and missing.
+            StaleError: another configuration made the stored affinities.
         """
         if job.affinities is not None:
             return []
@@ -97,25 +101,25 @@ class PredictStage(Stage):
         return [self._task(job, stored)]
 
     def _task(self, job: Job, fingerprint: dict[str, Any]) -> Task:
-        """Of new or of stored affinities: for these no checkpoint, no torch and no raw voxels are needed."""
+        """The task of a fingerprint, new or stored. A stored one needs no checkpoint, no torch and no raw voxels."""
         context, block = vector(fingerprint["context"]), vector(fingerprint["block_shape"])
         return Task(self.name, self.name, Grid(block), context, context, job.bounds, (), fingerprint)
 
     def open(self, job: Job, task: Task, worker: int) -> Predict:
-        """The model, loaded once per worker."""
+        """Load the model, once per worker."""
         return Predict(job, task, worker)
 
     def array_attributes(self, task: Task) -> tuple[tuple[int, ...], dict[str, Any]]:
-        """One axis of channels."""
+        """One axis of channels, and the offsets and the normalisation as attributes."""
         attributes = {key: task.fingerprint[key] for key in ("neighbourhood", "normalisation")}
         return (len(attributes["neighbourhood"]),), attributes
 
     def tiles(self, job: Job) -> dict[str, Any] | None:
-        """Tiles of the network."""
+        """The tiles of the network; None without a raw volume or without the checkpoint."""
         return None if job.raw is None else tiles_computed(job)
 
     def check_ready(self, job: Job, first: bool) -> None:
-        """The device exists and the model loads; a model by which blocks were predicted need not be loaded again."""
+        """Check that the device exists, and before the first block that the model can be loaded."""
         if job.config.model.device != "auto":
             choose_device(job.config.model.device, 0)
         if first:
@@ -123,12 +127,14 @@ class PredictStage(Stage):
 
 
 def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version: int) -> dict[str, Any]:
-    """What determines new affinities.
+    """The fingerprint of new affinities: everything that determines them.
 
     Args:
-        stored: the fingerprint of earlier results, whose normalisation is kept.
+        job: the opened job, with a raw volume.
+        stored: the fingerprint of earlier results, or None. Its normalisation is kept if volume and range are the same.
+        format_version: of the predict stage.
     """
-    assert job.raw is not None  # open_job
+    assert job.raw is not None  # PredictStage.plan has checked it
     config = job.config
     geometry = describe_model(config, job.frame)
     block = config.schedule.block_shape_of("predict")
@@ -153,7 +159,10 @@ def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version:
 
 
 def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
-    """What tells the configuration from the one that made the stored affinities; torch is not needed."""
+    """List how the configuration differs from the one that made the stored affinities. Torch is not needed.
+
+    The checkpoint is compared only if it is on this machine.
+    """
     wanted: dict[str, Any] = {"range": _listed(job.config.volume.range), "mode": job.config.model.mode}
     if job.raw is not None:
         wanted["volume"] = identity(job.raw.shape, sample(job.raw.shape, job.raw.read, "volume.path"))
@@ -163,8 +172,11 @@ def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
 
 
 def tiles_computed(job: Job) -> dict[str, Any] | None:
-    """How many tiles all blocks of the region of interest compute together, and how many there are; the mask is not
-    looked at. None where the checkpoint is not here."""
+    """Count the tiles of all blocks of the region of interest. The mask is ignored.
+
+    Returns:
+        See `Stage.tiles`; None if the checkpoint is not on this machine.
+    """
     try:
         tiling = tiling_of(fgnet.read_geometry(job.config.model.checkpoint, job.config.model.mode))
     except fgnet.ModelError:
@@ -179,7 +191,7 @@ def tiles_computed(job: Job) -> dict[str, Any] | None:
 
 
 def _tiles_along(tiling: Tiling, axis: int, box: Box, bounds: Box) -> int:
-    """Tiles that touch ``box``, counted along one axis."""
+    """The number of tiles that touch `box` along one axis."""
     begin, end = [0, 0, 0], [1, 1, 1]
     begin[axis], end[axis] = box.begin[axis], box.end[axis]
     return len({tile.begin[axis] for tile in tiling.tiles(Box(vector(begin), vector(end)), bounds)})
@@ -205,7 +217,15 @@ def _listed(values: tuple[float, float] | None) -> list[float] | None:
 
 
 def choose_device(wanted: str, worker: int) -> str:
-    """``auto``, ``cpu`` or ``cuda`` to a torch device; worker i takes GPU i modulo their number."""
+    """Choose the torch device of a worker.
+
+    Args:
+        wanted: `auto`, `cpu` or `cuda`.
+        worker: number of the worker; worker i gets GPU i modulo the number of GPUs.
+
+    Raises:
+        InputError: `cuda` is wanted, but torch sees no CUDA device.
+    """
     if wanted == "cpu":
         return "cpu"
     import torch
@@ -219,10 +239,10 @@ def choose_device(wanted: str, worker: int) -> str:
 
 
 def check_model(config: Config) -> None:
-    """Load the configured model on the CPU.
+    """Load the configured model on the CPU, as a check.
 
     Raises:
-        InputError: keys or shapes of the checkpoint that differ from the network's.
+        InputError: keys or shapes of the checkpoint differ from those of the network.
     """
     try:
         fgnet.load_predictor(config.model.checkpoint, mode=config.model.mode, threads=config.schedule.threads)
@@ -231,10 +251,10 @@ def check_model(config: Config) -> None:
 
 
 class Predict:
-    """The predict stage in one worker: the model is loaded once."""
+    """Predicts blocks in one worker. The model is loaded once."""
 
     def __init__(self, job: Job, task: Task, worker: int) -> None:
-        assert job.raw is not None  # PredictStage.plan
+        assert job.raw is not None  # PredictStage.plan has checked it
         self.job, self.raw, self.volume = job, job.raw, job.bounds
         self.fingerprint = dict(task.fingerprint)
         config = job.config
@@ -249,14 +269,14 @@ class Predict:
         )
 
     def load(self, block: Block) -> npt.NDArray[Any]:
-        """Raw voxels that the tiles of the block need."""
+        """The raw voxels (z, y, x) that the tiles of the block need."""
         return self.raw.read(self._reads(block))
 
     def _reads(self, block: Block) -> Box:
         return self.tiling.reads(block.write, self.volume)
 
     def compute(self, block: Block, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Affinities (C, z, y, x) of the write region; value / 255."""
+        """Affinities uint8 (C, z, y, x) of the write region; value / 255 is the affinity."""
         shift, scale = self.fingerprint["normalisation"]
         normalised = fgnet.normalise.apply(to_grey(loaded, self.job.config.volume.range), shift, scale)
         affinities = self.tiling.predict(

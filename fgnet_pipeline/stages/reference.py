@@ -1,4 +1,4 @@
-"""The reference of all stages, written from their descriptions: ``python -m fgnet_pipeline.stages.reference``."""
+"""Write the reference of all stages from their descriptions: `python -m fgnet_pipeline.stages.reference`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ descriptions that run, plan, verify and status use; `docs/guides/add-a-stage.md`
 
 
 def reference() -> str:
-    """The page ``docs/reference/stages.md``."""
+    """The text of the page `docs/reference/stages.md`."""
     return "\n".join([HEADER, *(_section(stage) for stage in stages().values())])
 
 

@@ -1,7 +1,7 @@
-"""Which stages there are, and what follows from their descriptions for one job.
+"""Find all stages, and derive from their descriptions what one job needs: its plan, arrays and tables.
 
-Stages are found in this folder and in the entry-point group ``fgnet_pipeline.stages`` of installed packages, in the
-driver as in every worker.
+Stages are found in this folder and in the entry-point group `fgnet_pipeline.stages` of installed packages. The driver
+and every worker find them in the same way.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ PACKAGE, ATTRIBUTE, GROUP = "fgnet_pipeline.stages", "STAGE", "fgnet_pipeline.st
 
 @cache
 def stages() -> dict[str, Stage]:
-    """All stages by name, in the order of the data flow; those of other packages come as late as possible.
+    """All stages by name, in the order of the data flow. Stages of other packages come as late as possible.
 
     Raises:
-        InputError: two stages of one name, one that comes after an unknown stage, or a circle.
+        InputError: two stages have one name, a stage comes after an unknown one, or stages come after each other in a
+            circle.
     """
     waiting = discover(PACKAGE, ATTRIBUTE, GROUP, Stage)  # type: ignore[type-abstract]
     ordered: dict[str, Stage] = {}
     while waiting:
         ready = [name for name, stage in waiting.items() if all(other in ordered for other in stage.after)]
         if not ready:
-            raise InputError(GROUP, ", ".join(waiting), f"stages after some of {', '.join(ordered)}",
+            raise InputError(GROUP, ", ".join(waiting), f"stages that come only after some of {', '.join(ordered)}",
                              "correct the attribute `after` of these stages")  # fmt: skip
         ordered[ready[0]] = waiting.pop(ready[0])
     return ordered
@@ -49,30 +50,31 @@ def stage_of(task: Task) -> Stage:
 
 
 def stage_names() -> tuple[str, ...]:
-    """Names of all stages in the order of the data flow; ``--redo`` takes these."""
+    """Names of all stages in the order of the data flow. `--redo` takes these."""
     return tuple(stages())
 
 
 def from_stage_on(name: str) -> tuple[str, ...]:
-    """``name`` and the stages after it in the data flow."""
+    """`name` and the stages after it in the data flow."""
     names = stage_names()
     return names[names.index(name) :]
 
 
 def stages_after(name: str) -> tuple[str, ...]:
-    """The stages after ``name`` in the data flow."""
+    """The stages after `name` in the data flow."""
     return from_stage_on(name)[1:]
 
 
 def plan_job(job: Job, *, new_affinities: bool | None = None) -> Plan:
-    """Build the plan of ``job`` and attach it.
+    """Build the plan of `job` and attach it.
 
     Args:
-        new_affinities: whether affinities are to be predicted now; otherwise those stored are taken as they are, and
-            no checkpoint is needed. By default they are predicted if none are stored.
+        job: the opened job; its `plan` and `new_affinities` are set.
+        new_affinities: whether affinities are to be predicted now. If False, stored affinities are used as they are,
+            and no checkpoint is needed. If None, they are predicted unless some are stored.
 
     Raises:
-        InputError: model, geometry or storage shapes that do not fit, or no stored affinities where they are needed.
+        InputError: model, geometry or storage shapes do not fit, or the affinities that should be stored are missing.
     """
     stored = job.output.progress.fingerprint("predict") is not None
     job.new_affinities = not stored if new_affinities is None else new_affinities
@@ -81,7 +83,10 @@ def plan_job(job: Job, *, new_affinities: bool | None = None) -> Plan:
 
 
 def attach_known_keys(job: Job) -> None:
-    """Let a worker's plan read the keys of octree nodes from their tables instead of computing the whole volume's."""
+    """Let the plan of a worker read the keys of octree nodes from their tables.
+
+    To compute these keys, the worker would need the keys of the whole volume.
+    """
     for task in job.plan.tasks.values():
         if stage_of(task).keys_in_tables:
             job.plan.known[task.name] = _key_reader(tables_of(job, task.name)[-1])
@@ -98,18 +103,24 @@ def tables_of(job: Job, name: str) -> list[Tables]:
 
 
 def array_of(job: Job, name: str) -> str | None:
-    """The array that a task writes; None for tasks that write only tables."""
+    """Name of the array that a task writes; None for tasks that write only tables."""
     array = stage_of(job.plan.tasks[name]).array_of(job)
     return None if array is None else array.name
 
 
 def array_names() -> Iterable[str]:
-    """The arrays that stages write."""
+    """Names of all arrays that stages write."""
     return [stage.array.name for stage in stages().values() if stage.array is not None]
 
 
 def clear_block(job: Job, name: str, block: Vector) -> None:
-    """Remove what a task once wrote for a block that has no work now (a mask has shrunk)."""
+    """Delete the results of a block that has no work any more, because the mask has shrunk.
+
+    Args:
+        job: the opened job.
+        name: of the task.
+        block: index in the grid of the task, zyx.
+    """
     array = array_of(job, name)
     if array is not None:
         box = job.plan.tasks[name].grid.box(block).intersect(job.bounds)
@@ -120,10 +131,12 @@ def clear_block(job: Job, name: str, block: Vector) -> None:
 
 
 def create_array(job: Job, name: str, output: Output | None = None) -> None:
-    """Create the array that the task ``name`` writes, dropping an old one.
+    """Create the array that a task writes. An array of the same name is replaced.
 
     Args:
-        output: where, if not in the job's own output.
+        job: the opened job.
+        name: of a task that writes an array.
+        output: the output to create it in; None for the job's own.
     """
     task = job.plan.tasks[name]
     stage = stage_of(task)

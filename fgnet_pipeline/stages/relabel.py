@@ -1,4 +1,7 @@
-"""Stage relabel: fragments -> segmentation. A block reads only the part of the LUT that its own fragments need."""
+"""Stage relabel: fragments -> segmentation.
+
+A block reads only the part of the LUT that its own fragments need.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class RelabelStage(Stage):
     bytes_per_voxel = (8, 40)
 
     def plan(self, job: Job) -> list[Task]:
-        """One task; it reads fragments and the LUT of the leaves."""
+        """One task. It reads fragments and the LUTs of the leaves."""
         block, output = job.config.schedule.block_shape_of(self.name), job.config.output
         shard, chunk = storage_shapes(block, output.shard_shape, output.chunk_shape, self.name)
         fingerprint = {
@@ -50,18 +53,25 @@ class RelabelStage(Stage):
         ]  # fmt: skip
 
     def open(self, job: Job, task: Task, worker: int) -> Relabel:
-        """What relabels blocks."""
+        """Make the object that relabels blocks."""
         return Relabel(job)
 
 
 class Relabel:
-    """Looks every voxel up; a fragment that the LUT misses is an error, never a silent 0."""
+    """Replaces the fragment of every voxel by its segment.
+
+    A fragment without an entry in the LUT is an error, and never becomes 0.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job, self.tree = job, octree_of(job)
 
     def load(self, block: Block) -> tuple[Ids, Ids, Ids]:
-        """(fragments of the block, ids sorted, segments)."""
+        """Read the fragments of a block and their LUT.
+
+        Returns:
+            (fragments uint64 (z, y, x) of the write region, ids uint64 (n,) sorted, segments uint64 (n,)).
+        """
         fragments = np.ascontiguousarray(self.job.read_fragments(block.write))
         if self.job.fragments is not None and self.job.mask is not None:
             fragments = np.where(self.job.mask.read(block.write), fragments, np.uint64(0))
@@ -74,11 +84,15 @@ class Relabel:
         return fragments, ids[order], segments[order]
 
     def _leaves(self, box: Box) -> list[Vector]:
-        """The leaves that touch ``box`` and hold fragments."""
+        """The leaves that touch `box` and hold fragments."""
         return self.job.plan.active_blocks(agglomerate_task(0), self.tree.grid(0).covering(box))
 
     def compute(self, block: Block, loaded: tuple[Ids, Ids, Ids]) -> Ids:
-        """The segmentation of the block."""
+        """The segmentation uint64 (z, y, x) of the write region.
+
+        Raises:
+            DamageError: a fragment has no entry in the LUT.
+        """
         fragments, ids, segments = loaded
         result, missing = relabel(fragments, ids, segments)
         if missing:

@@ -1,7 +1,7 @@
 """The description of a stage: everything that is true of it, in its one file.
 
-A stage is one subclass of :class:`Stage` and one object of it, called ``STAGE``, in a file of this folder or in an
-installed package that names it in the entry-point group ``fgnet_pipeline.stages``. Plan, run, resume, status, verify,
+A stage is one subclass of `Stage` and one object of it, called `STAGE`. It lies in a file of this folder, or in an
+installed package that names it in the entry-point group `fgnet_pipeline.stages`. Plan, run, resume, status, verify,
 cluster and estimate ask the object; none of them knows the name of a stage.
 """
 
@@ -24,21 +24,24 @@ from fgnet_pipeline.store.tables import Columns
 if TYPE_CHECKING:
     from fgnet_pipeline.stages.job import Job
 
-#: Bytes of a worker before its first block: the interpreter and everything that it imports, PyTorch included.
+#: Bytes of a worker before its first block: the interpreter and all imports, with PyTorch (docs/scale.md).
 WORKER_BYTES = 450 << 20
 
 
 class BlockWorker(Protocol):
-    """One task in one worker. Loading, computing and storing are apart so that they can overlap."""
+    """Computes the blocks of one task in one worker.
+
+    Loading, computing and storing are separate, so that they can overlap for different blocks.
+    """
 
     def load(self, block: Block) -> Any:
-        """Read what the block needs."""
+        """Read everything that the block needs."""
 
     def compute(self, block: Block, loaded: Any) -> Any:
-        """Compute without reading or writing anything."""
+        """Compute the result from what `load` returned, without reading or writing."""
 
     def store(self, block: Block, computed: Any) -> Outcome:
-        """Write the block's array and tables."""
+        """Write the array and the tables of the block."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class ArrayOutput:
     """The array that a stage writes.
 
     Attributes:
-        name: below ``output.path``.
-        dtype: numpy's name.
-        compressed: bytes on disk per uncompressed byte, as measured on FIB-25; only an estimate needs it.
+        name: path below `output.path`.
+        dtype: numpy's name of it.
+        compressed: assumed bytes on disk per uncompressed byte (docs/scale.md); only estimates use it.
     """
 
     name: str
@@ -61,11 +64,11 @@ class TableOutput:
     """A table that a stage writes per block.
 
     Attributes:
-        kind: folder below ``tables``; octree levels add ``-LEVEL``.
-        columns: name -> dtype, with the width of columns (n, k) in brackets, e.g. ``"int64[3]"``.
-        optional: columns that only some configurations write, likewise.
-        row_bytes: bytes on disk per row, as measured on FIB-25; only an estimate needs it.
+        kind: folder below `tables`; octree levels add `-LEVEL`.
+        columns: dtype per column; the width of a column (n, k) stands in brackets, e.g. `"int64[3]"`.
         redo: the stage to redo if a table is damaged.
+        optional: columns that only some configurations write, in the same form.
+        row_bytes: assumed bytes on disk per row (docs/scale.md); only estimates use it.
     """
 
     kind: str
@@ -75,18 +78,18 @@ class TableOutput:
     row_bytes: float = 50.0
 
     def kind_of(self, task: Task) -> str:
-        """The folder of the tables that ``task`` writes."""
+        """The folder, below `tables`, of the tables that `task` writes."""
         return self.kind if task.level is None else f"{self.kind}-{task.level}"
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """What ``verify`` finds in data that can be decoded.
+    """A fault that `fgnet verify` finds in data that can be decoded.
 
     Attributes:
-        reason: a clause for people.
-        table: kind of the table that holds it; None for the array.
-        ids: whether ids are wrong in themselves; otherwise two stored things disagree.
+        reason: a clause for people, e.g. `"it lists an id twice"`.
+        table: kind of the faulty table; None for the array.
+        ids: whether ids are impossible in themselves; otherwise two stored things disagree.
     """
 
     reason: str
@@ -95,31 +98,32 @@ class Contradiction:
 
     @classmethod
     def if_any(cls, reason: str | None, table: str | None = None, ids: bool = False) -> Contradiction | None:
-        """None if there is no ``reason``."""
+        """A contradiction with this `reason`; None if `reason` is None."""
         return None if reason is None else cls(reason, table, ids)
 
 
 class Stage(ABC):
     """One stage of the data flow.
 
-    Class attributes:
-        name: what ``--redo`` and ``[schedule.NAME]`` call it; names of its tasks begin with it.
+    Attributes:
+        name: `--redo` and `[schedule.NAME]` call the stage so; the names of its tasks begin with it.
         summary: one sentence for documents.
-        after: stages that come before it in the data flow, which fixes its place.
-        format_version: of what it stores; part of the fingerprint of every task.
-        array: the array that it writes, if any.
-        tables: the tables that it writes, in the order in which their checksum is taken.
-        reads: stage -> what of its output a block reads, ``"array"`` or ``"tables"``; a stage that is not named is read
-            whole.
+        after: stages that come before this one in the data flow.
+        format_version: of the stored results; part of the fingerprint of every task.
+        array: the array that the stage writes, if any.
+        tables: the tables that the stage writes, in the order in which their checksum is taken.
+        reads: per upstream stage, the part of its output that a block reads: `"array"` or `"tables"`. A block reads
+            both of a stage that is not listed.
         reads_inputs_only: whether a block reads nothing that another stage makes.
-        scheduled_as: the stage whose ``[schedule]`` table holds for this one; by default its own.
+        scheduled_as: the stage whose `[schedule]` table holds for this one; None: its own.
         lanes: blocks that one worker handles at a time, so that it reads and writes while it computes.
-        preload: modules that the process which workers are forked from imports for this stage.
-        by_voxel: whether memory and time of a block follow its voxels, so that one trial block tells those of all.
-        keys_in_tables: whether a worker takes the keys of finished blocks from their tables, since computing them
-            would need the whole volume.
-        bytes_per_voxel: memory of a block, per voxel that is read and per voxel that is written.
-        bytes_per_channel: the same, more for every channel of the affinities.
+        preload: modules for this stage that the process from which workers are forked imports.
+        by_voxel: whether memory and time of a block are proportional to its voxels. If so, a measurement of one trial
+            block holds for all.
+        keys_in_tables: whether a worker reads the keys of finished blocks from their tables. Set it if computing such a
+            key would need the whole volume.
+        bytes_per_voxel: bytes of memory of a block, per voxel of its read region and per voxel of the block.
+        bytes_per_channel: bytes to add to `bytes_per_voxel` per channel of the affinities.
     """
 
     name: ClassVar[str]
@@ -140,38 +144,47 @@ class Stage(ABC):
 
     @abstractmethod
     def plan(self, job: Job) -> Sequence[Task]:
-        """The tasks of this stage, none if the configuration does not need it, upstream tasks first.
+        """The tasks of this stage, upstream tasks first; none if the configuration does not need the stage.
 
         Raises:
-            InputError: what the stage cannot work with.
+            InputError: the stage cannot work with the configuration or its inputs.
         """
 
     @abstractmethod
     def open(self, job: Job, task: Task, worker: int) -> BlockWorker:
-        """What computes blocks of ``task`` in one worker; models are loaded here.
+        """Make the object that computes blocks of `task` in one worker. Models are loaded here.
 
         Args:
-            worker: number of the worker, which may choose its GPU.
+            job: the opened job.
+            task: one of this stage.
+            worker: number of the worker, e.g. to choose its GPU.
         """
 
     @property
     def schedule(self) -> str:
-        """The stage whose ``[schedule]`` table holds."""
+        """The stage whose `[schedule]` table holds for this one."""
         return self.scheduled_as or self.name
 
     def array_of(self, job: Job) -> ArrayOutput | None:
-        """The array that it writes in this job."""
+        """The array that the stage writes in this job; None if it writes none."""
         return self.array
 
     def array_attributes(self, task: Task) -> tuple[tuple[int, ...], dict[str, Any]]:
-        """(lengths of the axes before z, attributes beside the usual ones) of the array."""
+        """Axes and attributes of the array beside those that every array has.
+
+        Returns:
+            (lengths of the axes before z, attributes).
+        """
         return (), {}
 
     def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
-        """Bytes that a worker needs for one block, by formula.
+        """Estimate the bytes that a worker needs for one block.
 
         Args:
-            density: fragments and edges of the volume. channels: of the affinities.
+            job: the opened job.
+            task: one of this stage.
+            density: fragments and edges of the volume.
+            channels: number of channels of the affinities.
         """
         of_read, of_written = (
             fixed + channels * more for fixed, more in zip(self.bytes_per_voxel, self.bytes_per_channel, strict=True)
@@ -179,21 +192,27 @@ class Stage(ABC):
         return WORKER_BYTES + prod(read_shape(task)) * of_read + prod(task.grid.block_shape) * of_written
 
     def rows(self, job: Job, task: Task, density: Density) -> float:
-        """Rows of one table of ``task``, about."""
+        """Estimate the rows of one table of `task`."""
         return 0.0
 
     def seconds(self, job: Job, task: Task, density: Density) -> float | None:
-        """Seconds of one block, by formula; None if only a measurement tells."""
+        """Estimate the seconds of one block; None if there is no formula and only a measurement tells."""
         return None
 
     def tiles(self, job: Job) -> dict[str, Any] | None:
-        """How many tiles all blocks compute and how many there are, for a stage that works by tiles; else None."""
+        """Count the tiles of the network; None for a stage that does not work by tiles.
+
+        Returns:
+            `shape` and `stride` of a tile in voxels, zyx; `computed`, the sum of the tiles of all blocks; `needed`, the
+            tiles of the region of interest.
+        """
         return None
 
     def check_ready(self, job: Job, first: bool) -> None:  # noqa: B027 (most stages have nothing to check)
-        """Check what is too slow to be checked by every plan; called once before a run that has blocks of this stage.
+        """Check what would take too long in every plan. It is called once before a run that has blocks of this stage.
 
         Args:
+            job: the opened job.
             first: whether no block of the stage is done yet.
 
         Raises:
@@ -201,21 +220,29 @@ class Stage(ABC):
         """
 
     def check_voxels(self, block: Block, voxels: npt.NDArray[Any]) -> Contradiction | None:
-        """What is wrong in itself with the voxels that a block has stored; the checksum is compared elsewhere."""
+        """Find a fault in the stored voxels of a block alone. The caller compares the checksum.
+
+        Args:
+            block: the block.
+            voxels: of its write region, (z, y, x) or (C, z, y, x).
+        """
         return None
 
     def check_tables(
         self, job: Job, block: Block, tables: Mapping[str, Columns], voxels: npt.NDArray[Any] | None
     ) -> Contradiction | None:
-        """What is wrong with the tables of a block, in themselves or beside what they were made of.
+        """Find a fault in the tables of a block, alone or compared with the data that they were made from.
 
         Args:
-            tables: kind (without level) -> columns. voxels: of the block's array, which are as recorded.
+            job: the opened job.
+            block: the block.
+            tables: columns per kind (without level).
+            voxels: of the block's array, already found to be as recorded; None if the job writes no such array.
         """
         return None
 
     def as_columns(self, columns: Columns) -> dict[str, str]:
-        """name -> dtype of ``columns``, in the form of :attr:`TableOutput.columns`."""
+        """The dtype of every column, in the form of `TableOutput.columns`."""
         return {name: _dtype_text(values) for name, values in columns.items()}
 
 

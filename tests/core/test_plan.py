@@ -1,4 +1,4 @@
-"""Block keys: computed for a whole grid, for one block alone, and only changed by what changes the block."""
+"""Keys of blocks: the same for a whole grid and for one block alone, and changed only by what changes the block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ BOUNDS = Box((0, 0, 0), (41, 38, 35))
 
 
 def make_plan(roi: Box, blocks: list[Vector], context: Vector, **changes: Any) -> Plan:
-    """Three tasks in a row with block shapes of their own; ``changes``: name -> another fingerprint."""
+    """Three tasks in a row, each with its own block shape.
+
+    Args:
+        changes: per name of a task, its version in the fingerprint if not 1.
+    """
     names = ("a", "b", "c")
     tasks = []
     for i, name in enumerate(names):
@@ -75,7 +79,7 @@ def test_growth_changes_the_keys_of_the_blocks_that_see_it_and_no_others(
 
 
 def view(plan: Plan, name: str, block: Vector) -> Any:
-    """All that a block depends on, spelled out: its regions, and the views of the blocks that it reads."""
+    """Everything that a block depends on: its regions, and the same of every block that it reads."""
     task = plan.tasks[name]
     own = (task.read_box(block), plan.write_box(name, block))
     inputs = []
