@@ -107,7 +107,7 @@ def configuration(folder: Path, side: int, leaf_blocks: int, workers: int) -> Co
 
 
 def write_graph(config: Config, width: int, part: int, parts: int) -> None:
-    """Tables and records of every block whose number is ``part`` modulo ``parts``."""
+    """Tables and records of every block whose number is `part` modulo `parts`."""
     job = open_planned(config, stages_after("predict"))
     blocks = job.plan.active_blocks("edges", job.plan.blocks("edges"))[part::parts]
     writers = {name: RecordWriter(job.output.progress.root, name, "") for name in ("fragments", "edges")}

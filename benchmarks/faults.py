@@ -175,7 +175,7 @@ class Killer:
             time.sleep(0.02)
 
     def _workers(self, driver: subprocess.Popen[bytes]) -> dict[int, str]:
-        """Living workers of ``driver``: process -> stage, which the name of its log tells."""
+        """Living workers of `driver`: process -> stage, which the name of its log tells."""
         found = {}
         for pid in _descendants(driver.pid):
             log = next((self.out / "logs").glob(f"*-{pid}.log"), None)
@@ -189,7 +189,7 @@ class Killer:
 
 
 def _descendants(pid: int) -> list[int]:
-    """The processes below ``pid``."""
+    """The processes below `pid`."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -198,7 +198,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def history(number: int, seed: int, kills: int, folder: Path, reference: Path, tally: Tally) -> int:
-    """One output that is disturbed ``kills`` times; returns how many kills there were."""
+    """One output that is disturbed `kills` times; returns how many kills there were."""
     out = folder / f"history-{number}" / "out.zarr"
     config = write_config(out.parent / "config.toml", folder / "raw.zarr", out)
     killer = Killer(random.Random(f"{seed} {number}"), out, Counter(), kills)
@@ -370,7 +370,7 @@ def read_only_disk(folder: Path, reference: Path, tally: Tally) -> None:
 
 
 class Disk:
-    """A small file system in memory, mounted for the block of a ``with``."""
+    """A small file system in memory, mounted for the block of a `with`."""
 
     def __init__(self, place: Path, options: str) -> None:
         self.place = place
@@ -400,7 +400,7 @@ def can_mount(folder: Path) -> bool:
 
 
 def campaign(folder: Path, kills: int, seed: int, repeats: int, disks: int, say: Callable[[str], None]) -> Tally:
-    """Everything, with ``repeats`` trials of each damage and ``disks`` full disks."""
+    """Everything, with `repeats` trials of each damage and `disks` full disks."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_raw(folder)

@@ -5,7 +5,7 @@
 
 What the counts mean:
 
-- entries: packages and modules directly in ``fgnet_pipeline`` (``__init__`` and ``__main__`` are two of them).
+- entries: packages and modules directly in `fgnet_pipeline` (`__init__` and `__main__` are two of them).
 - back up: contracts of setup.cfg that are broken; the one about rooms is exhaustive, so no module is left out.
 - files with NAME: modules of the package that name one fragments method, score or stage. One is its own file; another
   file that holds the name is a place that a newcomer might have to edit.

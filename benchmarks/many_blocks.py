@@ -59,7 +59,7 @@ for stage in stages().values():
 
 
 def configured(folder: Path, blocks: int, workers: int) -> Config:
-    """A configuration over an empty volume with ``blocks`` blocks in all stages together."""
+    """A configuration over an empty volume with `blocks` blocks in all stages together."""
     side = 1
     while len(STAGES) * side**3 < blocks:
         side += 1

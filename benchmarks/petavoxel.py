@@ -17,7 +17,7 @@ GIB = 2.0**30
 
 
 def calculate(o: argparse.Namespace) -> dict[str, Any]:
-    """Figures for a cube of ``o.voxels``; bytes in GiB, cpu in core hours."""
+    """Figures for a cube of `o.voxels`; bytes in GiB, cpu in core hours."""
     side = o.voxels ** (1 / 3)
     fragments = o.voxels * o.fragments_per_mvoxel / 1e6
     edges = fragments * o.edges_per_fragment

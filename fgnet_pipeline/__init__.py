@@ -1,6 +1,6 @@
 """FGNet pipeline: raw volume electron microscopy to one global neuron segmentation, block by block.
 
-The names in ``__all__`` are what scripts may rely on; each is imported when it is first used.
+The names in `__all__` are what scripts may rely on; each is imported when it is first used.
 
     config = fgnet_pipeline.load_config("my.toml", ["schedule.workers=8"])
     job = fgnet_pipeline.run(config)

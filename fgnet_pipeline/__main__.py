@@ -1,4 +1,4 @@
-"""``python -m fgnet_pipeline`` is ``fgnet``, for nodes on whose PATH it is not."""
+"""`python -m fgnet_pipeline` is `fgnet`, for nodes on whose PATH it is not."""
 
 from fgnet_pipeline.commands.entry import main
 

@@ -1,4 +1,4 @@
-"""Converts opened sources to a Zarr group of ``raw`` (uint8) and ``labels`` (uint64), zyx, block by block.
+"""Converts opened sources to a Zarr group of `raw` (uint8) and `labels` (uint64), zyx, block by block.
 
 Memory: one block of raw or labels, however large the volume is (16 whole sections if sections cannot be read in part).
 Labels take the grid of raw, at the voxel that their offset gives. Voxels outside the labels are 0 and take no space.
@@ -90,7 +90,7 @@ def plan(
         offset: nm, zyx, of raw.
         labels_offset: nm, zyx, of the labels.
         value_range: raw values that become 0 and 255.
-        preset: a name of :data:`fgnet_pipeline.datasets.presets.PRESETS`.
+        preset: a name of `fgnet_pipeline.datasets.presets.PRESETS`.
 
     Raises:
         InputError: an unknown voxel size, raw that is not uint8 without a range, labels that are no integers or lie
@@ -113,15 +113,15 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
     """Write the group; an interrupted or failed conversion leaves nothing behind.
 
     Args:
-        job: what :func:`plan` has checked.
+        job: what `plan` has checked.
         output: path of the group.
         progress: told how far the conversion is.
 
     Returns:
-        :meth:`Conversion.describe`, and ``labelled_voxels`` if there are labels.
+        `Conversion.describe`, and `labelled_voxels` if there are labels.
 
     Raises:
-        InputError: something lies at ``output``, a source cannot be decoded, or all labels are 0.
+        InputError: something lies at `output`, a source cannot be decoded, or all labels are 0.
     """
     done = 0
 

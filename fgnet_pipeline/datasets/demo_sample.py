@@ -1,11 +1,11 @@
 """Finds the demo's sample of real EM: on this machine, at the public source, or a generated phantom.
 
-The sample is a Zarr v3 group with ``raw`` (uint8) and ``labels`` (uint64), zyx, 10 nm: sections 0-179 of
+The sample is a Zarr v3 group with `raw` (uint8) and `labels` (uint64), zyx, 10 nm: sections 0-179 of
 `training_sample2` of FlyEM's FIB-25 (adult Drosophila medulla, FIB-SEM; Creative Commons
 Attribution-ShareAlike). It is not part of this project. Its files are fetched at one pinned commit and checked by
 their SHA-256.
 
-Environment: ``FGNET_DATA`` is the sample or the folder that holds it. ``FGNET_SAMPLE_URL`` is a mirror of the
+Environment: `FGNET_DATA` is the sample or the folder that holds it. `FGNET_SAMPLE_URL` is a mirror of the
 public source; if it is empty, nothing is fetched.
 """
 
@@ -53,7 +53,7 @@ class Sample:
     """A sample on disk.
 
     Attributes:
-        path: the Zarr group that holds ``raw`` and ``labels``.
+        path: the Zarr group that holds `raw` and `labels`.
         origin: where it comes from.
         sentence: the same in words for the user.
     """
@@ -68,12 +68,12 @@ class _SourceDownError(Exception):
 
 
 def find_sample(cache: Path, checkout: Path | None, registry: Mapping[str, str] | None = None) -> Sample:
-    """The first that exists of: ``$FGNET_DATA``, the data beside the checkout, the cache, the public source, a phantom.
+    """The first that exists of: `$FGNET_DATA`, the data beside the checkout, the cache, the public source, a phantom.
 
     Args:
         cache: folder for what is fetched or generated; made if it does not exist. An interrupted fetch goes on there.
         checkout: root of the project's checkout; None if the project is installed without one.
-        registry: path below the source -> ``sha256:...``; None is that of the public source.
+        registry: path below the source -> `sha256:...`; None is that of the public source.
 
     Raises:
         InputError: a fetched file is not the one expected, or the cache cannot be written.
@@ -92,7 +92,7 @@ def find_sample(cache: Path, checkout: Path | None, registry: Mapping[str, str] 
 
 
 def shipped_registry() -> dict[str, str]:
-    """Path below the source -> ``sha256:...`` of every file of the sample."""
+    """Path below the source -> `sha256:...` of every file of the sample."""
     text = (resources.files("fgnet_pipeline.datasets") / "fib25_registry.txt").read_text()
     lines = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
     return {path: digest for path, digest in lines}
@@ -142,7 +142,7 @@ def _generated(cache: Path, reason: str) -> Sample:
 
 
 def _fetch(folder: Path, registry: Mapping[str, str]) -> dict[str, Path]:
-    """Fetch every file of the registry that ``folder`` does not hold yet.
+    """Fetch every file of the registry that `folder` does not hold yet.
 
     Returns:
         Path below the source -> the file.
@@ -232,7 +232,7 @@ def _section(path: Path) -> npt.NDArray[np.uint8]:
 def _bodies(path: Path) -> npt.NDArray[np.uint64]:
     """The body of every voxel (z, y, x) of the whole cube, numbered 1, 2, 3, ... in the order of their ids; 0 stays 0.
 
-    The HDF5 file holds ``stack`` (z, y, x) of supervoxels and ``transforms``, rows (supervoxel, body).
+    The HDF5 file holds `stack` (z, y, x) of supervoxels and `transforms`, rows (supervoxel, body).
 
     Raises:
         InputError: a supervoxel has no row.

@@ -18,7 +18,7 @@ CREMI = {"--raw": "volumes/raw", "--labels": "volumes/labels/neuron_ids"}
 
 
 class Hdf5Source:
-    """One dataset of a file; a box is read without reading the rest (see :class:`.source.Source`).
+    """One dataset of a file; a box is read without reading the rest (see `source.Source`).
 
     Raises:
         InputError: the file is no HDF5, or it is not clear which of its datasets to read.

@@ -190,7 +190,7 @@ def _grey(phantom: Phantom, labels: npt.NDArray[np.uint32], rng: np.random.Gener
 def _add_mitochondria(
     phantom: Phantom, image: Field, labels: npt.NDArray[np.uint32], depth: Field, rng: np.random.Generator
 ) -> None:
-    """Darken ellipsoids that lie inside one cell, in cells that are wide enough; ``image`` is changed in place."""
+    """Darken ellipsoids that lie inside one cell, in cells that are wide enough; `image` is changed in place."""
     size = np.array(phantom.voxel_size)
     for _ in range(round(phantom.cubic_micrometres * _MITOCHONDRIA_TRIES_PER_UM3)):
         at = rng.integers(0, phantom.shape)

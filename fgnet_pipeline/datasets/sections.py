@@ -20,7 +20,7 @@ _MODES = {"L": "uint8", "I;16": "uint16", "I;16B": "uint16", "I": "int32"}
 
 
 class FolderSource:
-    """A folder with one picture per section, in the order of the numbers in their names (see :class:`.source.Source`).
+    """A folder with one picture per section, in the order of the numbers in their names (see `source.Source`).
 
     Raises:
         InputError: a section is missing, or the sections differ in shape or type.
@@ -53,7 +53,7 @@ class FolderSource:
 
 
 class TiffSource:
-    """A TIFF file with one section per page, or with one uncompressed array (see :class:`.source.Source`).
+    """A TIFF file with one section per page, or with one uncompressed array (see `source.Source`).
 
     Raises:
         InputError: the file cannot be read, has colours, or has not three axes.

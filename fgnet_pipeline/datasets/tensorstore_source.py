@@ -24,11 +24,11 @@ _RETRIES = {
 
 
 class TensorSource:
-    """A volume that tensorstore opens (see :class:`.source.Source`).
+    """A volume that tensorstore opens (see `source.Source`).
 
     Args:
         request: what to open.
-        driver: of tensorstore, ``"n5"`` or ``"neuroglancer_precomputed"``.
+        driver: of tensorstore, `"n5"` or `"neuroglancer_precomputed"`.
 
     Raises:
         InputError: tensorstore is not installed, cannot open the volume, or the volume has not three axes.

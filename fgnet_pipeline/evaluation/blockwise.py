@@ -35,12 +35,12 @@ class ArrayLike(Protocol):
 
 
 def moved(box: Box, by: npt.ArrayLike) -> Box:
-    """``box`` shifted by voxels, zyx."""
+    """`box` shifted by voxels, zyx."""
     return Box(vector(np.add(box.begin, by)), vector(np.add(box.end, by)))
 
 
 def lattice(region: Box, shape: Vector, anchor: npt.ArrayLike) -> Iterator[Box]:
-    """The blocks of a lattice that cover ``region``, cut off at it, in C order.
+    """The blocks of a lattice that cover `region`, cut off at it, in C order.
 
     Args:
         region: box in voxels.
@@ -62,7 +62,7 @@ def default_block(array: ArrayLike) -> Vector:
 
 
 def summed(count: Callable[[Box], Contingency], blocks: Iterable[Box], workers: int) -> Contingency:
-    """The sum of the tables that ``count`` gives for ``blocks``, computed by as many threads as ``workers``."""
+    """The sum of the tables that `count` gives for `blocks`, computed by as many threads as `workers`."""
     total = _Total()
     for table in _in_order(count, blocks, workers):
         total.add(table)

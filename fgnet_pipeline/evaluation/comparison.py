@@ -32,10 +32,10 @@ def compare(
     Args:
         segmentation: path or URL of a Zarr array of ids (z, y, x).
         labels: path or URL of a Zarr array of ids (z, y, x); voxels with 0 are ignored.
-        begin: first voxel of the labels to score, as ``"z,y,x"``; None is voxel 0.
-        end: the voxel after the last, as ``"z,y,x"``; None is the end of the labels.
+        begin: first voxel of the labels to score, as `"z,y,x"`; None is voxel 0.
+        end: the voxel after the last, as `"z,y,x"`; None is the end of the labels.
         workers: number of threads.
-        protocol: a name of :data:`fgnet_pipeline.evaluation.protocols.PROTOCOLS`.
+        protocol: a name of `fgnet_pipeline.evaluation.protocols.PROTOCOLS`.
 
     Raises:
         InputError: an array that cannot be opened, different voxel sizes, offsets off the voxel grid, no overlap.
@@ -47,14 +47,14 @@ def compare(
 
 
 def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:
-    """Open ``labels`` and place them beside ``ids``. If one of them states no frame, it takes that of the other.
+    """Open `labels` and place them beside `ids`. If one of them states no frame, it takes that of the other.
 
     Args:
         ids: (z, y, x), of a segmentation or of fragments.
-        frame: of ``ids``; None if it is unknown.
+        frame: of `ids`; None if it is unknown.
         labels: path or URL of a Zarr array of ids (z, y, x).
-        begin: first voxel of the labels to score, as ``"z,y,x"``.
-        end: the voxel after the last, as ``"z,y,x"``.
+        begin: first voxel of the labels to score, as `"z,y,x"`.
+        end: the voxel after the last, as `"z,y,x"`.
 
     Raises:
         InputError: labels that cannot be opened, offsets off the voxel grid, corners that are no three numbers.
@@ -89,7 +89,7 @@ def _corner(option: str, text: str | None, default: Vector) -> Vector:
 
 
 class VolumeReader:
-    """A volume as the plain array (z, y, x) that :mod:`fgnet_pipeline.evaluation.evaluate` takes."""
+    """A volume as the plain array (z, y, x) that `fgnet_pipeline.evaluation.evaluate` takes."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume

@@ -51,8 +51,8 @@ class Merge:
         mean: affinity in [0, 1] over the faces of their contact.
         score: which is compared with the threshold, in [0, 1]: the mean, or a quantile of the affinities.
         count: number of faces.
-        voxels_a: size of cluster ``a`` before the merge.
-        voxels_b: size of cluster ``b`` before the merge.
+        voxels_a: size of cluster `a` before the merge.
+        voxels_b: size of cluster `b` before the merge.
         position: centre of the contact in voxels, zyx; None if the tables of edges have no contact.
     """
 
@@ -73,7 +73,7 @@ class Neighbour:
     Attributes:
         segment: its id.
         mean: affinity in [0, 1] over the faces between the two.
-        score: as in :class:`Merge`.
+        score: as in `Merge`.
         count: number of faces.
         contacts: number of pairs of fragments that touch.
         position: centre of all faces in voxels, zyx.
@@ -123,12 +123,12 @@ class Inspection:
 
 
 def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection:
-    """Describe a segment of the segmentation at ``agglomerate.threshold``.
+    """Describe a segment of the segmentation at `agglomerate.threshold`.
 
     Args:
         config: of a finished run.
         segment: its id.
-        limit: how many merges ``strongest`` and ``weakest`` hold at most.
+        limit: how many merges `strongest` and `weakest` hold at most.
 
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
@@ -176,7 +176,7 @@ def _merges_of(merges: Merges, members: Ids, threshold: float) -> Merges:
 
 
 def _sides(merges: Merges, sizes: dict[int, int], count: int) -> dict[int, tuple[int, int]]:
-    """Row -> voxels of both sides, for the first and the last ``count`` rows."""
+    """Row -> voxels of both sides, for the first and the last `count` rows."""
     total, sides = len(merges.a), {}
     for i, (a, b) in enumerate(zip(merges.a.tolist(), merges.b.tolist(), strict=True)):
         if i < count or i >= total - count:

@@ -65,7 +65,7 @@ def colours(ids: Ids) -> Rgb:
 
     Returns:
         (..., 3) uint8 RGB: hue, saturation and value come from a hash of the id
-        (:func:`fgnet_pipeline.core.hashing.mix`).
+        (`fgnet_pipeline.core.hashing.mix`).
     """
     distinct, index = np.unique(ids, return_inverse=True)
     h = mix(distinct)

@@ -63,11 +63,11 @@ def graph_around(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> n
     """The RAG around the members: every edge of which at least one fragment is a member.
 
     An edge has the sum of its affinities, their count, the sum of their positions and their histogram. Contacts below
-    ``agglomerate.min_contact`` are left out, since agglomeration ignores them.
+    `agglomerate.min_contact` are left out, since agglomeration ignores them.
 
     Args:
         job: of a finished agglomeration.
-        rows: of the members, from :func:`fragment_rows`.
+        rows: of the members, from `fragment_rows`.
         members: fragments (n,) uint64.
 
     Raises:

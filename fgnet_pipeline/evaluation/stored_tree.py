@@ -96,11 +96,11 @@ class StoredTree:
         self._merges = None
 
     def names(self, ids: Ids) -> Ids:
-        """The fragments ``ids`` (n,) and all fragments that the rows read so far name, sorted, without duplicates."""
+        """The fragments `ids` (n,) and all fragments that the rows read so far name, sorted, without duplicates."""
         return np.unique(np.concatenate([ids, self.merges.a, self.merges.b]))
 
     def segments(self, ids: Ids, threshold: float) -> Ids:
-        """The segment (n,) of each of the fragments ``ids`` (n,) at a threshold in [0, 1]."""
+        """The segment (n,) of each of the fragments `ids` (n,) at a threshold in [0, 1]."""
         self.include(ids)
         names = self.names(ids)
         return lut(names, self.merges, threshold)[np.searchsorted(names, ids)]

@@ -26,7 +26,7 @@ from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.contingency import Contingency
 from fgnet_pipeline.stages.job import Job
 
-#: How many steps on each side of a threshold are looked at for :attr:`Sweep.robust`.
+#: How many steps on each side of a threshold are looked at for `Sweep.robust`.
 PLATEAU_STEPS = 2
 #: A threshold belongs to the plateau if its voi_sum exceeds the best by no more than this share.
 PLATEAU_SHARE = 0.05
@@ -60,10 +60,10 @@ class Sweep:
         curve: one point per threshold, by rising threshold.
         best: the point with the lowest voi_sum; among equals that with the lowest Rand error, then that with the
             highest threshold (fewer merges).
-        robust: the point whose worst neighbour within ``PLATEAU_STEPS`` steps has the lowest voi_sum. With few labels,
+        robust: the point whose worst neighbour within `PLATEAU_STEPS` steps has the lowest voi_sum. With few labels,
             the best point can be close to thresholds at which most of another volume merges into one segment.
-        plateau: first and last threshold of the run around ``best`` in which every voi_sum is at most
-            ``1 + PLATEAU_SHARE`` times the best.
+        plateau: first and last threshold of the run around `best` in which every voi_sum is at most
+            `1 + PLATEAU_SHARE` times the best.
     """
 
     curve: list[Point]
@@ -85,11 +85,11 @@ def sweep(
         config: of the finished run.
         labels: path or URL of a Zarr array of ids (z, y, x); voxels with 0 are ignored.
         thresholds: each in [0, 1].
-        begin: first voxel of the labels to score, as ``"z,y,x"``; None is voxel 0.
-        end: the voxel after the last, as ``"z,y,x"``; None is the end of the labels.
+        begin: first voxel of the labels to score, as `"z,y,x"`; None is voxel 0.
+        end: the voxel after the last, as `"z,y,x"`; None is the end of the labels.
 
     Returns:
-        The job, and the scores that relabelling at each threshold and then ``fgnet evaluate`` would give.
+        The job, and the scores that relabelling at each threshold and then `fgnet evaluate` would give.
 
     Raises:
         InputError: an unfinished agglomeration, labels that do not fit, a threshold outside [0, 1].
@@ -104,7 +104,7 @@ def sweep(
 
 
 def check_thresholds(thresholds: Sequence[float]) -> None:
-    """Check that there are between one and ``MAXIMUM_THRESHOLDS`` numbers in [0, 1].
+    """Check that there are between one and `MAXIMUM_THRESHOLDS` numbers in [0, 1].
 
     Raises:
         InputError: there are not.

@@ -22,7 +22,7 @@ def save_curve(result: Sweep, path: Path, title: str) -> None:
         title: above the curves.
 
     Raises:
-        InputError: ``path`` cannot be written.
+        InputError: `path` cannot be written.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,6 +1,6 @@
 """One worker: takes blocks of one task, computes them, and records what it did.
 
-The same :class:`BlockRunner` serves every way of running: serially in the driver, in worker processes on this machine,
+The same `BlockRunner` serves every way of running: serially in the driver, in worker processes on this machine,
 and on the nodes of a cluster.
 """
 
@@ -91,7 +91,7 @@ class BlockRunner:
         self._computing, self._counting = threading.Lock(), threading.Lock()
 
     def run(self, index: Vector) -> bool:
-        """Compute the block at ``index`` of the grid; False if it failed, which is then recorded with its traceback."""
+        """Compute the block at `index` of the grid; False if it failed, which is then recorded with its traceback."""
         try:
             with self.slot():
                 self._run(index)

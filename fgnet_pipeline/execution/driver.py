@@ -33,7 +33,7 @@ def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
 
     Args:
         config: a validated configuration.
-        stages: what is about to run. Without ``predict``, stored affinities are used as they are.
+        stages: what is about to run. Without `predict`, stored affinities are used as they are.
 
     Raises:
         InputError: the first thing that does not fit.

@@ -1,7 +1,7 @@
 """Workers on this machine: processes forked from a server that has imported everything, or this process itself.
 
-Starting a worker costs milliseconds (:mod:`fgnet_pipeline.execution.processes.fork_server`). ``schedule.workers`` is a
-total: the processes of all stages share that many places (:mod:`fgnet_pipeline.execution.processes.machine_slots`).
+Starting a worker costs milliseconds (`fgnet_pipeline.execution.processes.fork_server`). `schedule.workers` is a
+total: the processes of all stages share that many places (`fgnet_pipeline.execution.processes.machine_slots`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def run(work: Work, observer: Observer | None = None) -> str | None:
     Which blocks are finished is read off their records afterwards, not off this call.
 
     Args:
-        work: what is to do; ``schedule.workers`` of its configuration says how many processes do it, 0: this one.
+        work: what is to do; `schedule.workers` of its configuration says how many processes do it, 0: this one.
         observer: told of progress.
 
     Returns:
@@ -113,7 +113,7 @@ def _run_in_processes(work: Work, observer: Observer | None) -> str | None:
 
 @contextmanager
 def _places() -> Iterator[str]:
-    """Path of the file that :class:`Slots` needs; without a name on Linux, so that it goes with this process."""
+    """Path of the file that `Slots` needs; without a name on Linux, so that it goes with this process."""
     if sys.platform == "linux":
         with tempfile.TemporaryFile() as file:
             yield f"/proc/{os.getpid()}/fd/{file.fileno()}"

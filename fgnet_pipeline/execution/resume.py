@@ -56,7 +56,7 @@ def _is_redone(task: Task, redo: str | None) -> bool:
 def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
     """Create missing arrays, store the fingerprints, and drop records that vouch for nothing any more.
 
-    A redo that was killed goes on where it was when the same redo is asked for again; :func:`finish` ends it.
+    A redo that was killed goes on where it was when the same redo is asked for again; `finish` ends it.
     """
     progress = job.output.progress
     begun = read_json(progress.root / REDO_FILE) == {"stage": redo}
@@ -97,9 +97,9 @@ def finish(job: Job) -> None:
 
 @dataclass(frozen=True)
 class Left:
-    """For every block of a task (index box ``plan.blocks``): whether it has work, and whether that is done.
+    """For every block of a task (index box `plan.blocks`): whether it has work, and whether that is done.
 
-    ``stale``: it has a record, but of other inputs, another region or another configuration.
+    `stale`: it has a record, but of other inputs, another region or another configuration.
     """
 
     active: npt.NDArray[np.bool_]
@@ -142,14 +142,14 @@ def lost(job: Job, name: str) -> npt.NDArray[np.bool_]:
 
 
 def compare(job: Job, name: str, latest: Latest) -> Left:
-    """What is left of a task, given the latest record of each of ``plan.blocks(name)``."""
+    """What is left of a task, given the latest record of each of `plan.blocks(name)`."""
     keys, recorded = job.plan.all_keys(name), latest.key
     same = keys == recorded
     return Left(keys != 0, same & (keys != 0), (recorded != 0) & ~same)
 
 
 def ready(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Those of the blocks ``todo`` whose inputs are all done, by their records as they are now."""
+    """Those of the blocks `todo` whose inputs are all done, by their records as they are now."""
     waiting = np.zeros(todo.shape, bool)
     for upstream in job.plan.tasks[name].upstream:
         missing = left(job, upstream).todo
@@ -159,13 +159,13 @@ def ready(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> npt.NDArray[np.bo
 
 
 def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> Iterator[Vector]:
-    """Block indices at which ``mask`` (shape of ``plan.blocks(name)``) is true, in C order."""
+    """Block indices at which `mask` (shape of `plan.blocks(name)`) is true, in C order."""
     for index in np.argwhere(mask):
         yield vector(index + job.plan.blocks(name).begin)
 
 
 def voxels_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> int:
-    """Voxels that the blocks at which ``mask`` is true write, those outside the region of interest left out."""
+    """Voxels that the blocks at which `mask` is true write, those outside the region of interest left out."""
     blocks, shape = job.plan.blocks(name), job.plan.tasks[name].grid.block_shape
     total: npt.NDArray[np.int64] = mask.astype(np.int64)
     for axis in (2, 1, 0):

@@ -32,7 +32,7 @@ def run(
     """Compute every block of `stages` that is not done.
 
     Args:
-        config: a validated configuration; its ``schedule.backend`` says where the workers run.
+        config: a validated configuration; its `schedule.backend` says where the workers run.
         stages: names of stages; None: all.
         redo: replace the results of this stage and of all after it.
         observer: told of progress.

@@ -1,4 +1,4 @@
-"""The list of jobs that a submission sent to a cluster: ``progress/submission-RUN.jobs.jsonl``, one job per line.
+"""The list of jobs that a submission sent to a cluster: `progress/submission-RUN.jobs.jsonl`, one job per line.
 
 A local run reads it to see that it disturbs nobody. Nothing here imports code of a cluster unless there are jobs.
 """

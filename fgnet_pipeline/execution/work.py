@@ -39,7 +39,7 @@ class Work:
     Attributes:
         job: with its plan.
         spec: what workers are told.
-        todo: name of a task -> whether each block of ``plan.blocks(name)`` is to be computed, bool (z, y, x).
+        todo: name of a task -> whether each block of `plan.blocks(name)` is to be computed, bool (z, y, x).
         listed: name of a task -> its blocks one by one, instead of the grid, in any order and without dependencies.
     """
 

@@ -23,7 +23,7 @@ Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Tile ``k`` owns the core ``[k * stride, (k + 1) * stride)`` and yields it with an equal overlap on both sides.
+    """Tile `k` owns the core `[k * stride, (k + 1) * stride)` and yields it with an equal overlap on both sides.
 
     Args:
         tile: input shape of the network, zyx voxels.
@@ -74,7 +74,7 @@ class Tiling:
         return np.maximum(np.exp(-np.asarray(square) / (2 * SIGMA**2)), 1e-6).astype(np.float32)
 
     def reads(self, box: Box, volume: Box) -> Box:
-        """The part of the volume that predicting ``box`` needs, reflection at the volume's faces included."""
+        """The part of the volume that predicting `box` needs, reflection at the volume's faces included."""
         inputs = self._inputs(box, volume)
         sources = [reflect(np.arange(b, e), n) for b, e, n in zip(inputs.begin, inputs.end, volume.end, strict=True)]
         return Box(vector([s.min() for s in sources]), vector([s.max() + 1 for s in sources]))
@@ -95,10 +95,10 @@ class Tiling:
         channels: int,
         batch: int = 1,
     ) -> npt.NDArray[np.float32]:
-        """Blend the network's outputs over ``box``.
+        """Blend the network's outputs over `box`.
 
         Args:
-            raw: normalised voxels (z, y, x) of at least :meth:`reads`; its first voxel is ``origin`` of the volume.
+            raw: normalised voxels (z, y, x) of at least `reads`; its first voxel is `origin` of the volume.
             volume: extent of the volume; tiles beyond it see it mirrored.
             box: what to predict, voxels.
             network: (B, \\*tile) float32 -> (B, C, \\*output) float32 in [0, 1].

@@ -31,7 +31,7 @@ def use_threads(threads: int) -> None:
     """Set how Zarr decodes and encodes in this process.
 
     The package zarrs reads blocks from a local disk in half the time that Zarr's own codecs take. What zarrs does not
-    support (some codecs, object stores, :class:`.whole_shard_store.Blank`) goes through Zarr's own codecs, silently.
+    support (some codecs, object stores, `whole_shard_store.Blank`) goes through Zarr's own codecs, silently.
 
     Args:
         threads: how many may decode and encode at once.
@@ -87,7 +87,7 @@ class OutputArray:
 
     Attributes:
         array: the same.
-        channels: ``(C,)``, or ``()`` if there is no channel axis.
+        channels: `(C,)`, or `()` if there is no channel axis.
         bounds: box of the whole array in voxels, zyx.
     """
 
@@ -103,16 +103,16 @@ class OutputArray:
         return zarr.open_array(store=Blank(self.array.store), path=self.array.path, mode="r+")
 
     def read(self, box: Box) -> npt.NDArray[Any]:
-        """The voxels of ``box``, which must lie inside the volume, with all channels."""
+        """The voxels of `box`, which must lie inside the volume, with all channels."""
         return np.asarray(self.array[(..., *box.slices())])
 
     def write_block(self, block: Box, written: Box, data: npt.NDArray[Any]) -> None:
-        """Write ``data`` at ``written`` and zeros elsewhere in ``block``, so that every shard is replaced as a whole.
+        """Write `data` at `written` and zeros elsewhere in `block`, so that every shard is replaced as a whole.
 
         Args:
             block: box of the block in voxels; cut off at the end of the volume.
-            written: box inside ``block``.
-            data: (z, y, x) or (C, z, y, x), of the shape of ``written``.
+            written: box inside `block`.
+            data: (z, y, x) or (C, z, y, x), of the shape of `written`.
         """
         target = block.intersect(self.bounds)
         if target != written:
@@ -134,7 +134,7 @@ class OutputArray:
         return Grid((z, y, x))
 
     def shard_files(self, box: Box) -> list[Path]:
-        """The files of the shards that touch ``box``, to be flushed to disk. The file of an empty shard does not exist.
+        """The files of the shards that touch `box`, to be flushed to disk. The file of an empty shard does not exist.
 
         The list is empty for an object store, which acknowledges a write only when it has stored the whole object.
         """
@@ -161,9 +161,9 @@ def create_array(
         group: in which it is created.
         name: of the array.
         shape: (z, y, x) or (C, z, y, x) in voxels.
-        dtype: e.g. ``"uint64"``.
+        dtype: e.g. `"uint64"`.
         shard_shape: voxels, zyx; a shard holds all channels.
-        chunk_shape: voxels, zyx, a divisor of ``shard_shape``; a chunk holds all channels.
+        chunk_shape: voxels, zyx, a divisor of `shard_shape`; a chunk holds all channels.
         attributes: of the array.
     """
     lead = tuple(shape[:-3])
@@ -202,8 +202,8 @@ def storage_shapes(block: Vector, shard: Vector | None, chunk: Vector | None, st
 
     Args:
         block: shape of the blocks in which the array is written, in voxels, zyx.
-        shard: ``output.shard_shape``; None is the block.
-        chunk: ``output.chunk_shape``; None chooses one.
+        shard: `output.shard_shape`; None is the block.
+        chunk: `output.chunk_shape`; None chooses one.
         stage: that writes the array, to name it in errors.
 
     Returns:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Write ``data`` under a temporary name and rename the file: a reader sees the old file, the new one or none.
+    """Write `data` under a temporary name and rename the file: a reader sees the old file, the new one or none.
 
     Args:
         path: of the file; its folder is made if it does not exist.
@@ -34,24 +34,24 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write ``document`` as JSON, whole or not at all."""
+    """Write `document` as JSON, whole or not at all."""
     write_atomic(path, (json.dumps(document, indent=1, sort_keys=True) + "\n").encode())
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text``, whole or not at all, so that only this user can read it."""
+    """Write `text`, whole or not at all, so that only this user can read it."""
     write_atomic(path, text.encode(), mode=0o600)
 
 
 def read_json(path: Path) -> Any:
-    """The document at ``path``; None if there is no file or no valid JSON in it."""
+    """The document at `path`; None if there is no file or no valid JSON in it."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_bytes())
     return None
 
 
 def flush_to_disk(paths: Iterable[Path]) -> None:
-    """Flush (fsync) ``paths`` and their folders; files that do not exist (empty shards) are skipped."""
+    """Flush (fsync) `paths` and their folders; files that do not exist (empty shards) are skipped."""
     folders: set[Path] = set()
     for path in paths:
         with contextlib.suppress(FileNotFoundError), _opened(path) as descriptor:

@@ -44,12 +44,12 @@ def says_full(text: str) -> bool:
 
 
 def is_full(root: Path, errors: str = "") -> bool:
-    """Whether the file system of the folder ``root`` is full now, or the text ``errors`` says that it was full."""
+    """Whether the file system of the folder `root` is full now, or the text `errors` says that it was full."""
     return says_full(errors) or shutil.disk_usage(root).free < LEAST_ROOM
 
 
 def full_sentence(root: Path) -> str:
-    """What to tell the user about the full disk that holds ``root``."""
+    """What to tell the user about the full disk that holds `root`."""
     free = shutil.disk_usage(root).free
     return (
         f"no space is left on the disk of {root} ({free} bytes free): make room, or raise the quota, and run the same "

@@ -1,8 +1,8 @@
 """The lock that keeps two drivers from writing to one output.
 
-It is a POSIX record lock (``fcntl``): it ends with the process that holds it, however that ends, and a forked worker
+It is a POSIX record lock (`fcntl`): it ends with the process that holds it, however that ends, and a forked worker
 does not inherit it. The kernel also drops it as soon as its process closes *any* descriptor of the file. Therefore the
-process that holds the lock must never ask :func:`is_held`.
+process that holds the lock must never ask `is_held`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _HELD = (BlockingIOError, PermissionError)
 
 
 class DriverLock:
-    """Held from when it is made until its ``with`` ends, or until its process ends.
+    """Held from when it is made until its `with` ends, or until its process ends.
 
     On a file system without locks, nothing is locked: a second driver is not noticed, but its blocks have the same
     bytes.
 
     Args:
-        path: the file ``progress/lock`` of an output; made, with its folder, if it does not exist.
+        path: the file `progress/lock` of an output; made, with its folder, if it does not exist.
 
     Raises:
         InputError: another process holds the lock; the message names the process.
@@ -56,7 +56,7 @@ class DriverLock:
 
 
 def is_held(path: Path | str) -> bool:
-    """Whether another process holds the lock ``path``; asking locks nothing.
+    """Whether another process holds the lock `path`; asking locks nothing.
 
     False if there is no such file, or on a file system without locks. The process that holds the lock must not ask.
     """

@@ -28,19 +28,19 @@ SMALL_CHUNK = 64
 
 
 class GroupWriter:
-    """Makes a group under a temporary name beside ``path``; a ``with`` that ends without an error gives it its name.
+    """Makes a group under a temporary name beside `path`; a `with` that ends without an error gives it its name.
 
     An error or an interrupt leaves nothing behind.
 
     Args:
         path: of the group; its folder is made if it does not exist.
         attributes: of the group.
-        keep_existing: if another process has made ``path`` by the end of the ``with``, leave that copy and drop this
-            one. Otherwise nothing may lie at ``path``, now and at the end.
+        keep_existing: if another process has made `path` by the end of the `with`, leave that copy and drop this
+            one. Otherwise nothing may lie at `path`, now and at the end.
         field: the option or key to name in errors.
 
     Raises:
-        InputError: something lies at ``path``, or its folder cannot be written.
+        InputError: something lies at `path`, or its folder cannot be written.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class GroupWriter:
         Args:
             name: of the array.
             shape: voxels, zyx.
-            dtype: of the array, e.g. ``"uint8"``.
+            dtype: of the array, e.g. `"uint8"`.
             frame: voxel size and offset.
             by_section: it is written in whole sections.
         """
@@ -90,7 +90,7 @@ class GroupWriter:
 
     @interrupts_later()
     def write_array(self, name: str, data: npt.NDArray[Any], frame: Frame) -> None:
-        """Create an array of ``data`` (z, y, x) without shards and write it at once."""
+        """Create an array of `data` (z, y, x) without shards and write it at once."""
         attributes = frame.attributes()
         self._group.create_array(
             name,
@@ -101,7 +101,7 @@ class GroupWriter:
 
     @interrupts_later()
     def set_attributes(self, attributes: dict[str, Any]) -> None:
-        """Add ``attributes`` to those of the group."""
+        """Add `attributes` to those of the group."""
         self._group.attrs.update(attributes)
 
     def __exit__(
@@ -137,14 +137,14 @@ class BlockArray:
         self._bounds = whole(vector(array.shape))
 
     def blocks(self, inside: Box | None = None) -> Iterator[Box]:
-        """The boxes to write, in voxels, cut off at the array's end and, if given, at the box ``inside``."""
+        """The boxes to write, in voxels, cut off at the array's end and, if given, at the box `inside`."""
         region = inside or self._bounds
         for index in indices(self._grid.covering(region)):
             yield self._grid.box(index).intersect(region)
 
     @interrupts_later()
     def write(self, box: Box, data: npt.NDArray[Any]) -> None:
-        """Write ``data``, of the shape of ``box``, at one of the boxes of :meth:`blocks`."""
+        """Write `data`, of the shape of `box`, at one of the boxes of `blocks`."""
         self._array[box.slices()] = data
 
 
@@ -160,7 +160,7 @@ def write_sample(
     Args:
         path: of the group; its folder is made if it does not exist.
         raw: grey values (z, y, x), 0 to 255.
-        labels: ids (z, y, x) of the shape of ``raw``, 0 = no ground truth.
+        labels: ids (z, y, x) of the shape of `raw`, 0 = no ground truth.
         voxel_size: nm, zyx.
         attributes: of the group, such as where the data come from.
 
@@ -174,7 +174,7 @@ def write_sample(
 
 
 def shard_and_chunk(shape: Vector, by_section: bool) -> tuple[Vector, Vector]:
-    """(shard, chunk) in voxels of an array of ``shape``: no larger than it needs; a shard holds whole chunks."""
+    """(shard, chunk) in voxels of an array of `shape`: no larger than it needs; a shard holds whole chunks."""
     shards, chunks = SECTIONS if by_section else BOXES
     chunk = vector(np.minimum(chunks, shape))
     needed = -np.floor_divide(np.negative(shape), chunk)
@@ -182,7 +182,7 @@ def shard_and_chunk(shape: Vector, by_section: bool) -> tuple[Vector, Vector]:
 
 
 def check_free(path: Path) -> None:
-    """Check that nothing lies at ``path``, since an import never replaces data.
+    """Check that nothing lies at `path`, since an import never replaces data.
 
     Raises:
         InputError: there is a file or a folder.

@@ -59,7 +59,7 @@ def sample(shape: Vector, read: Callable[[Box], npt.NDArray[Any]], field: str) -
 
 
 def identity(shape: Vector, values: npt.NDArray[Any]) -> dict[str, Any]:
-    """What tells one input from another, whatever its path: shape, dtype and a digest of its :func:`sample`.
+    """What tells one input from another, whatever its path: shape, dtype and a digest of its `sample`.
 
     Args:
         shape: of the volume in voxels, zyx.

@@ -99,7 +99,7 @@ class RemoteStore(FsspecStore):
 
 
 def _code(error: BaseException | None) -> str:
-    """The S3 error code of ``error`` or of its cause; "" if there is none."""
+    """The S3 error code of `error` or of its cause; "" if there is none."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):
@@ -127,7 +127,7 @@ def packages_of(config: dict[str, Any]) -> list[str]:
 
 
 def open_store(url: str, field: str, *, read_only: bool) -> RemoteStore:
-    """The store at ``url``; no request is made yet.
+    """The store at `url`; no request is made yet.
 
     Args:
         url: of a folder in an object store or on a web server.

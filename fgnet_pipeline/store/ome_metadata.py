@@ -24,7 +24,7 @@ def level_of(path: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
         path: folder or URL of the array.
 
     Returns:
-        The entries ``multiscales`` and ``datasets``; None if no group names the array.
+        The entries `multiscales` and `datasets`; None if no group names the array.
     """
     parent, _, name = path.rstrip("/").rpartition("/")
     for _ in range(DEPTH):

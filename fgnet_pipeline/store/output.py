@@ -1,7 +1,7 @@
 """The output: arrays, tables, records, logs and the resolved configuration.
 
-If ``output.path`` is a folder, it holds everything. If it is the URL of an object store, it holds the arrays only. The
-rest needs a file system that can append, lock and flush, and is kept in the folder ``output.state``. Both then hold the
+If `output.path` is a folder, it holds everything. If it is the URL of an object store, it holds the arrays only. The
+rest needs a file system that can append, lock and flush, and is kept in the folder `output.state`. Both then hold the
 same mark, so that no two states ever write to one set of arrays.
 """
 
@@ -38,12 +38,12 @@ class Output:
     """Everything that a run writes; opening it writes nothing.
 
     Args:
-        path: ``output.path``, a folder or the URL of an object store.
-        state: ``output.state``, a folder; given if ``path`` is a URL.
+        path: `output.path`, a folder or the URL of an object store.
+        state: `output.state`, a folder; given if `path` is a URL.
 
     Attributes:
         path: as given.
-        root: the folder of tables, records and logs; also of the arrays, if ``path`` is a folder.
+        root: the folder of tables, records and logs; also of the arrays, if `path` is a folder.
         progress: the done records.
         logs: the folder of the logs.
     """
@@ -55,7 +55,7 @@ class Output:
         self.logs = self.root / "logs"
 
     def tables(self, kind: str, stage: str) -> Tables:
-        """The tables of one kind; ``stage`` wrote them, and is named if one is damaged."""
+        """The tables of one kind; `stage` wrote them, and is named if one is damaged."""
         return Tables(self.root / "tables", kind, stage)
 
     @cached_property
@@ -67,7 +67,7 @@ class Output:
         """Refuse a place that holds something else.
 
         Raises:
-            InputError: see :mod:`fgnet_pipeline.store.ownership`.
+            InputError: see `fgnet_pipeline.store.ownership`.
         """
         if isinstance(self._store, RemoteStore):
             check_object_store(self.path, self._store, self.root)
@@ -167,9 +167,9 @@ class Output:
         Args:
             name: of the array.
             shape: (z, y, x) or (C, z, y, x) in voxels.
-            dtype: e.g. ``"uint64"``.
+            dtype: e.g. `"uint64"`.
             shard: voxels, zyx.
-            chunk: voxels, zyx, a divisor of ``shard``.
+            chunk: voxels, zyx, a divisor of `shard`.
             attributes: of the array, beside the version of the format.
         """
         group = zarr.open_group(self._store, mode="r+")

@@ -1,7 +1,7 @@
 """Refuses to write an output into a place that holds something else.
 
 An output is a Zarr v3 group of our format. In an object store it carries the mark of the folder that holds its state
-(``output.state``), so that no two states ever write to one set of arrays.
+(`output.state`), so that no two states ever write to one set of arrays.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def check_object_store(url: str, store: RemoteStore, root: Path) -> None:
 
 
 def mark_of(root: Path) -> str | None:
-    """The mark that the folder ``root`` of a state holds; None if it holds none."""
+    """The mark that the folder `root` of a state holds; None if it holds none."""
     document = read_json(root / STATE_FILE)
     return str(document["mark"]) if isinstance(document, dict) and "mark" in document else None
 

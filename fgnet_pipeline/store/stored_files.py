@@ -13,17 +13,17 @@ import numpy.typing as npt
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.store.arrays import OutputArray
 
-#: The name that :func:`fgnet_pipeline.store.atomic_files.write_atomic` and Zarr's LocalStore give an unfinished file.
+#: The name that `fgnet_pipeline.store.atomic_files.write_atomic` and Zarr's LocalStore give an unfinished file.
 _PARTIAL = re.compile(r"\.[0-9a-f]{32}\.partial$")
 
 
 def is_partial(path: Path) -> bool:
-    """Whether ``path`` is an unfinished file, of a writer that is at work or was killed."""
+    """Whether `path` is an unfinished file, of a writer that is at work or was killed."""
     return _PARTIAL.search(path.name) is not None
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file below ``folder``, sorted by folder and name; links to folders are not followed."""
+    """Every file below `folder`, sorted by folder and name; links to folders are not followed."""
     for root, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -47,7 +47,7 @@ def shard_index(relative: tuple[str, ...], ndim: int) -> Vector | None:
 
 
 def table_index(relative: tuple[str, ...]) -> Vector | None:
-    """Which block the table ``z/y/x.parquet`` belongs to.
+    """Which block the table `z/y/x.parquet` belongs to.
 
     Args:
         relative: the parts of the path of the file below the folder of the tables.
@@ -70,7 +70,7 @@ def stored_shards(array: OutputArray, box: Box) -> npt.NDArray[np.bool_]:
         box: index box of shards, zyx.
 
     Returns:
-        bool (z, y, x) of the shape of ``box``.
+        bool (z, y, x) of the shape of `box`.
     """
     found = np.zeros(box.shape, bool)
     root = array.folder / "c"
@@ -94,7 +94,7 @@ def stored_blocks(array: OutputArray, grid: Grid, blocks: Box) -> npt.NDArray[np
         blocks: index box of blocks, zyx.
 
     Returns:
-        bool (z, y, x) of the shape of ``blocks``.
+        bool (z, y, x) of the shape of `blocks`.
     """
     each = vector(np.floor_divide(grid.block_shape, array.shards.block_shape))
     shards = Box(vector(np.multiply(blocks.begin, each)), vector(np.multiply(blocks.end, each)))

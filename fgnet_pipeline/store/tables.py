@@ -30,7 +30,7 @@ class Tables:
 
     Args:
         root: the folder of all tables.
-        kind: e.g. ``"edges"``.
+        kind: e.g. `"edges"`.
         stage: that wrote them, to be named if one is damaged.
     """
 
@@ -58,7 +58,7 @@ class Tables:
         return path
 
     def encoded(self, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> bytes:
-        """The bytes of the file that :meth:`write` makes: the same bytes for the same columns and version of Arrow."""
+        """The bytes of the file that `write` makes: the same bytes for the same columns and version of Arrow."""
         arrays = {name: _to_arrow(values) for name, values in columns.items()}
         metadata = {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
         table = pa.table(arrays).replace_schema_metadata(metadata)
@@ -67,7 +67,7 @@ class Tables:
         return buffer.getvalue()
 
     def is_as_written(self, index: Vector, columns: Columns, key: str) -> bool:
-        """Whether a file has exactly the bytes that :meth:`write` makes of its columns.
+        """Whether a file has exactly the bytes that `write` makes of its columns.
 
         This finds damage that the checksums of Parquet do not cover: headers and statistics. If another version of
         Arrow wrote the file, its bytes may differ, and the answer is True without a comparison.
@@ -99,7 +99,7 @@ class Tables:
         return self._read(self.path(index), columns, None, key)
 
     def read_range(self, index: Vector, column: str, low: int, high: int, key: str | None = None) -> Columns:
-        """Read the row groups that may hold values of ``column`` in ``[low, high]``.
+        """Read the row groups that may hold values of `column` in `[low, high]`.
 
         Rows outside the range are read, too, if they are in these groups.
 
@@ -111,12 +111,12 @@ class Tables:
             key: of the block that must have made it; None accepts any.
 
         Raises:
-            DamageError: as :meth:`read`.
+            DamageError: as `read`.
         """
         return self._read(self.path(index), None, (column, low, high), key)
 
     def read_key(self, index: Vector) -> str:
-        """The key that :meth:`write` was given.
+        """The key that `write` was given.
 
         Raises:
             DamageError: no such file, or a torn one.
@@ -148,7 +148,7 @@ class Tables:
         return {name: _from_arrow(table.column(name)) for name in table.column_names}
 
     def damage(self, index: Vector, reason: str) -> DamageError:
-        """An error that names the table of a block or node, the ``reason`` and the stage to redo."""
+        """An error that names the table of a block or node, the `reason` and the stage to redo."""
         return self._damage(self.path(index), reason)
 
     def _check(self, path: Path, schema: pa.Schema, key: str | None = None) -> None:

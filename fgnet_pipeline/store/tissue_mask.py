@@ -17,7 +17,7 @@ from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.hashing import Hashes, box_sums, of_grid
 from fgnet_pipeline.store.volume import Frame, Volume
 
-#: Mask voxels that are held at once: as 64-bit numbers for :meth:`Mask.summarise`, as bytes for :meth:`Mask.tissue`.
+#: Mask voxels that are held at once: as 64-bit numbers for `Mask.summarise`, as bytes for `Mask.tissue`.
 PART_VOXELS, PART_BYTES = 1 << 20, 1 << 24
 
 
@@ -53,14 +53,14 @@ class Mask:
             )
 
     def _positions(self, axis: int, begin: int, end: int) -> npt.NDArray[np.int64]:
-        """Along ``axis``: the index in the mask, inside it or not, at the centre of each voxel [begin, end)."""
+        """Along `axis`: the index in the mask, inside it or not, at the centre of each voxel [begin, end)."""
         own = self.volume.frame
         assert own is not None  # checked when this was made
         centres = self.frame.offset[axis] + (np.arange(begin, end) + 0.5) * self.frame.voxel_size[axis]
         return np.floor((centres - own.offset[axis]) / own.voxel_size[axis]).astype(np.int64)
 
     def read(self, box: Box) -> npt.NDArray[np.bool_]:
-        """Whether each voxel of ``box`` is tissue: bool (z, y, x)."""
+        """Whether each voxel of `box` is tissue: bool (z, y, x)."""
         positions = [self._positions(a, box.begin[a], box.end[a]) for a in range(3)]
         if not box:
             return np.zeros(box.shape, bool)
@@ -74,7 +74,7 @@ class Mask:
     def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
         """Whether blocks have tissue, and a digest of the mask in each.
 
-        The digest is a sum over mask voxels. It is computed in parts, of which about ``PART_VOXELS`` are held at once.
+        The digest is a sum over mask voxels. It is computed in parts, of which about `PART_VOXELS` are held at once.
 
         Args:
             grid: of the blocks.
@@ -82,7 +82,7 @@ class Mask:
             clip: box in voxels at which every block is cut off.
 
         Returns:
-            bool (z, y, x) and uint64 (z, y, x), both of the shape of ``blocks``.
+            bool (z, y, x) and uint64 (z, y, x), both of the shape of `blocks`.
         """
         ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
         tissue, digest = np.zeros(blocks.shape, bool), np.zeros(blocks.shape, np.uint64)
@@ -94,7 +94,7 @@ class Mask:
         return tissue, digest
 
     def tissue(self, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.bool_]:
-        """Whether blocks have tissue: the first result of :meth:`summarise`, but faster, for many mask voxels."""
+        """Whether blocks have tissue: the first result of `summarise`, but faster, for many mask voxels."""
         ranges = [self._ranges(a, grid, blocks, clip) for a in range(3)]
         tissue = np.zeros(blocks.shape, bool)
         for part, chosen in self._parts(ranges, [slice(0, n) for n in blocks.shape], PART_BYTES):
@@ -104,11 +104,11 @@ class Mask:
     def _parts(
         self, ranges: list[npt.NDArray[np.int64]], part: list[slice], voxels: int
     ) -> Iterator[tuple[tuple[slice, ...], list[npt.NDArray[np.int64]]]]:
-        """Divide the blocks into parts with up to ``voxels`` mask voxels; a block with more is cut into slabs of z.
+        """Divide the blocks into parts with up to `voxels` mask voxels; a block with more is cut into slabs of z.
 
         Args:
-            ranges: per axis (n, 2), from :meth:`_ranges`.
-            part: the blocks to divide, as slices of ``ranges``.
+            ranges: per axis (n, 2), from `_ranges`.
+            part: the blocks to divide, as slices of `ranges`.
             voxels: to be held at once.
 
         Yields:
@@ -130,7 +130,7 @@ class Mask:
             yield tuple(part), [np.clip(chosen[0], first, first + step), chosen[1], chosen[2]]
 
     def _ranges(self, axis: int, grid: Grid, blocks: Box, clip: Box) -> npt.NDArray[np.int64]:
-        """Along ``axis``: the range [low, high) of mask indices that the voxels of each block fall on, (n, 2)."""
+        """Along `axis`: the range [low, high) of mask indices that the voxels of each block fall on, (n, 2)."""
         result = []
         for index in range(blocks.begin[axis], blocks.end[axis]):
             begin = max(index * grid.block_shape[axis], clip.begin[axis])
@@ -142,7 +142,7 @@ class Mask:
     def _slab(
         self, ranges: list[npt.NDArray[np.int64]], dtype: type[np.generic], beyond: int = 0
     ) -> tuple[npt.NDArray[Any], Box, list[npt.NDArray[np.int64]], list[npt.NDArray[np.int64]]]:
-        """Read the span of ``ranges``, with ``beyond`` more voxels at its end.
+        """Read the span of `ranges`, with `beyond` more voxels at its end.
 
         Returns:
             The values (z, y, x), 1 for tissue; the span; and the begins and ends of the ranges inside it, per axis.

@@ -39,13 +39,13 @@ class Frame:
         return bool(np.allclose(self.voxel_size, other.voxel_size, rtol=1e-3) and (shift < 0.01).all())
 
     def attributes(self, channels: bool = False) -> dict[str, Any]:
-        """The attributes that our arrays carry, and that ``funlib.persistence.open_ds`` can read.
+        """The attributes that our arrays carry, and that `funlib.persistence.open_ds` can read.
 
         That function silently truncates fractions (4.5 to 4). Therefore sizes that are not whole nanometres are stated
         in a finer unit.
 
         Args:
-            channels: the array is (C, z, y, x); ``^`` marks an axis that is not space.
+            channels: the array is (C, z, y, x); `^` marks an axis that is not space.
         """
         unit, scale = next(
             (u, s) for u, s in (("nm", 1), ("angstrom", 10), ("pm", 1000)) if u == "pm" or self._is_whole(s)
@@ -90,11 +90,11 @@ class Volume:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values that :meth:`read` gives."""
+        """Of the values that `read` gives."""
         return np.dtype(self.array.dtype).newbyteorder("=")
 
     def read(self, box: Box) -> npt.NDArray[Any]:
-        """The voxels (z, y, x) of ``box``, which must lie inside the volume."""
+        """The voxels (z, y, x) of `box`, which must lie inside the volume."""
         selection: list[Any] = [0] * self.array.ndim
         for axis, part in zip(self.order, box.slices(), strict=True):
             selection[axis] = part

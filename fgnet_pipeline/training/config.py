@@ -1,6 +1,6 @@
 """The configuration of a training: strict and frozen, one class per table of the TOML file.
 
-`fgnet.training.settings.LoopSettings` holds the table ``[optimise]``. Importing this module does not import torch.
+`fgnet.training.settings.LoopSettings` holds the table `[optimise]`. Importing this module does not import torch.
 docs/guides/training.md lists every key.
 """
 
@@ -67,7 +67,7 @@ class Architecture(Strict):
 
 
 class TileGeometry(Strict):
-    """The geometry stated in the exported weights: zyx in voxels, ``voxel_size`` in nm. See `fgnet.Geometry`."""
+    """The geometry stated in the exported weights: zyx in voxels, `voxel_size` in nm. See `fgnet.Geometry`."""
 
     tile: Triple = (96, 96, 96)
     margin: Triple = (8, 8, 8)
@@ -114,7 +114,7 @@ class Machine(Strict):
     """What the training runs on.
 
     Attributes:
-        device: as torch names it, or ``auto``: a GPU if torch sees one.
+        device: as torch names it, or `auto`: a GPU if torch sees one.
         threads: of torch, per process.
         loaders: processes that draw patches ahead of the training. None: no process on a CPU; beside a GPU this
             process's share of the processors, at most `MOST_LOADERS`.
@@ -125,13 +125,13 @@ class Machine(Strict):
     loaders: Annotated[int | None, Field(ge=0)] = None
 
     def torch_device(self) -> str:
-        """``device``, with ``auto`` resolved."""
+        """`device`, with `auto` resolved."""
         import torch
 
         return self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
     def loading_processes(self) -> int:
-        """``loaders``, or the default of the device."""
+        """`loaders`, or the default of the device."""
         if self.loaders is not None:
             return self.loaders
         share = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -151,7 +151,7 @@ class TrainConfig(Strict):
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-        """Read a TOML file, apply ``section.key=value`` overrides and validate.
+        """Read a TOML file, apply `section.key=value` overrides and validate.
 
         Relative paths in the file are relative to the file.
 
@@ -167,7 +167,7 @@ class TrainConfig(Strict):
 
     @classmethod
     def validated(cls, tables: dict[str, Any]) -> TrainConfig:
-        """The configuration that ``tables`` hold; what is wrong with them becomes one InputError."""
+        """The configuration that `tables` hold; what is wrong with them becomes one InputError."""
         try:
             config = cls.model_validate_json(json.dumps(tables, default=str))
         except ValidationError as error:
@@ -227,7 +227,7 @@ class TrainConfig(Strict):
 
 
 def make_paths_absolute(tables: dict[str, Any], base: Path) -> None:
-    """Make the paths in the tables of a file absolute, in place; ``base`` is the file's folder."""
+    """Make the paths in the tables of a file absolute, in place; `base` is the file's folder."""
     entries = [(tables.get("output"), "path"), (tables.get("model"), "encoder_checkpoint")]
     model = tables.get("model")
     if isinstance(model, dict) and "/" in str(model.get("weights")):  # else a shipped name

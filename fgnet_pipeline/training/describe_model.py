@@ -17,7 +17,7 @@ def describe_model(name: str) -> dict[str, Any]:
     """The document of `fgnet.describe`. Of a file of weights only the header is read, and nothing is computed.
 
     Args:
-        name: ``tiny``, ``small``, ``base_plus``, ``large``, ``nano``, a shipped name, a ``.safetensors`` file, or a
+        name: `tiny`, `small`, `base_plus`, `large`, `nano`, a shipped name, a `.safetensors` file, or a
             TOML configuration of a training or of a run.
 
     Raises:

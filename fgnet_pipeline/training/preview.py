@@ -28,7 +28,7 @@ BLACK_AND_WHITE = (-3.2, 3.175)
 
 
 def write_preview(config: TrainConfig, path: Path, count: int = 6) -> None:
-    """Write a PNG of ``count`` augmented patches of a configuration, one per row.
+    """Write a PNG of `count` augmented patches of a configuration, one per row.
 
     Raises:
         InputError: data that do not fit.

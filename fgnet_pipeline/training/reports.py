@@ -64,7 +64,7 @@ class Reports:
             self.record_scores()
 
     def record_scores(self) -> None:
-        """Append one line to ``scores.jsonl``: scores of the averaged weights per held-out box, and their plateau."""
+        """Append one line to `scores.jsonl`: scores of the averaged weights per held-out box, and their plateau."""
         from fgnet.predictor import NetworkPredictor
 
         from fgnet_pipeline.training.validation import plateau, score_box
@@ -102,7 +102,7 @@ def check_board(config: TrainConfig) -> None:
 
 
 def exported_weights(trainer: Trainer, config: TrainConfig) -> dict[str, Any]:
-    """The averaged weights, sharpened as configured; at the end of a training with ``ends`` the mean of those."""
+    """The averaged weights, sharpened as configured; at the end of a training with `ends` the mean of those."""
     from fgnet.training.checkpoints import sharpened
 
     return sharpened(trainer.result(), config.export.sharpness, config.export.shift)

@@ -1,6 +1,6 @@
 """A training seen in TensorBoard: scalars of every iteration and validation, and pictures of what is predicted.
 
-TensorBoard is optional: ``pip install 'fgnet-pipeline[tensorboard]'``, then ``tensorboard --logdir OUTPUT``.
+TensorBoard is optional: `pip install 'fgnet-pipeline[tensorboard]'`, then `tensorboard --logdir OUTPUT`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Board:
     """The event files of one training."""
 
     def __init__(self, folder: Path, first_iteration: int) -> None:
-        """Open event files in ``folder``.
+        """Open event files in `folder`.
 
-        Events from ``first_iteration`` on belong to an interrupted run; TensorBoard is told to drop them.
+        Events from `first_iteration` on belong to an interrupted run; TensorBoard is told to drop them.
         """
         from torch.utils.tensorboard import SummaryWriter
 

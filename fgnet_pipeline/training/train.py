@@ -1,8 +1,8 @@
-"""``fgnet train``: labelled Zarr volumes in, weights with their geometry out.
+"""`fgnet train`: labelled Zarr volumes in, weights with their geometry out.
 
-The loop itself is in `fgnet.training` and does not know Zarr. All results are written to ``output.path``: the resolved
-configuration, ``last.pt`` (the state to resume from), ``log.jsonl`` (one line per iteration), ``scores.jsonl``
-(validation) and at the end ``weights.safetensors`` (averaged weights).
+The loop itself is in `fgnet.training` and does not know Zarr. All results are written to `output.path`: the resolved
+configuration, `last.pt` (the state to resume from), `log.jsonl` (one line per iteration), `scores.jsonl`
+(validation) and at the end `weights.safetensors` (averaged weights).
 
 Torch is imported when a training begins, so that a wrong configuration is refused at once.
 """
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(config: TrainConfig, progress: Callable[[Step], None] | None = None) -> Path:
-    """Train to the end; an earlier state in ``output.path`` is resumed.
+    """Train to the end; an earlier state in `output.path` is resumed.
 
     Args:
         config: of the training.
@@ -114,7 +114,7 @@ def _export(path: Path, trainer: Trainer, config: TrainConfig) -> None:
 
 
 def _write_summary(trainer: Trainer, weights: Path) -> None:
-    """``summary.json`` beside the weights: iterations, seconds and parameters."""
+    """`summary.json` beside the weights: iterations, seconds and parameters."""
     from fgnet.training.checkpoints import write_whole
 
     parameters = sum(p.numel() for p in trainer.network.parameters())

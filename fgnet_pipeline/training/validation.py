@@ -101,7 +101,7 @@ def score_affinities(
     Args:
         affinities: uint8 (C >= 3, z, y, x), 255 = same object, nearest neighbours in z, y, x first.
         labels: integers (z, y, x), 0 = ignored.
-        method: of the watershed, ``volume`` or ``sections``.
+        method: of the watershed, `volume` or `sections`.
         boundary_threshold: a voxel is inside an object if 1 - its mean affinity is below this, 0 to 1.
         min_seed_distance: least distance of a seed to the nearest boundary, voxels.
         thresholds: of the agglomeration, 0 to 1.
@@ -132,7 +132,7 @@ def _score(segmentation: NDArray[np.uint64], labels: NDArray[np.integer[Any]], t
 def plateau(curves: Sequence[Sequence[Score]], width: int = PLATEAU) -> tuple[float, float]:
     """The threshold that is best together with its neighbours.
 
-    A threshold is judged by the worst ``voi_sum`` within ``width`` steps of it, averaged over the curves; the lowest
+    A threshold is judged by the worst `voi_sum` within `width` steps of it, averaged over the curves; the lowest
     judgement wins.
 
     Args:
@@ -140,7 +140,7 @@ def plateau(curves: Sequence[Sequence[Score]], width: int = PLATEAU) -> tuple[fl
         width: in steps of the thresholds.
 
     Returns:
-        The threshold, and its ``voi_sum`` averaged over the curves, in bits.
+        The threshold, and its `voi_sum` averaged over the curves, in bits.
     """
     sums = np.array([[s.voi_sum for s in curve] for curve in curves])
     count = sums.shape[1]

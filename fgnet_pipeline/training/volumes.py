@@ -88,7 +88,7 @@ def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
 
 
 def _check_labels(raw: Volume, labels: Volume, field: str) -> None:
-    """Raise InputError unless ``labels`` are integers in the voxel grid of ``raw``."""
+    """Raise InputError unless `labels` are integers in the voxel grid of `raw`."""
     if raw.shape != labels.shape:
         remedy = "give labels for the same voxels, or crop raw"
         raise InputError(field, list(labels.shape), f"the shape of raw, {list(raw.shape)}", remedy)

@@ -49,7 +49,7 @@ class Conv3d(nn.Conv3d):
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    """GroupNorm with the greatest number of groups that divides the channels and is at most ``groups``."""
+    """GroupNorm with the greatest number of groups that divides the channels and is at most `groups`."""
     while channels % groups:
         groups -= 1
     return nn.GroupNorm(groups, channels)
@@ -66,7 +66,7 @@ def conv_norm_elu(
         kernel: zyx in voxels, odd.
         groups: of the norm at most, see `group_norm`.
         stride: zyx in voxels.
-        padding: ``padding_mode`` as torch names it.
+        padding: `padding_mode` as torch names it.
     """
     conv = Conv3d(inputs, outputs, kernel, stride, same(kernel), bias=False, padding_mode=padding)
     return nn.Sequential(conv, group_norm(outputs, groups), nn.ELU(inplace=True))

@@ -39,10 +39,10 @@ class FineConfig:
         filters: channels.
         strides: of the convolution that leads to the level.
         kernels: of that convolution.
-        stem: kernels of the convolutions before the first level, with ``filters[0]`` channels each.
+        stem: kernels of the convolutions before the first level, with `filters[0]` channels each.
         block: a name of `fgnet.blocks.BLOCKS`.
         block_kernel: kernel of the blocks, and of the decoder's convolutions.
-        expansion: of the channels inside of a ``convnext`` block.
+        expansion: of the channels inside of a `convnext` block.
         blocks: number of blocks.
         decoder_convs: number of convolutions on the way up; the entry of the coarsest level is not used.
         head_kernel: kernel of the last convolution.
@@ -92,7 +92,7 @@ class NetworkConfig:
     coarse_channels: int = 64
     coarse_convs: int = 4
     coarse_padding: Padding = "zeros"
-    """``padding_mode`` of the coarse head, as torch names it; the authors' code repeats the edge (``replicate``)."""
+    """`padding_mode` of the coarse head, as torch names it; the authors' code repeats the edge (`replicate`)."""
     groups: int = 8
     neighbourhood: tuple[Triple, ...] = NEAREST
     auxiliary: tuple[Triple, ...] = ()

@@ -56,7 +56,7 @@ def _flop(function: Any, *arguments: Any) -> int:
 def flop_per_output_voxel(network: FGNet, geometry: Geometry, mode: str) -> float:
     """Floating-point operations per output voxel far from a volume's borders; a multiply-add counts two.
 
-    ``reference`` encodes every section in every tile; the other modes encode a section once per xy tile, however tiles
+    `reference` encodes every section in every tile; the other modes encode a section once per xy tile, however tiles
     overlap in z.
 
     Args:
@@ -99,7 +99,7 @@ def describe(name: str) -> dict[str, Any]:
     """What a model costs, see `describe_network`.
 
     Args:
-        name: a preset, a shipped name or a ``.safetensors`` file, of which the header is read.
+        name: a preset, a shipped name or a `.safetensors` file, of which the header is read.
 
     Raises:
         ModelError: nothing of that name, or a model without a network.
@@ -113,12 +113,12 @@ def describe_network(name: str, config: NetworkConfig, geometry: Geometry) -> di
     Args:
         name: repeated in the result.
         config: the architecture.
-        geometry: of the mode ``exact``.
+        geometry: of the mode `exact`.
 
     Returns:
-        Plain numbers, strings, lists and dicts; shapes zyx in voxels, ``voxel_size`` zyx in nm. ``context``: the
+        Plain numbers, strings, lists and dicts; shapes zyx in voxels, `voxel_size` zyx in nm. `context`: the
         distance of the farthest raw voxel on either side that a written voxel can depend on, since every tile that
-        covers it is read whole. ``receptive_shape``: the raw that one output can depend on: the whole tile, because the
+        covers it is read whole. `receptive_shape`: the raw that one output can depend on: the whole tile, because the
         norms couple its voxels.
     """
     network = shape_only(dataclasses.replace(config, auxiliary=()))

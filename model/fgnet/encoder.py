@@ -49,7 +49,7 @@ class NoPosition(nn.Module):
 
 
 def build_image_encoder(config: EncoderConfig) -> ImageEncoder:
-    """sam2's ImageEncoder; its parameters have the official names without the prefix ``image_encoder.``."""
+    """sam2's ImageEncoder; its parameters have the official names without the prefix `image_encoder.`."""
     trunk = SectionTrunk(
         embed_dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -92,13 +92,13 @@ class SectionEncoder(nn.Module):
 
 
 def load_official(encoder: SectionEncoder, path: Path) -> None:
-    """Put the image encoder of an official checkpoint into ``encoder``, in place.
+    """Put the image encoder of an official checkpoint into `encoder`, in place.
 
     The other parts of the file (memory, prompts, mask decoder) are left out.
 
     Args:
         encoder: of the same size.
-        path: of a file ``sam2.1_hiera_*.pt``.
+        path: of a file `sam2.1_hiera_*.pt`.
 
     Raises:
         ModelError: another kind of file, or keys that are missing, extra or of another shape (all listed).

@@ -1,8 +1,8 @@
 """Feature-guided attention (arXiv 2511.13063) and what it was compared with: how a level takes a guide.
 
 Every module here maps features (B, channels, z, y, x) and a guide (B, guide_channels, D, h, w) to features of the same
-shape. Arguments that all of them share: ``pool``: average a guide that is finer in z than the features over z, instead
-of interpolating between its sections. ``corners``: see `fgnet.config.NetworkConfig.align_corners`.
+shape. Arguments that all of them share: `pool`: average a guide that is finer in z than the features over z, instead
+of interpolating between its sections. `corners`: see `fgnet.config.NetworkConfig.align_corners`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fgnet.blocks import Conv3d, group_norm, resize, same
 
 
 def fit_depth(guide: Tensor, depth: int, pool: bool) -> Tensor:
-    """The guide (B, C, D, h, w), averaged over z to ``depth`` sections if ``pool`` and D is greater."""
+    """The guide (B, C, D, h, w), averaged over z to `depth` sections if `pool` and D is greater."""
     if not pool or guide.shape[2] <= depth:
         return guide
     return F.adaptive_avg_pool3d(guide, (depth, guide.shape[3], guide.shape[4]))
@@ -121,9 +121,9 @@ class EfficientChannelAttention(nn.Module):
 class CrossAttention(nn.Module):
     """features + multi-head attention of the features (queries) to the guide (keys, values), in windows of one section.
 
-    A window holds at most ``window`` x ``window`` guide voxels (a divisor of the section) and the features over them.
+    A window holds at most `window` x `window` guide voxels (a divisor of the section) and the features over them.
     The inner width makes the number of parameters that of `FeatureGuidedAttention`, 2 * 9 g c, for g guide channels and
-    c channels: 2 w (g + c) parameters have w = 9 g c / (g + c), rounded to whole heads of ``head`` channels.
+    c channels: 2 w (g + c) parameters have w = 9 g c / (g + c), rounded to whole heads of `head` channels.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class CrossAttention(nn.Module):
 
 
 def build_gate(kind: str, channels: int) -> nn.Module:
-    """The gate of `AddedGuide`, for the kind ``se``, ``cbam`` or ``eca``."""
+    """The gate of `AddedGuide`, for the kind `se`, `cbam` or `eca`."""
     if kind == "se":
         return SqueezeExcitation(channels)
     return BlockAttention(channels) if kind == "cbam" else EfficientChannelAttention()

@@ -19,8 +19,8 @@ def constants(samples: NDArray[np.generic], kind: str = "robust") -> tuple[float
 
     Args:
         samples: raw values at fixed positions, any real dtype.
-        kind: ``robust``: mean and standard deviation of the values between the 1st and the 99th percentile. Zeros are
-            left out, because volumes are padded with them, and so are nan and infinity. ``range``: the paper's
+        kind: `robust`: mean and standard deviation of the values between the 1st and the 99th percentile. Zeros are
+            left out, because volumes are padded with them, and so are nan and infinity. `range`: the paper's
             (x / 255 - .5) / .5, whatever the samples are.
 
     Returns:

@@ -17,7 +17,7 @@ def computes_bfloat16(device: torch.device) -> bool:
 
 
 def onednn_computes(dtype: torch.dtype) -> bool:
-    """True if oneDNN convolves in ``dtype`` on this CPU; it refuses bfloat16 on a CPU without AVX512."""
+    """True if oneDNN convolves in `dtype` on this CPU; it refuses bfloat16 on a CPU without AVX512."""
     if not torch.backends.mkldnn.is_available():
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))

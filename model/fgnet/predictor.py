@@ -37,13 +37,13 @@ class Predictor(Protocol):
 
 
 def crop_margin(tiles: NDArray[np.float32], margin: Triple) -> NDArray[np.float32]:
-    """Tiles without ``margin`` voxels (zyx) at each face of their last three axes; a view."""
+    """Tiles without `margin` voxels (zyx) at each face of their last three axes; a view."""
     z, y, x = (slice(m, n - m) for m, n in zip(margin, tiles.shape[-3:], strict=True))
     return tiles[..., z, y, x]
 
 
 def check_tiles(tiles: NDArray[np.float32], geometry: Geometry) -> None:
-    """Raise ModelError unless ``tiles`` are (B, *geometry.tile)."""
+    """Raise ModelError unless `tiles` are (B, *geometry.tile)."""
     if tiles.ndim != 4 or tuple(tiles.shape[1:]) != geometry.tile:
         raise ModelError("tiles", tiles.shape, f"(B, *{geometry.tile})", "cut tiles as the geometry says")
 
@@ -57,7 +57,7 @@ def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
 
 
 class ToyPredictor:
-    """``identity``: every channel is raw / 255. ``shift``: its mean over 3x3x3 voxels, the tile's edge repeated."""
+    """`identity`: every channel is raw / 255. `shift`: its mean over 3x3x3 voxels, the tile's edge repeated."""
 
     def __init__(self, name: str) -> None:
         self.geometry, self.name = TOYS[name], name
@@ -75,11 +75,11 @@ class ToyPredictor:
 class NetworkPredictor:
     """An FGNet with its weights, in one of three modes.
 
-    ``reference`` evaluates both branches and encodes every section of every tile. ``exact`` evaluates the refined
+    `reference` evaluates both branches and encodes every section of every tile. `exact` evaluates the refined
     branch alone and takes guides of sections seen before from a cache; for the same tile its output is that of
-    ``reference`` but for rounding. ``fast`` is ``exact`` in bfloat16 (weights, guides, features) if the device computes
-    in it. On a GPU, ``reference`` and ``exact`` are float32 throughout: cuDNN's TF32, which torch allows convolutions
-    by default, is for ``fast`` only.
+    `reference` but for rounding. `fast` is `exact` in bfloat16 (weights, guides, features) if the device computes
+    in it. On a GPU, `reference` and `exact` are float32 throughout: cuDNN's TF32, which torch allows convolutions
+    by default, is for `fast` only.
     """
 
     def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
@@ -149,7 +149,7 @@ def load_predictor(
     """The predictor of a checkpoint.
 
     Args:
-        checkpoint: a path, a shipped name, ``identity`` or ``shift``.
+        checkpoint: a path, a shipped name, `identity` or `shift`.
         mode: see `NetworkPredictor`.
         device: as torch names it.
         threads: of torch in this process.

@@ -18,7 +18,7 @@ def compare_keys(
     """See that tensors are exactly those of a network.
 
     Args:
-        given: from ``source``.
+        given: from `source`.
         expected: of the network.
         source: what the error calls the value.
         field: what the error calls the field.
@@ -44,7 +44,7 @@ def compare_keys(
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Tensors of a safetensors file, or of a torch file; no code in the file is executed (``weights_only``).
+    """Tensors of a safetensors file, or of a torch file; no code in the file is executed (`weights_only`).
 
     Raises:
         ModelError: the file cannot be read, or does not hold a dictionary.

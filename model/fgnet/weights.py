@@ -30,7 +30,7 @@ def _toy(name: str) -> Geometry:
 
 
 TOYS = {name: _toy(name) for name in ("identity", "shift")}
-"""Models without weights, for exact tests of blocking: ``identity`` gives raw / 255, ``shift`` its mean over 3x3x3."""
+"""Models without weights, for exact tests of blocking: `identity` gives raw / 255, `shift` its mean over 3x3x3."""
 
 
 def names() -> list[str]:
@@ -42,7 +42,7 @@ def locate(checkpoint: str, field: str = "model.checkpoint") -> Path:
     """The file of a shipped name or of a path.
 
     Raises:
-        ModelError: there is none; the error names ``field``.
+        ModelError: there is none; the error names `field`.
     """
     shipped = SHIPPED / f"{checkpoint}.safetensors"
     path = shipped if "/" not in checkpoint and shipped.exists() else Path(checkpoint)
@@ -90,7 +90,7 @@ def read_geometry(checkpoint: str, mode: str = "exact") -> Geometry:
 def in_mode(geometry: Geometry, mode: str) -> Geometry:
     """The geometry in a mode.
 
-    ``reference`` overlaps tiles by half, whatever the stride is. ``exact`` keeps tile and stride of the file. ``fast``
+    `reference` overlaps tiles by half, whatever the stride is. `exact` keeps tile and stride of the file. `fast`
     makes the thin tiles of the paper larger in plane, to a size that the encoder's windows divide: 512 for windows of 8
     and 16 (large), 448 for windows of 7 and 14 (tiny, small, base_plus). Cubes stay: a larger cube needs more memory,
     and the block shapes of users fit the stride of this one.

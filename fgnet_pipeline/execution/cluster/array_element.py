@@ -25,7 +25,7 @@ def run_share(path: Path, name: str, index: int | None = None) -> int:
     """Compute one share of a task.
 
     Args:
-        path: of the submission (:mod:`fgnet_pipeline.execution.cluster.submission`).
+        path: of the submission (`fgnet_pipeline.execution.cluster.submission`).
         name: of the task.
         index: number of the share; None: the number of this element.
 

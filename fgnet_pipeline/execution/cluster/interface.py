@@ -89,7 +89,7 @@ class JobArray:
     Attributes:
         name: of the job.
         elements: how many.
-        table: the configuration's table that the resources come from, for example ``"schedule.NAME.predict"``.
+        table: the configuration's table that the resources come from, for example `"schedule.NAME.predict"`.
         arguments: options of the command that submits, in the cluster's own words.
         script: what the command is given on standard input.
     """
@@ -131,7 +131,7 @@ class Cluster(ABC):
     """One cluster, with the resources that a configuration asks it for.
 
     Attributes:
-        name: value of ``schedule.cluster``.
+        name: value of `schedule.cluster`.
         title: name in sentences.
         watch_command: shell command that shows the user's jobs.
         host: address at which nodes reach the driver, or None.
@@ -227,8 +227,8 @@ class ClusterSystem:
     """How a kind of cluster is found and opened.
 
     Attributes:
-        name: value of ``schedule.cluster``.
-        open: makes the cluster from the table ``[schedule]``.
+        name: value of `schedule.cluster`.
+        open: makes the cluster from the table `[schedule]`.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""The chain of the ``array`` backend: one job array per task, in the order of the data flow, without a server.
+"""The chain of the `array` backend: one job array per task, in the order of the data flow, without a server.
 
-1. The driver freezes what is to do in a submission (:mod:`fgnet_pipeline.execution.cluster.submission`).
+1. The driver freezes what is to do in a submission (`fgnet_pipeline.execution.cluster.submission`).
 2. Every task becomes one job array, which the cluster starts after the array before has ended well.
 3. If the stage's resources may grow, a second array of the same shares, with more time and memory, starts after the
    first did not end well. The next task starts after whichever of the two ended well.

@@ -23,7 +23,7 @@ def systems() -> dict[str, ClusterSystem]:
 
 
 def cluster_of(config: Config) -> Cluster:
-    """The cluster that ``schedule.cluster`` names, whatever the backend is.
+    """The cluster that `schedule.cluster` names, whatever the backend is.
 
     Raises:
         InputError: There is no such system.

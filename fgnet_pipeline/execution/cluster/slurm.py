@@ -1,7 +1,7 @@
 """Slurm: what sbatch is given, and what squeue, sacct and scancel answer.
 
-No other module calls Slurm's commands. Options go to sbatch as arguments, never through a shell or ``#SBATCH`` lines:
-nothing needs a second kind of quoting, and ``SBATCH_*`` variables of the submitting shell cannot override the
+No other module calls Slurm's commands. Options go to sbatch as arguments, never through a shell or `#SBATCH` lines:
+nothing needs a second kind of quoting, and `SBATCH_*` variables of the submitting shell cannot override the
 configuration.
 """
 
@@ -68,7 +68,7 @@ MESSAGES = {
 
 
 class SlurmCluster(Cluster):
-    """Slurm with the resources of the tables ``[schedule.slurm]``."""
+    """Slurm with the resources of the tables `[schedule.slurm]`."""
 
     name = "slurm"
     title = "Slurm"

@@ -1,9 +1,9 @@
 """The document that workers on other nodes open: exactly what the driver planned, frozen when it was submitted.
 
-``progress/submission-RUN.json`` holds the resolved configuration, the region, the tasks, and for every task which
+`progress/submission-RUN.json` holds the resolved configuration, the region, the tasks, and for every task which
 blocks were to do (one bit per block, compressed: two megabytes at most for 10^7 blocks) and in how many shares they are
 divided. A share is a contiguous range of the blocks to do, so no two workers have a block in common and none needs a
-lock. The jobs of a submission are listed in another file (:mod:`fgnet_pipeline.execution.submitted_jobs`).
+lock. The jobs of a submission are listed in another file (`fgnet_pipeline.execution.submitted_jobs`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Corners = tuple[Triple, Triple]
 
 
 class TaskDocument(Strict):
-    """A :class:`~fgnet_pipeline.core.task.Task` as JSON."""
+    """A `fgnet_pipeline.core.task.Task` as JSON."""
 
     name: str
     stage: str
@@ -47,7 +47,7 @@ class TaskDocument(Strict):
 
     @classmethod
     def of(cls, task: Task) -> TaskDocument:
-        """The document of ``task``."""
+        """The document of `task`."""
         return cls(
             name=task.name,
             stage=task.stage,
@@ -128,7 +128,7 @@ class Share:
 
     Attributes:
         blocks: index box of the task's blocks.
-        todo: bool, of the shape of ``blocks``.
+        todo: bool, of the shape of `blocks`.
         shares: how many shares; at least 1.
     """
 
@@ -142,7 +142,7 @@ class Share:
         return int(self.todo.sum())
 
     def of(self, index: int) -> list[Vector]:
-        """The blocks of share ``index``, in C order; shares differ by one block at most, and together hold all."""
+        """The blocks of share `index`, in C order; shares differ by one block at most, and together hold all."""
         places = np.flatnonzero(self.todo)
         first, last = (index * len(places)) // self.shares, ((index + 1) * len(places)) // self.shares
         positions = np.stack(np.unravel_index(places[first:last], self.todo.shape), -1) + np.asarray(self.blocks.begin)
@@ -156,7 +156,7 @@ class Share:
 
     @classmethod
     def read(cls, document: WorkDocument) -> Share:
-        """The share that ``document`` was made of."""
+        """The share that `document` was made of."""
         blocks = Box(*document.blocks)
         bits = np.frombuffer(zlib.decompress(base64.b64decode(document.todo)), np.uint8)
         return cls(blocks, np.unpackbits(bits, count=blocks.size).astype(bool).reshape(blocks.shape), document.shares)

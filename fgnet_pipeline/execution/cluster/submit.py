@@ -36,9 +36,9 @@ def check(job: Job, names: list[str], redo: str | None) -> None:
 
 
 def planned_chain(config: Config, stages: tuple[str, ...] | None = None, redo: str | None = None) -> Chain:
-    """Make the chain that :func:`submit` would submit, after the same checks; nothing is written.
+    """Make the chain that `submit` would submit, after the same checks; nothing is written.
 
-    A cluster that is not installed here is not asked. See :func:`submit` for the arguments.
+    A cluster that is not installed here is not asked. See `submit` for the arguments.
     """
     job, names = checked(config, stages, redo)
     if not config.schedule.is_local and cluster_of(config).is_installed():

@@ -22,7 +22,7 @@ LEAVING_SECONDS = 120.0
 
 
 class Elements:
-    """Keeps up to `workers` elements alive until :meth:`stop`, or until one finds that no blocks are left.
+    """Keeps up to `workers` elements alive until `stop`, or until one finds that no blocks are left.
 
     Args:
         cluster: that runs them.
@@ -58,7 +58,7 @@ class Elements:
         self._left = left
 
     def stop(self) -> None:
-        """Have :meth:`run` cancel what is alive and return."""
+        """Have `run` cancel what is alive and return."""
         self._stop.set()
 
     def run(self) -> None:

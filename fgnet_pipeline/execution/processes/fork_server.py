@@ -1,4 +1,4 @@
-"""The process that workers are forked from (``multiprocessing`` forkserver): it has imported everything once.
+"""The process that workers are forked from (`multiprocessing` forkserver): it has imported everything once.
 
 Importing takes the process a second or two of CPU. If it is known early that there will be workers, the process starts
 before the driver itself imports what it needs, so that both import at the same time.
@@ -25,7 +25,7 @@ PRELOADED = [
 
 
 class Preloads(Protocol):
-    """What is asked of a stage (``stages.stage.Stage``)."""
+    """What is asked of a stage (`stages.stage.Stage`)."""
 
     @property
     def preload(self) -> tuple[str, ...]: ...
@@ -34,7 +34,7 @@ class Preloads(Protocol):
 def fork_server(stages: Iterable[Preloads], packages: Sequence[str] = ()) -> BaseContext:
     """Start the server whose processes have everything loaded that some stages need, and return at once.
 
-    The server imports while the driver does. The first call, :func:`start_early` included, settles what is loaded.
+    The server imports while the driver does. The first call, `start_early` included, settles what is loaded.
     Loading opens no connection and starts no thread: each process makes its own event loop at its first request.
 
     Args:
@@ -79,7 +79,7 @@ def start_early(file: Path, overrides: Iterable[str]) -> None:
 
     Args:
         file: the configuration.
-        overrides: of the command line, as ``section.key=value``.
+        overrides: of the command line, as `section.key=value`.
     """
     if _will_fork(file, overrides):
         fork_server([])

@@ -41,7 +41,7 @@ class Workers:
 
     @contextmanager
     def watched(self, process: BaseProcess) -> Iterator[None]:
-        """Count ``process`` among the workers for the block of the ``with``."""
+        """Count `process` among the workers for the block of the `with`."""
         self._alive.add(process)
         try:
             if self.stopping:
@@ -104,7 +104,7 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
 
 @contextmanager
 def native_output_to(log: Path) -> Iterator[None]:
-    """Append what native code writes to ``log``: daisy warns of every worker that ends, and cannot be told not to.
+    """Append what native code writes to `log`: daisy warns of every worker that ends, and cannot be told not to.
 
     What Python prints still goes to the terminal. After an interrupt all this stays as it is, since daisy's server is
     then left to itself.
@@ -181,7 +181,7 @@ def flushed(body: Callable[[], None], flush: Callable[[], None]) -> None:
     """Run `body`; if the driver asks this worker to end meanwhile, run `flush` and end at once.
 
     After `body`, a request to end is ignored: the worker is about to end by itself. This is a function and no context
-    manager: nothing would catch the exception of a signal between ``__enter__`` and the block of the ``with``.
+    manager: nothing would catch the exception of a signal between `__enter__` and the block of the `with`.
     """
     try:
         signal.signal(signal.SIGTERM, _raise_once)

@@ -32,7 +32,7 @@ class Slots:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Wait for a place and keep it for the block of the ``with``."""
+        """Wait for a place and keep it for the block of the `with`."""
         with self._lock:
             if self._holders == 0:
                 self._place = self._wait()

@@ -18,7 +18,7 @@ from fgnet_pipeline.store.records.record import NEEDED, Record, documents
 
 #: Bytes that are read and parsed at once.
 PIECE = 1 << 24
-#: Name of a field of :class:`Record` -> its values, one per record. ``block`` is int64 (n, 3) zyx; ``key`` is uint64
+#: Name of a field of `Record` -> its values, one per record. `block` is int64 (n, 3) zyx; `key` is uint64
 #: (n,), 0 for a withdrawal; whole numbers are int64 (n,), other numbers float64 (n,), text object (n,).
 Columns = dict[str, npt.NDArray[Any]]
 _KEY_LENGTH = 16
@@ -55,10 +55,10 @@ def parse(lines: bytes, names: Iterable[str]) -> Columns:
 
     Args:
         lines: JSON lines.
-        names: fields of :class:`Record` that hold a number or a text. The needed fields are always read.
+        names: fields of `Record` that hold a number or a text. The needed fields are always read.
 
     Returns:
-        The columns of ``names`` and of the needed fields. A record that lacks a field has 0 or "" there.
+        The columns of `names` and of the needed fields. A record that lacks a field has 0 or "" there.
     """
     schema = _schema((*NEEDED, *names))
     try:
@@ -73,7 +73,7 @@ def parse(lines: bytes, names: Iterable[str]) -> Columns:
 
 
 def joined(parts: Iterable[Columns], names: Iterable[str]) -> Columns:
-    """Columns one after another, for example of several files; ``names`` as for :func:`parse`."""
+    """Columns one after another, for example of several files; `names` as for `parse`."""
     found = [parse(b"", names), *parts]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 

@@ -17,7 +17,7 @@ from fgnet_pipeline.store.records.columns import Columns, parse, whole_lines
 
 #: The fields by which records of one block are ordered, the most important first.
 PRECEDENCE = ("run", "finished", "key")
-#: The fields that :class:`Totals` and :class:`Latest` need beside the needed ones.
+#: The fields that `Totals` and `Latest` need beside the needed ones.
 _COUNTED = ("seconds", "voxels", "nonzero", "peak_memory", "host")
 
 
@@ -27,7 +27,7 @@ def in_order(records: Columns) -> npt.NDArray[np.intp]:
 
 
 def not_before(new: Columns, held: Columns) -> npt.NDArray[np.bool_]:
-    """For each pair of records (n,): whether that of ``new`` is equal to, or later than, that of ``held``."""
+    """For each pair of records (n,): whether that of `new` is equal to, or later than, that of `held`."""
     after = np.ones(len(new["run"]), bool)
     for name in reversed(PRECEDENCE):
         after = (new[name] > held[name]) | ((new[name] == held[name]) & after)
@@ -84,7 +84,7 @@ class Totals:
         return self.seconds / self.blocks if self.blocks else None
 
     def add(self, records: Columns) -> None:
-        """Count ``records``, except those that withdraw others."""
+        """Count `records`, except those that withdraw others."""
         done = records["key"] != 0
         if not done.any():
             return
@@ -110,8 +110,8 @@ class Latest:
     It holds 25 bytes per block.
 
     Args:
-        folder: holds the ``done-*.jsonl`` of one task.
-        blocks: index box, zyx. Records of other blocks count in ``totals`` only.
+        folder: holds the `done-*.jsonl` of one task.
+        blocks: index box, zyx. Records of other blocks count in `totals` only.
 
     Attributes:
         key: uint64 (z, y, x) of the index box; 0 if nothing is recorded or the record was withdrawn.

@@ -1,6 +1,6 @@
 """The folder of done records, failures, fingerprints and the number of the run.
 
-A block is done if and only if its latest record has the key that the plan (:mod:`fgnet_pipeline.core.plan`) computes
+A block is done if and only if its latest record has the key that the plan (`fgnet_pipeline.core.plan`) computes
 for it now. Records are appended, one file per worker, without locks; an unfinished last line is skipped. Before a run
 overwrites a finished block, it withdraws the block's record by a record without a key.
 """
@@ -27,7 +27,7 @@ Signature = tuple[tuple[str, int], ...]
 
 
 class Progress:
-    """The records below ``output.path/progress``.
+    """The records below `output.path/progress`.
 
     Args:
         root: that folder; it need not exist.
@@ -37,30 +37,30 @@ class Progress:
         self.root = root
 
     def done_files(self, stage: str, label: str = "") -> list[Path]:
-        """The files that hold the records of ``stage``, of workers with that ``label`` only, sorted by name."""
+        """The files that hold the records of `stage`, of workers with that `label` only, sorted by name."""
         return sorted(self.root.glob(f"{stage}/done-{label}*.jsonl"))
 
     def records(self, stage: str, label: str = "") -> Iterator[dict[str, Any]]:
-        """All records and withdrawals in :meth:`done_files` as JSON objects, in no order."""
+        """All records and withdrawals in `done_files` as JSON objects, in no order."""
         for path in self.done_files(stage, label):
             yield from (record for record in _documents_in(path) if is_complete(record))
 
     def latest(self, stage: str, blocks: Box) -> Latest:
-        """The latest record of every block of the index box ``blocks``, as arrays: made for millions of blocks."""
+        """The latest record of every block of the index box `blocks`, as arrays: made for millions of blocks."""
         return Latest(self.root / stage, blocks).update()
 
     def signature(self, stage: str) -> Signature:
-        """Names and sizes of the files of records: equal as long as no record of ``stage`` is added or removed."""
+        """Names and sizes of the files of records: equal as long as no record of `stage` is added or removed."""
         return tuple((path.name, path.stat().st_size) for path in self.done_files(stage))
 
     def withdraw(self, stage: str, blocks: Iterable[Vector], run: int, time: float = 0.0) -> None:
-        """Withdraw the records of ``blocks``.
+        """Withdraw the records of `blocks`.
 
         Args:
             stage: name of the task.
             blocks: indices, zyx.
             run: records of earlier runs are withdrawn.
-            time: seconds since 1970; records of ``run`` itself are withdrawn if they are older. 0 withdraws none.
+            time: seconds since 1970; records of `run` itself are withdrawn if they are older. 0 withdraws none.
         """
         path = self.root / stage / f"done-withdrawn-{run}.jsonl"
         lines = (withdrawal(stage, block, run, time) for block in blocks)
@@ -84,17 +84,17 @@ class Progress:
             path.unlink(missing_ok=True)
 
     def forget(self, stage: str) -> None:
-        """Remove every record of ``stage``."""
+        """Remove every record of `stage`."""
         for path in self.done_files(stage):
             path.unlink(missing_ok=True)
 
     def fingerprint(self, stage: str) -> dict[str, Any] | None:
-        """What the stored results of ``stage`` were made with; None if it never ran."""
+        """What the stored results of `stage` were made with; None if it never ran."""
         found = read_json(self.root / stage / "fingerprint.json")
         return found if isinstance(found, dict) else None
 
     def set_fingerprint(self, stage: str, fingerprint: dict[str, Any]) -> None:
-        """Store what the results of ``stage`` are made with from now on."""
+        """Store what the results of `stage` are made with from now on."""
         write_json(self.root / stage / "fingerprint.json", fingerprint)
 
     def set_driver(self) -> int:

@@ -1,6 +1,6 @@
 """What a done record is: one JSON line that says that a block is finished, and what was written.
 
-The fields of :class:`Record` are listed here alone. The writer and the reader (:mod:`.columns`) take names and types
+The fields of `Record` are listed here alone. The writer and the reader (`columns`) take names and types
 from it. A field that is added later is read as the default of its type (0, 0.0 or "") from records that lack it.
 """
 
@@ -23,12 +23,12 @@ class Record:
     """One finished block.
 
     Attributes:
-        stage: name of the task, e.g. ``"edges"`` or ``"agglomerate-0"``.
+        stage: name of the task, e.g. `"edges"` or `"agglomerate-0"`.
         block: index of the block in the task's grid, zyx.
-        read: ``[begin, end]`` of the clipped read region, in voxels, zyx.
+        read: `[begin, end]` of the clipped read region, in voxels, zyx.
         key: identity of region, inputs and configuration, as 16 hexadecimal digits.
         inputs: identity of the inputs alone, as 16 hexadecimal digits.
-        checksum: of what was written, e.g. ``"crc32c:00000000"``.
+        checksum: of what was written, e.g. `"crc32c:00000000"`.
         nonzero: number of voxels that are not 0, or number of rows of a table.
         voxels: number of voxels that the block covers.
         seconds: time that the block took, without waiting for other blocks.
@@ -83,14 +83,14 @@ def withdrawal(stage: str, block: Vector, run: int, time: float) -> str:
     Args:
         stage: name of the task.
         block: index of the block, zyx.
-        run: number of the run. Records of this run and of earlier ones are withdrawn if they are older than ``time``.
+        run: number of the run. Records of this run and of earlier ones are withdrawn if they are older than `time`.
         time: seconds since 1970.
     """
     return json.dumps({"stage": stage, "block": block, "key": "", "run": run, "finished": time})
 
 
 def documents(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON objects with a ``block`` among ``lines``. A line that cannot be read is skipped."""
+    """The JSON objects with a `block` among `lines`. A line that cannot be read is skipped."""
     for line in lines:
         with contextlib.suppress(ValueError):
             document = json.loads(line)
@@ -110,7 +110,7 @@ def is_complete(document: Any) -> bool:
 
 
 def is_record(line: bytes) -> bool:
-    """Whether ``line`` is a whole record or a whole withdrawal."""
+    """Whether `line` is a whole record or a whole withdrawal."""
     try:
         return is_complete(json.loads(line))
     except ValueError:

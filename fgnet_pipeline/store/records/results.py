@@ -71,7 +71,7 @@ def unreadable_lines(path: Path) -> tuple[list[int], bool]:
 
 
 def drop_lines(path: Path, numbers: Collection[int]) -> None:
-    """Rewrite a file of records without the lines of these ``numbers`` (from 1), whole or not at all."""
+    """Rewrite a file of records without the lines of these `numbers` (from 1), whole or not at all."""
     with path.open("rb") as stream:
         kept = [line for number, line in enumerate(stream, 1) if number not in numbers]
     write_atomic(path, b"".join(kept))

@@ -21,11 +21,11 @@ class RecordWriter:
     """Appends the records of one worker.
 
     A record is written only after its data are flushed to disk. This happens in batches in a thread, so that a killed
-    worker loses at most the blocks of the last second. Call :meth:`close`, or use the writer in a ``with``, to flush
+    worker loses at most the blocks of the last second. Call `close`, or use the writer in a `with`, to flush
     the last batch.
 
     Args:
-        root: the folder ``progress`` of an output.
+        root: the folder `progress` of an output.
         stage: name of the task.
         log: path of the worker's log, which its failures name.
         label: the begin of the names of its files.
@@ -47,7 +47,7 @@ class RecordWriter:
         self.error: OSError | None = None
 
     def add(self, record: Record, files: list[Path]) -> None:
-        """Queue ``record``. It is written once ``files``, which hold the data of the block, are on disk.
+        """Queue `record`. It is written once `files`, which hold the data of the block, are on disk.
 
         Raises:
             OSError: an earlier batch could not be written (full or read-only disk).
@@ -58,7 +58,7 @@ class RecordWriter:
             self._pending.append((record, files))
 
     def fail(self, stage: str, block: Vector, error: str) -> None:
-        """Note that ``block`` could not be computed because of ``error``."""
+        """Note that `block` could not be computed because of `error`."""
         failure = Failure(stage, block, error, self._log, time.time())
         with contextlib.suppress(OSError):
             append_lines(self._failed, [to_line(failure)])

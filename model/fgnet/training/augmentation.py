@@ -1,7 +1,7 @@
 """What an augmentation is, and how the ones of `fgnet.training.augmentations` are found.
 
 An augmentation is one file of that package: its settings, the function that changes a patch, and the constant
-``AUGMENTATION`` that binds both. No list names the files. Importing them does not import torch, because a configuration
+`AUGMENTATION` that binds both. No list names the files. Importing them does not import torch, because a configuration
 is read without it: a file imports torch inside its functions.
 """
 
@@ -37,9 +37,9 @@ class Augmentation:
         name: how messages call it, unique.
         place: position in the order of all augmentations, lowest first, unique. Another order draws other random
             numbers, so the place of an augmentation that was released must not change.
-        apply: (patch, chance, settings) -> patch. It draws every random number from ``chance``, decides itself whether
+        apply: (patch, chance, settings) -> patch. It draws every random number from `chance`, decides itself whether
             it changes the patch, and leaves the tensors of the given patch as they are.
-        table: the table ``[optimise.augment.TABLE]`` that holds its settings, one of `fgnet.training.tables.Table`;
+        table: the table `[optimise.augment.TABLE]` that holds its settings, one of `fgnet.training.tables.Table`;
             None if it has no settings.
         settings: frozen dataclass, each field made by `setting`. The names of the fields are the keys of the table.
     """
@@ -72,7 +72,7 @@ class Range:
     meaning: str
 
     def holds(self, value: float) -> bool:
-        """True if ``value`` is inside; nan never is."""
+        """True if `value` is inside; nan never is."""
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ def setting(default: float, meaning: str, low: float = 0.0, high: float = 1.0) -
         default: the value if a configuration does not give one.
         meaning: one phrase, with the unit if the value has one.
         low: the least value allowed.
-        high: the greatest value allowed, ``math.inf`` for no limit.
+        high: the greatest value allowed, `math.inf` for no limit.
     """
     return dataclasses.field(default=default, metadata={"range": Range(low, high, meaning)})
 
@@ -96,7 +96,7 @@ def augmentations() -> tuple[Augmentation, ...]:
     """Every augmentation of the package, in the order in which they are applied.
 
     Raises:
-        ValueError: a module without ``AUGMENTATION``; a name, a place or a key that two of them share; an unknown
+        ValueError: a module without `AUGMENTATION`; a name, a place or a key that two of them share; an unknown
             table.
     """
     from fgnet.training import augmentations as package
@@ -122,7 +122,7 @@ def _require_unique(what: str, values: list[Any]) -> None:
 
 
 def table_fields(table: Table) -> type[Any]:
-    """A frozen dataclass with the settings of every augmentation of ``table``, as a base of the table's class."""
+    """A frozen dataclass with the settings of every augmentation of `table`, as a base of the table's class."""
     fields: list[tuple[str, Any, Any]] = []
     for augmentation in augmentations():
         if augmentation.table == table:

@@ -114,7 +114,7 @@ def _end_with_the_training(number: int) -> None:
 def stream(
     volumes: Sequence[LabelledVolume], settings: LoopSettings, first: int, rank: int, loaders: int, pinned: bool
 ) -> Iterator[Batch]:
-    """Every batch from iteration ``first`` to the end, in order; the number of loaders changes none of them.
+    """Every batch from iteration `first` to the end, in order; the number of loaders changes none of them.
 
     Args:
         volumes: what patches are drawn from; the loaders share their memory.

@@ -30,7 +30,7 @@ class Chance:
         return int(torch.randint(low, high, (), generator=self.generator))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """float32 of ``shape``, normally distributed with mean 0 and standard deviation 1."""
+        """float32 of `shape`, normally distributed with mean 0 and standard deviation 1."""
         return torch.randn(shape, generator=self.generator)
 
     def permutation(self, count: int) -> list[int]:
@@ -38,7 +38,7 @@ class Chance:
         return [int(i) for i in torch.randperm(count, generator=self.generator)]
 
     def box(self, shape: Triple | torch.Size, largest: float = 0.35) -> tuple[slice, slice, slice]:
-        """Slices of a random zyx box inside ``shape``; each edge is a tenth of the axis up to ``largest`` of it."""
+        """Slices of a random zyx box inside `shape`; each edge is a tenth of the axis up to `largest` of it."""
         slices = []
         for size in shape:
             edge = max(1, int(size * self.uniform(0.1, largest)))

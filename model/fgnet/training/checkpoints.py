@@ -24,7 +24,7 @@ AUXILIARY = "auxiliary."
 
 @contextmanager
 def _renamed_when_whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path``, flushed to disk and renamed to ``path`` if the block ends without an error."""
+    """A temporary file beside `path`, flushed to disk and renamed to `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -37,19 +37,19 @@ def _renamed_when_whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``, whole or not at all; folders are made."""
+    """Write `data` to `path`, whole or not at all; folders are made."""
     with _renamed_when_whole(path) as temporary:
         temporary.write_bytes(data)
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a training state (tensors, numbers and strings in dicts and lists) to ``path``, whole or not at all."""
+    """Write a training state (tensors, numbers and strings in dicts and lists) to `path`, whole or not at all."""
     with _renamed_when_whole(path) as temporary:
         torch.save(dict(state), temporary)
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote; no code in the file is executed (``weights_only``).
+    """Read what `save_state` wrote; no code in the file is executed (`weights_only`).
 
     Raises:
         ModelError: the file cannot be read.
@@ -63,7 +63,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def sharpened(weights: Mapping[str, Tensor], sharpness: float, shift: float) -> dict[str, Tensor]:
-    """Weights of a network whose refined logits are ``sharpness`` * (logit - ``shift``).
+    """Weights of a network whose refined logits are `sharpness` * (logit - `shift`).
 
     The weight and the bias of the head are changed. Contacts are told apart by the mean over their faces, which works
     best if single faces are near 0 or 1, and if a doubtful face counts as a boundary: membranes are rare in training
@@ -81,7 +81,7 @@ def sharpened(weights: Mapping[str, Tensor], sharpness: float, shift: float) -> 
 
 
 def begin_from(network: FGNet, checkpoint: str) -> None:
-    """Put exported weights into ``network``, in place; the auxiliary head, which is not exported, stays as it is.
+    """Put exported weights into `network`, in place; the auxiliary head, which is not exported, stays as it is.
 
     Args:
         network: of the same architecture.
@@ -98,7 +98,7 @@ def begin_from(network: FGNet, checkpoint: str) -> None:
 
 
 def export(path: Path, network: FGNet, weights: Mapping[str, Tensor], geometry: Geometry, half: bool = True) -> None:
-    """Write ``weights`` as safetensors, without the auxiliary head.
+    """Write `weights` as safetensors, without the auxiliary head.
 
     Args:
         path: of the file.

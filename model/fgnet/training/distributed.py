@@ -45,7 +45,7 @@ def join(device: str) -> tuple[Crew, str]:
         device: as torch names it.
 
     Returns:
-        This process's place among them, and its device: of ``cuda`` the GPU of its number on this machine.
+        This process's place among them, and its device: of `cuda` the GPU of its number on this machine.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

@@ -70,7 +70,7 @@ class Trainer:
         build: Callable[[NetworkConfig], FGNet] = FGNet,
         loaders: int = 0,
     ) -> None:
-        """Build the network, with random weights of ``settings.seed``.
+        """Build the network, with random weights of `settings.seed`.
 
         Args:
             config: architecture.
@@ -108,7 +108,7 @@ class Trainer:
     def result(self) -> dict[str, Tensor]:
         """The weights to export.
 
-        The running average; at the end of a training with ``settings.ends`` > 1 the mean of the averages at the ends
+        The running average; at the end of a training with `settings.ends` > 1 the mean of the averages at the ends
         of the last cycles.
         """
         if not self.settings.kept_ends or self.iteration < self.settings.iterations:
@@ -221,7 +221,7 @@ class Trainer:
 
 
 def resume(trainer: Trainer, folder: Path) -> None:
-    """Go on from ``last.pt`` in ``folder``, if there is one; writes nothing.
+    """Go on from `last.pt` in `folder`, if there is one; writes nothing.
 
     Raises:
         ModelError: a torn state, or one of another network or seed.
@@ -233,11 +233,11 @@ def resume(trainer: Trainer, folder: Path) -> None:
 
 
 def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callable[[Step], None] | None = None) -> None:
-    """Train to the end; an earlier state in ``folder`` is resumed.
+    """Train to the end; an earlier state in `folder` is resumed.
 
     Args:
         trainer: before its first iteration, or already resumed.
-        folder: where ``last.pt`` and ``log.jsonl`` (one line per iteration) are written, by the first process.
+        folder: where `last.pt` and `log.jsonl` (one line per iteration) are written, by the first process.
         checkpoint_every: iterations between two states.
         progress: called after every iteration, in the first process.
 
@@ -266,7 +266,7 @@ def run(trainer: Trainer, folder: Path, checkpoint_every: int, progress: Callabl
 
 
 def truncate(log: Path, iteration: int) -> None:
-    """Drop the lines from ``iteration`` on, whose iterations will be done again, and a torn last line."""
+    """Drop the lines from `iteration` on, whose iterations will be done again, and a torn last line."""
     if not log.exists():
         return
     kept = []

@@ -12,7 +12,7 @@ DICE_SMOOTH = 100.0
 
 
 def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, dice: float = 0.5) -> Tensor:
-    """Mean binary cross entropy plus ``dice`` times the Dice loss.
+    """Mean binary cross entropy plus `dice` times the Dice loss.
 
     The Dice loss is 1 - (2 sum(p t) + s) / (sum(p) + sum(t) + s) with smoothing s = `DICE_SMOOTH` (Milletari et al.
     2016, arXiv 1606.04797, but without squares), over all voxels and channels together.
@@ -39,7 +39,7 @@ def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, dice: float = 0.5) 
 def total_loss(
     logits: Logits, target: Tensor, weight: Tensor, auxiliary: tuple[Tensor, Tensor] | None, auxiliary_weight: float
 ) -> Tensor:
-    """Mean of the losses of coarse and refined logits, plus ``auxiliary_weight`` times that of the auxiliary ones.
+    """Mean of the losses of coarse and refined logits, plus `auxiliary_weight` times that of the auxiliary ones.
 
     Args:
         logits: of the network in training mode.

@@ -33,7 +33,7 @@ class Patch:
 
     Attributes:
         raw: float32 (z, y, x), normalised.
-        labels: int32 (z, y, x), 0 = ignored; the shape of ``raw``.
+        labels: int32 (z, y, x), 0 = ignored; the shape of `raw`.
         volume: the volume that it was cut from.
         begin: zyx of its first voxel in the volume, before any augmentation.
     """
@@ -54,7 +54,7 @@ class Patch:
 
 
 def cut(volume: LabelledVolume, shape: Triple, begin: Triple) -> Patch:
-    """The patch of ``shape`` at ``begin``, without augmentation.
+    """The patch of `shape` at `begin`, without augmentation.
 
     If the volume is smaller than the patch, its last voxels are repeated in raw, and labels are 0 there.
     """

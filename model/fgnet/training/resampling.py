@@ -36,7 +36,7 @@ def centred_grid(shape: Triple) -> Tensor:
 
 
 def zooms(largest: float, chance: Chance) -> Tensor:
-    """Three factors, zyx, each between 1 / ``largest`` and ``largest``, uniform in their logarithm."""
+    """Three factors, zyx, each between 1 / `largest` and `largest`, uniform in their logarithm."""
     spread = math.log(largest)
     return torch.tensor([math.exp(chance.uniform(-spread, spread)) for _ in range(3)])
 

@@ -22,7 +22,7 @@ def choose(volumes: Sequence[LabelledVolume], chance: Chance) -> LabelledVolume:
 
 
 def place(volume: LabelledVolume, shape: Triple, candidates: int, chance: Chance) -> Triple:
-    """Where a patch begins, zyx: of ``candidates`` random places the one with most distinct labels.
+    """Where a patch begins, zyx: of `candidates` random places the one with most distinct labels.
 
     Thin neurites are rare, and places with many labels have more of them. Labels are counted on every fourth voxel.
     """

@@ -129,7 +129,7 @@ class LoopSettings:
         return [p for p in self.phases if p.begin <= iteration][-1]
 
     def rate(self, iteration: int) -> float:
-        """The learning rate: per cycle a linear warm-up, times half a cosine from the peak down to ``final_rate``.
+        """The learning rate: per cycle a linear warm-up, times half a cosine from the peak down to `final_rate`.
 
         The cosine with restarts is that of Loshchilov and Hutter 2017 (arXiv 1608.03983).
         """

@@ -58,8 +58,8 @@ def affinities(labels: Tensor, objects: Tensor, offsets: Sequence[Triple]) -> tu
         offsets: one zyx step in voxels per channel.
 
     Returns:
-        target: float32 (B, C, z, y, x), 1 if v and v + offset carry the same id in ``objects`` that is not 0, else 0.
-        weight: of the same shape, 1 if v + offset is inside and both voxels are labelled in ``labels``, else 0.
+        target: float32 (B, C, z, y, x), 1 if v and v + offset carry the same id in `objects` that is not 0, else 0.
+        weight: of the same shape, 1 if v + offset is inside and both voxels are labelled in `labels`, else 0.
     """
     shape = (labels.shape[0], len(offsets), *labels.shape[1:])
     target, weight = (torch.zeros(shape, device=labels.device) for _ in range(2))

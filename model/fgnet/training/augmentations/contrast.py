@@ -23,7 +23,7 @@ class Settings:
 
 
 def contrast(patch: Patch, chance: Chance, settings: Settings) -> Patch:
-    """Raw times a factor between 1 / ``contrast_range`` and ``contrast_range``, plus a shift up or down."""
+    """Raw times a factor between 1 / `contrast_range` and `contrast_range`, plus a shift up or down."""
     if not chance.happens(settings.contrast):
         return patch
     spread = math.log(settings.contrast_range)
