@@ -15,12 +15,12 @@ SHORTEST_WAIT, LONGEST_WAIT = 0.001, 0.02
 class Slots:
     """Places, each of them a byte of a file that its holder keeps locked.
 
+    POSIX record locks belong to a process: they end with it, however it ends, and are not inherited. Threads of one
+    process share its place.
+
     Args:
         path: of the file; it is made if there is none.
         count: how many places.
-
-    POSIX record locks belong to a process: they end with it, however it ends, and are not inherited. Threads of one
-    process share its place.
     """
 
     def __init__(self, path: str, count: int) -> None:

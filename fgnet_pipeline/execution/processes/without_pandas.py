@@ -19,8 +19,8 @@ def forgo_pandas() -> None:
     """Have pyarrow never import pandas in this process.
 
     pyarrow looks for pandas once, when it first makes or converts an array. If pandas is installed, the import costs
-    every worker half a second of CPU, and nothing here converts to its tables. A process that has imported pandas
-    already is not changed.
+    every worker half a second of CPU, and nothing here converts to tables of pandas. A process that has loaded pandas
+    before is left alone.
     """
     if "pandas" in sys.modules:
         return
