@@ -69,7 +69,7 @@ def test_segmentation_given_the_fragments_does_not_depend_on_the_blocks(
 
 
 @pytest.mark.parametrize("leaf", [2, 3, 8])
-def test_octree_does_not_change_tree_or_segmentation(raw: str, reference: Path, tmp_path: Path, leaf: int) -> None:
+def test_the_octree_does_not_change_the_segmentation(raw: str, reference: Path, tmp_path: Path, leaf: int) -> None:
     config = standard_config(tmp_path, raw)
     run(load_config(config, [f"agglomerate.leaf_blocks={leaf}"]))
     assert files_of(tmp_path / "out.zarr", "segmentation") == files_of(reference, "segmentation")

@@ -14,7 +14,7 @@ from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 
 
-def test_mask_selects_blocks_and_zeroes_fragments(raw: str, tmp_path: Path) -> None:
+def test_a_mask_selects_blocks_and_zeroes_fragments(raw: str, tmp_path: Path) -> None:
     mask = np.zeros((25, 30, 35), np.uint8)
     mask[:, :, :13] = 1
     coarse = dict(ATTRIBUTES, voxel_size=[20, 20, 20])
@@ -88,7 +88,7 @@ def test_every_zarr_layout_gives_the_same_segmentation(raw: str, reference: Path
     assert np.array_equal(read(tmp_path / "out.zarr", "segmentation"), read(reference, "segmentation"))
 
 
-def test_output_opens_with_funlib_even_at_fractional_sizes(raw: str, tmp_path: Path) -> None:
+def test_the_output_opens_with_funlib_even_at_fractional_sizes(raw: str, tmp_path: Path) -> None:
     config = standard_config(tmp_path, raw)
     run(load_config(config, ["volume.voxel_size=[9.6,4.5,4.0]", "volume.offset=[0,45,8]"]))
     for name in ("affinities", "fragments", "segmentation"):

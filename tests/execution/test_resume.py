@@ -1,4 +1,4 @@
-"""A second run does what is left, and only that, whatever changed in between."""
+"""A second run does what is left and nothing else, if settings, files or the region changed in between, too."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_another_threshold_redoes_lut_and_relabelling_only(raw: str, copied: Pat
     assert np.array_equal(read(copied, "segmentation"), first)
 
 
-def test_grown_region_equals_a_run_from_scratch(raw: str, reference: Path, tmp_path: Path) -> None:
+def test_a_grown_region_equals_a_run_from_scratch(raw: str, reference: Path, tmp_path: Path) -> None:
     config = standard_config(tmp_path, raw)
     small = "volume.roi=[[0,0,0],[300,350,700]]"
     run(load_config(config, [small]))

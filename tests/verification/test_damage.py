@@ -74,7 +74,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str, Requeued]] = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_each_damage_is_named_and_a_run_after_the_repair_restores_every_byte(
+def test_damage_is_named_and_a_run_after_the_repair_restores_every_byte(
     finished_run: Path, copied_run: tuple[Path, Path], case: str
 ) -> None:
     config, out = copied_run

@@ -48,7 +48,7 @@ def test_what_was_made_of_a_file_of_unknown_age_is_made_again(
 
 
 def test_a_run_makes_lost_shards_again(finished_run: Path, copied_run: tuple[Path, Path]) -> None:
-    """Zarr reads zeros where a shard is gone: no later block may be made of them."""
+    """Zarr reads zeros in place of a shard that is gone: no later block may be made of them."""
     config, out = copied_run
     shard(out, "segmentation").unlink()
     shard(out, "affinities").unlink()
