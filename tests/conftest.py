@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pipeline_tools import Command, Refused, cells, run_on_cells, standard_config, write_volume
 from required import skip_or_fail
 from slurm_cluster import Cluster, missing_programs
 
@@ -18,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, those of a file stay together, as they share fixtures; so do those of Slurm."""
+    """If tests run side by side, one process runs those of a file, which share fixtures; one runs those of Slurm."""
     for item in items:
         shared = "cluster" in getattr(item, "fixturenames", ())
         item.add_marker(pytest.mark.xdist_group("slurm" if shared else item.path.stem))
@@ -47,3 +49,51 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
     finally:
         started.stop()
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command in this process; gives its exit code, standard output and standard error."""
+    from fgnet_pipeline.commands import cli  # not all tests need what it imports
+
+    def call(*arguments: object) -> tuple[object, str, str]:
+        capsys.readouterr()  # what was printed before belongs to no command
+        with pytest.raises(SystemExit) as ended:
+            cli.guarded(lambda: cli.app([str(a) for a in arguments], standalone_mode=False))
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def refused(command: Command) -> Refused:
+    """Runs a command that must refuse its input; gives the sentence, after checking its form and the exit code."""
+
+    def call(*arguments: object) -> str:
+        code, _, text = command(*arguments)
+        assert code == 2, text
+        assert text.startswith("error: ") and "expected" in text and ";" in text and "Traceback" not in text
+        return text
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small_raw(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Path of a raw volume of 30 voxels per axis."""
+    return write_volume(tmp_path_factory.mktemp("small") / "raw.zarr", cells((30, 30, 30)))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run on 2 x 3 x 3 blocks, an octree of 1 x 2 x 2 leaves and a root; no test changes it."""
+    return run_on_cells(tmp_path_factory.mktemp("finished"), (40, 50, 60), leaf_blocks=2)
+
+
+@pytest.fixture
+def copied_run(finished_run: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """(configuration, output) of a copy of `finished_run`, which the test may change."""
+    shutil.copytree(finished_run / "out.zarr", tmp_path / "out.zarr")
+    config = standard_config(tmp_path, str(finished_run / "raw.zarr"), leaf_blocks=2)
+    return config, tmp_path / "out.zarr"

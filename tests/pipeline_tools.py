@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ import numpy.typing as npt
 import zarr
 from scipy import ndimage
 
+from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.stages.configuration import load_config
+
+#: The fixture `command`: from arguments to exit code, standard output and standard error.
+Command = Callable[..., tuple[object, str, str]]
+#: The fixture `refused`: from arguments to the sentence.
+Refused = Callable[..., str]
 CHECKOUT = Path(__file__).resolve().parents[1]
 ATTRIBUTES = {"voxel_size": [10, 10, 10], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"], "units": ["nm"] * 3}
 
@@ -48,16 +56,43 @@ def write_config(path: Path, **sections: dict[str, Any]) -> Path:
     return path
 
 
-def standard_config(folder: Path, raw: str, **schedule: Any) -> Path:
-    """A serial run with the identity network on small blocks."""
+def standard_config(folder: Path, raw: str, leaf_blocks: int = 1, **schedule: Any) -> Path:
+    """A serial run with the identity network on small blocks; `schedule` are further keys of that table."""
     return write_config(
         folder / "config.toml",
         volume={"path": raw},
         output={"path": str(folder / "out.zarr")},
         model={"checkpoint": "identity"},
         schedule={"workers": 0, "block_shape": [24, 24, 24], **schedule},
-        agglomerate={"leaf_blocks": 1},
+        agglomerate={"leaf_blocks": leaf_blocks},
     )
+
+
+def run_on_cells(
+    folder: Path,
+    shape: tuple[int, int, int],
+    *,
+    seed: int = 0,
+    count: int = 30,
+    overrides: tuple[str, ...] = (),
+    **config: Any,
+) -> Path:
+    """A finished serial run of all stages on `cells`.
+
+    Args:
+        folder: gets raw.zarr, config.toml and out.zarr.
+        shape: of the raw volume, in voxels, zyx.
+        seed: of `cells`.
+        count: of `cells`.
+        overrides: as after ``--set``; they are not in config.toml.
+        config: further arguments of `standard_config`.
+
+    Returns:
+        The folder.
+    """
+    raw = write_volume(folder / "raw.zarr", cells(shape, seed, count))
+    run(load_config(standard_config(folder, raw, **config), list(overrides)))
+    return folder
 
 
 def script(name: str, *arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
@@ -79,6 +114,7 @@ def fgnet(*arguments: object, check: bool = True, **kwargs: Any) -> subprocess.C
 
 
 def read(folder: Path | str, name: str) -> npt.NDArray[Any]:
+    """The whole array of a name below a folder."""
     return np.asarray(zarr.open_array(Path(folder) / name, mode="r")[:])
 
 

@@ -1,4 +1,4 @@
-"""The toy stage of tests/stages/toy, installed as a lab would install its own, and what it must have made."""
+"""The toy stage of tests/stages/toy: where its source is, and what it must have made."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from installed import install_source
-from pipeline_tools import CHECKOUT, read
+from pipeline_tools import CHECKOUT, read, write_config
 
+#: Its distribution, for `installed.install_source`.
 SOURCE = CHECKOUT / "tests" / "stages" / "toy"
+#: Of the volume that the tests take, and of its blocks, in voxels, zyx.
+SHAPE, BLOCK = (48, 32, 32), [16, 16, 16]
+BLOCKS = 3 * 2 * 2
 
 
-def install_toy_stage(folder: Path) -> dict[str, str]:
-    """Install the toy's distribution into ``folder``; returns the environment in which it is found."""
-    return install_source(SOURCE, folder)
+def write_after_prediction(folder: Path, affinities: Path, **schedule: object) -> Path:
+    """A configuration that starts from affinities; `schedule` are further keys of that table."""
+    return write_config(
+        folder / "config.toml",
+        affinities={"path": str(affinities)},
+        output={"path": str(folder / "out.zarr")},
+        schedule={"workers": 0, "block_shape": BLOCK, **schedule},
+        agglomerate={"leaf_blocks": 1},
+    )
 
 
 def outlines_of(segmentation: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:

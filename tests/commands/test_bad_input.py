@@ -7,27 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from pipeline_tools import ATTRIBUTES, cells, fgnet, read, script, standard_config, write_config, write_volume
+from pipeline_tools import ATTRIBUTES, Refused, cells, fgnet, read, script, standard_config, write_config, write_volume
 
-from fgnet_pipeline.commands import cli
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_volume(tmp_path_factory.mktemp("raw") / "raw.zarr", cells((30, 30, 30)))
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The sentence with which a command ends, after checking that it ends as it should."""
-    with pytest.raises(SystemExit) as ended:
-        cli.guarded(lambda: cli.app([str(a) for a in arguments], standalone_mode=False))
-    text = capsys.readouterr().err
-    assert ended.value.code == 2, text
-    assert text.startswith("error: ") and "expected" in text and ";" in text and "Traceback" not in text
-    return text
-
 
 CASES = {
     "missing volume": ("volume.path=/nowhere/raw.zarr", "volume.path"),
@@ -95,7 +78,7 @@ def torn_volume(path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, raw: str) -> dict[str, str]:
+def places(tmp_path_factory: pytest.TempPathFactory, small_raw: str) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("inputs")
     (folder / "text.txt").write_text("hello")
     (folder / "group" / "x").mkdir(parents=True)
@@ -103,7 +86,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, raw: str) -> dict[str, str]
     (folder / "other").mkdir()
     (folder / "other" / "thesis.tex").write_text("precious")
     return {
-        "raw": raw,
+        "raw": small_raw,
         "text": str(folder / "text.txt"),
         "folder": str(folder / "other"),
         "group": str(folder / "group.zarr"),
@@ -123,75 +106,77 @@ def places(tmp_path_factory: pytest.TempPathFactory, raw: str) -> dict[str, str]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_refused(
-    case: str, raw: str, places: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_input_is_one_sentence_and_nothing_is_written(
+    case: str, small_raw: str, places: dict[str, str], tmp_path: Path, refused: Refused
 ) -> None:
     overrides, named = CASES[case]
-    config = standard_config(tmp_path, raw)
+    config = standard_config(tmp_path, small_raw)
     options = [part for o in overrides.split("|") for part in ("--set", o.format(**places))]
-    assert named in refused(capsys, "run", config, *options)
+    assert named in refused("run", config, *options)
     assert not (tmp_path / "out.zarr").exists()
     assert Path(places["folder"], "thesis.tex").read_text() == "precious"
 
 
-def test_config_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "CONFIG" in refused(capsys, "run", tmp_path / "none.toml")
+def test_a_configuration_that_does_not_exist_is_refused(tmp_path: Path, refused: Refused) -> None:
+    assert "CONFIG" in refused("run", tmp_path / "none.toml")
 
 
-def test_config_that_is_no_toml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_that_is_no_toml_is_refused(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "c.toml").write_text("volume = [")
-    assert "TOML" in refused(capsys, "run", tmp_path / "c.toml")
+    assert "TOML" in refused("run", tmp_path / "c.toml")
 
 
-def test_config_without_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_without_input_is_refused(tmp_path: Path, refused: Refused) -> None:
     config = write_config(tmp_path / "c.toml", output={"path": "out.zarr"})
-    assert "volume.path" in refused(capsys, "run", config)
+    assert "volume.path" in refused("run", config)
 
 
-def test_agglomerate_before_predict(raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "run_predict.py" in refused(capsys, "agglomerate", standard_config(tmp_path, raw))
+def test_agglomeration_before_prediction_is_refused(small_raw: str, tmp_path: Path, refused: Refused) -> None:
+    assert "run_predict.py" in refused("agglomerate", standard_config(tmp_path, small_raw))
 
 
-def test_stale_output_says_which_stage_and_why(raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = standard_config(tmp_path, raw)
+def test_a_stale_output_says_which_stage_and_why(small_raw: str, tmp_path: Path, refused: Refused) -> None:
+    config = standard_config(tmp_path, small_raw)
     run(load_config(config))
     before = read(tmp_path / "out.zarr", "segmentation")
-    text = refused(capsys, "run", config, "--set", "fragments.min_seed_distance=9")
+    text = refused("run", config, "--set", "fragments.min_seed_distance=9")
     assert "fragments" in text and "min_seed_distance: 5 -> 9" in text and "--redo fragments" in text
     assert np.array_equal(read(tmp_path / "out.zarr", "segmentation"), before)
-    text = refused(capsys, "run", config, "--set", "schedule.predict.block_shape=[16,16,16]")
+    text = refused("run", config, "--set", "schedule.predict.block_shape=[16,16,16]")
     assert "predict" in text and "--redo predict" in text
     other = write_volume(tmp_path / "other.zarr", cells((30, 30, 30), seed=9))
-    assert "predict" in refused(capsys, "run", config, "--set", f"volume.path={other}")
+    assert "predict" in refused("run", config, "--set", f"volume.path={other}")
     run(load_config(config, ["fragments.min_seed_distance=9"]), redo="fragments")
     run(load_config(config, ["schedule.workers=1", "schedule.agglomerate.workers=1", "fragments.min_seed_distance=9"]))
 
 
-def test_unknown_stage_to_redo(raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--redo" in refused(capsys, "run", standard_config(tmp_path, raw), "--redo", "everything")
+def test_an_unknown_stage_to_redo_is_refused(small_raw: str, tmp_path: Path, refused: Refused) -> None:
+    assert "--redo" in refused("run", standard_config(tmp_path, small_raw), "--redo", "everything")
 
 
-def test_arrays_of_others_are_not_overwritten(raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arrays_of_others_are_not_overwritten(small_raw: str, tmp_path: Path, refused: Refused) -> None:
     group = zarr.open_group(str(tmp_path / "lab.zarr"), mode="w")
     group.create_array("affinities", shape=(4,), dtype="uint8")[:] = [1, 2, 3, 4]
-    config = standard_config(tmp_path, raw)
-    assert "affinities" in refused(capsys, "run", config, "--set", f"output.path={tmp_path / 'lab.zarr'}")
+    config = standard_config(tmp_path, small_raw)
+    assert "affinities" in refused("run", config, "--set", f"output.path={tmp_path / 'lab.zarr'}")
     assert list(read(tmp_path / "lab.zarr", "affinities")) == [1, 2, 3, 4]
 
 
-def test_evaluate_refuses(raw: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    refused(capsys, "evaluate", places["labels"], "/nowhere")
-    refused(capsys, "evaluate", places["float"], places["labels"])
+def test_evaluate_refuses_a_missing_array_and_a_wrong_type(
+    small_raw: str, places: dict[str, str], refused: Refused
+) -> None:
+    refused("evaluate", places["labels"], "/nowhere")
+    refused("evaluate", places["float"], places["labels"])
 
 
-def test_scripts_refuse_without_a_traceback(raw: str, tmp_path: Path) -> None:
+def test_scripts_refuse_without_a_traceback(small_raw: str, tmp_path: Path) -> None:
     for name in ("run_predict.py", "run_agglomerate.py"):
-        done = script(name, standard_config(tmp_path, raw), "--set", "agglomerate.threshold=2", check=False)
+        done = script(name, standard_config(tmp_path, small_raw), "--set", "agglomerate.threshold=2", check=False)
         assert done.returncode == 2 and "agglomerate.threshold" in done.stderr and "Traceback" not in done.stderr
     assert fgnet("run", tmp_path / "config.toml", "--workers", "-3", check=False).returncode == 2
 
 
-def test_unit_attributes_are_honoured(tmp_path: Path) -> None:
+def test_units_in_attributes_are_honoured(tmp_path: Path) -> None:
     attributes = dict(ATTRIBUTES, voxel_size=[0.01, 0.01, 0.01], units=["um"] * 3)
     raw = write_volume(tmp_path / "raw.zarr", cells((30, 30, 30)), attributes)
     config = standard_config(tmp_path, raw)
@@ -200,8 +185,8 @@ def test_unit_attributes_are_honoured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "shape"])
-def test_checkpoint_whose_keys_or_shapes_differ(
-    damage: str, raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_checkpoint_whose_keys_or_shapes_differ_is_refused(
+    damage: str, small_raw: str, tmp_path: Path, refused: Refused
 ) -> None:
     from fgnet.weights import locate
     from safetensors import safe_open
@@ -218,7 +203,7 @@ def test_checkpoint_whose_keys_or_shapes_differ(
         del tensors[key]
     path = tmp_path / "model.safetensors"
     save_file(tensors, str(path), metadata)
-    config = standard_config(tmp_path, raw)
-    text = refused(capsys, "run", config, "--set", f"model.checkpoint={path}")
+    config = standard_config(tmp_path, small_raw)
+    text = refused("run", config, "--set", f"model.checkpoint={path}")
     assert (key if damage != "extra" else "something.else") in text
     assert not (tmp_path / "out.zarr").exists()

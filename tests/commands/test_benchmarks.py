@@ -13,8 +13,8 @@ import pytest
 from pipeline_tools import CHECKOUT
 
 SCRIPTS = sorted((CHECKOUT / "benchmarks").glob("*.py"))
-#: Imported by other scripts; it has no command of its own.
-LIBRARIES = ("plain_unet.py",)
+#: Imported by other scripts; they have no command of their own.
+LIBRARIES = ("plain_unet.py", "fault_runs.py", "fault_kills.py", "fault_damage.py")
 each = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 
 

@@ -1,4 +1,4 @@
-"""Objects found in a package and in an installed distribution."""
+"""Objects are found in a package and in an installed distribution, or the reason against one is named."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def colours(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point
     return discover(package, "COLOUR", GROUP, Colour)
 
 
-def test_package_and_entry_points(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_comes_before_entry_points(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = colours(package, tmp_path, monkeypatch, {"any": "toy_green:GREEN"})
     assert list(found) == ["blue", "red", "green"]
     assert all(found[name].name == name for name in found)
 
 
-def test_package_alone(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_package_alone_is_enough(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(colours(package, tmp_path, monkeypatch, {})) == ["blue", "red"]
 
 
@@ -64,7 +64,9 @@ def test_package_alone(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("toy_nowhere:GREEN", r"can be loaded \(ModuleNotFoundError"),
     ],
 )
-def test_refusals(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, message: str) -> None:
+def test_an_entry_point_that_cannot_be_used_is_refused(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, message: str
+) -> None:
     with pytest.raises(InputError, match=message) as refused:
         colours(package, tmp_path, monkeypatch, {"red": target})
     assert refused.value.field == GROUP and refused.value.value == f"red = {target}"

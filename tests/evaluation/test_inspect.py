@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pipeline_tools import cells, read, standard_config, write_config, write_volume
+from pipeline_tools import read, run_on_cells, write_config, write_volume
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.inspect_segment import Inspection, inspect_segment
@@ -21,10 +21,8 @@ SHAPE = (40, 50, 60)
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("inspect")
-    config = standard_config(folder, write_volume(folder / "raw.zarr", cells(SHAPE)))
-    run(load_config(config))
-    return config
+    """Configuration of a finished run; tests make its segmentation again at other thresholds."""
+    return run_on_cells(tmp_path_factory.mktemp("inspect"), SHAPE) / "config.toml"
 
 
 def contacts(segmentation: npt.NDArray[Any], affinities: npt.NDArray[Any], one: int) -> dict[int, list[tuple]]:

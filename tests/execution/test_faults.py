@@ -12,35 +12,28 @@ import pytest
 from pipeline_tools import (
     CHECKOUT,
     assert_same_output,
-    cells,
     records,
+    run_on_cells,
     script,
     standard_config,
     wait_for_records,
-    write_volume,
 )
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 
-BLOCKS = 4 * 4 * 5
+BLOCK, BLOCKS = [16, 16, 16], 4 * 4 * 5
 PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_volume(tmp_path_factory.mktemp("raw") / "raw.zarr", cells((64, 64, 80), seed=3))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run on 80 blocks, which give time to interfere, that nobody disturbed."""
+    return run_on_cells(tmp_path_factory.mktemp("undisturbed"), (64, 64, 80), seed=3, block_shape=BLOCK)
 
 
-@pytest.fixture(scope="module")
-def reference(raw: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run(load_config(configured(folder, raw)))
-    return folder / "out.zarr"
-
-
-def configured(folder: Path, raw: str) -> Path:
-    return standard_config(folder, raw, block_shape=[16, 16, 16])
+def configured(folder: Path, undisturbed: Path) -> Path:
+    return standard_config(folder, str(undisturbed / "raw.zarr"), block_shape=BLOCK)
 
 
 def start(name: str, config: Path, workers: int = 2) -> subprocess.Popen[bytes]:
@@ -54,8 +47,10 @@ def finished_once(out: Path, stage: str, before: list[dict]) -> bool:
 
 
 @pytest.mark.parametrize("name, stage, count", [("run_predict.py", "predict", 5), ("run_agglomerate.py", "edges", 3)])
-def test_killed_driver(raw: str, reference: Path, tmp_path: Path, name: str, stage: str, count: int) -> None:
-    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+def test_a_run_after_a_killed_driver_repeats_no_finished_block(
+    undisturbed: Path, tmp_path: Path, name: str, stage: str, count: int
+) -> None:
+    config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     if name == "run_agglomerate.py":
         script("run_predict.py", config)
     process = start(name, config)
@@ -68,11 +63,11 @@ def test_killed_driver(raw: str, reference: Path, tmp_path: Path, name: str, sta
     assert finished_once(out, stage, before)
     assert len(records(out, stage)) >= BLOCKS
     script("run_agglomerate.py", config, "--workers", 0)
-    assert_same_output(reference, out)
+    assert_same_output(undisturbed / "out.zarr", out)
 
 
-def test_killed_workers(raw: str, reference: Path, tmp_path: Path) -> None:
-    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+def test_a_run_with_killed_workers_ends_as_an_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     process = start("run_predict.py", config)
     killed: set[int] = set()
     for count in (2, 8, 15):
@@ -86,11 +81,11 @@ def test_killed_workers(raw: str, reference: Path, tmp_path: Path) -> None:
     assert process.wait(PATIENCE) == 0
     assert killed
     script("run_agglomerate.py", config, "--workers", 0)
-    assert_same_output(reference, out)
+    assert_same_output(undisturbed / "out.zarr", out)
 
 
-def test_second_driver_is_refused_while_the_first_runs(raw: str, tmp_path: Path) -> None:
-    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+def test_a_second_driver_is_refused_while_the_first_runs(undisturbed: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     process = start("run_predict.py", config)
     wait_for_records(out, "predict", 1, process)
     os.kill(process.pid, signal.SIGSTOP)
@@ -103,32 +98,30 @@ def test_second_driver_is_refused_while_the_first_runs(raw: str, tmp_path: Path)
     assert process.wait(PATIENCE) == 0
 
 
-def test_torn_last_record_is_passed_over(raw: str, reference: Path, tmp_path: Path) -> None:
-    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+def test_a_torn_last_record_is_passed_over(undisturbed: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     run(load_config(config))
     path = next((out / "progress" / "edges").glob("done-*.jsonl"))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 30])
     run(load_config(config))
     assert len(records_with_torn(path)) == BLOCKS - 1
-    assert_same_output(reference, out)
+    assert_same_output(undisturbed / "out.zarr", out)
 
 
 def records_with_torn(path: Path) -> list[bytes]:
     return [line for line in path.read_bytes().splitlines() if line.endswith(b"}")]
 
 
-def test_interrupted_change_of_threshold_is_not_taken_for_the_old_state(
-    raw: str, reference: Path, tmp_path: Path
-) -> None:
-    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+def test_an_interrupted_change_of_threshold_is_not_taken_for_the_old_state(undisturbed: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     run(load_config(config))
     process = start("run_agglomerate.py", changed(config))
     wait_for_records(out, "relabel", BLOCKS + 3, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     script("run_agglomerate.py", config, "--workers", 0)
-    assert_same_output(reference, out)
+    assert_same_output(undisturbed / "out.zarr", out)
 
 
 def changed(config: Path) -> Path:
@@ -137,16 +130,16 @@ def changed(config: Path) -> Path:
     return other
 
 
-def test_read_only_output_is_one_sentence(raw: str, tmp_path: Path) -> None:
-    config = configured(tmp_path, raw)
+def test_an_output_that_cannot_be_made_is_one_sentence(undisturbed: Path, tmp_path: Path) -> None:
+    config = configured(tmp_path, undisturbed)
     (tmp_path / "file").write_text("not a folder")
     done = script("run_predict.py", config, "--set", f"output.path={tmp_path / 'file' / 'out.zarr'}", check=False)
     assert done.returncode == 2
     assert "output.path" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_failed_blocks_are_named_with_error_and_log(raw: str, tmp_path: Path) -> None:
-    config, out = configured(tmp_path, raw), tmp_path / "out.zarr"
+def test_failed_blocks_are_named_with_error_and_log(undisturbed: Path, tmp_path: Path) -> None:
+    config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     script("run_predict.py", config)
     (out / "affinities" / "c" / "0" / "1" / "1" / "1").write_bytes(b"damage")
     done = script("run_agglomerate.py", config, "--workers", 2, check=False)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_tools import assert_same_output, fgnet, files_of, read
+from pipeline_tools import Command, assert_same_output, files_of, read
 
 ARCHIVE = Path(__file__).parent / "outputs" / "output_of_1d736fb.tar.xz"
 NOTHING_LEFT = "predict 0 of 8, fragments 0 of 8, edges 0 of 8, agglomerate-0 0 of 8, agglomerate-1 0 of 1"
@@ -27,9 +27,9 @@ def stored(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_finished_output_is_resumed_without_a_block_to_do(stored: Path) -> None:
+def test_a_finished_output_is_resumed_without_a_block_to_do(stored: Path, command: Command) -> None:
     before = files_of(stored, "whole")
-    assert NOTHING_LEFT in fgnet("run", stored / "whole.toml").stderr
+    assert NOTHING_LEFT in succeeded(command("run", stored / "whole.toml"))
     after = files_of(stored, "whole")
     for path in before:
         if path.startswith(("affinities", *AFTER_PREDICT)):
@@ -37,20 +37,27 @@ def test_a_finished_output_is_resumed_without_a_block_to_do(stored: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["half", "whole"])
-def test_an_output_is_verified(stored: Path, name: str) -> None:
-    assert "0 damaged, 0 strays" in fgnet("verify", stored / f"{name}.toml").stdout
+def test_an_output_is_verified(stored: Path, command: Command, name: str) -> None:
+    assert "0 damaged, 0 strays" in succeeded(command("verify", stored / f"{name}.toml"))
 
 
-def test_the_stages_after_predict_make_the_same_bytes_again(stored: Path) -> None:
+def test_the_stages_after_predict_make_the_same_bytes_again(stored: Path, command: Command) -> None:
     shutil.copytree(stored / "whole", stored / "before")
-    fgnet("run", stored / "whole.toml", "--redo", "fragments")
+    succeeded(command("run", stored / "whole.toml", "--redo", "fragments"))
     assert_same_output(stored / "before", stored / "whole")
 
 
-def test_a_smaller_output_grows_to_the_whole_volume(stored: Path) -> None:
-    done = fgnet("run", stored / "whole.toml", "--set", f"output.path={stored / 'half'}")
-    assert "predict 8 of 8" in done.stderr, "the region of interest cut every block, so each reads more now"
-    verified = fgnet("verify", stored / "whole.toml", "--set", f"output.path={stored / 'half'}")
-    assert "0 damaged, 0 strays" in verified.stdout
+def test_a_smaller_output_grows_to_the_whole_volume(stored: Path, command: Command) -> None:
+    output = ("--set", f"output.path={stored / 'half'}")
+    said = succeeded(command("run", stored / "whole.toml", *output))
+    assert "predict 8 of 8" in said, "the region of interest cut every block, so each reads more now"
+    assert "0 damaged, 0 strays" in succeeded(command("verify", stored / "whole.toml", *output))
     grown, whole = read(stored / "half", "affinities").astype(int), read(stored / "whole", "affinities").astype(int)
     assert np.abs(grown - whole).max() <= 1, "more than another processor's rounding"
+
+
+def succeeded(ended: tuple[object, str, str]) -> str:
+    """What a command said, both outputs together, after checking that it did what it was asked for."""
+    code, out, error = ended
+    assert code == 0, error
+    return out + error

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_tools import cells, read, standard_config, write_volume
+from pipeline_tools import read, run_on_cells
+from tree_tools import global_table, global_tree, segmented
 
 from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
 from fgnet_pipeline.execution.run import run
-from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
-from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
-from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.registry import stages_after
 
@@ -22,10 +20,8 @@ SHAPE = (48, 50, 60)
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("guards")
-    path = standard_config(folder, write_volume(folder / "raw.zarr", cells(SHAPE)))
-    run(load_config(path))
-    return path
+    """Configuration of a finished run, whose agglomeration the tests make again."""
+    return run_on_cells(tmp_path_factory.mktemp("guards"), SHAPE) / "config.toml"
 
 
 @pytest.mark.parametrize("leaf", [1, 2, 8])
@@ -36,13 +32,11 @@ def test_small_contacts_are_filtered_exactly(config: Path, least: int, leaf: int
     with pytest.raises(StaleError, match="--redo agglomerate"):
         run(resolved, stages_after("predict"))
     run(resolved, stages_after("predict"), redo="agglomerate")
-    fragments = read(out, "fragments")
-    edges = block_edges(read(out, "affinities"), fragments, tuple(slice(0, n) for n in SHAPE))
-    keep = edges.count >= least
-    tree = agglomerate(edges.u[keep], edges.v[keep], edges.sum[keep], edges.count[keep]).merges
-    ids, position = np.unique(fragments, return_inverse=True)
-    assert np.array_equal(read(out, "segmentation"), lut(ids, tree, 0.5)[position].reshape(SHAPE))
-    assert 0 < (~keep).sum() < len(keep)
+    affinities, fragments = read(out, "affinities"), read(out, "fragments")
+    expected = segmented(fragments, global_tree(affinities, fragments, least), 0.5)
+    assert np.array_equal(read(out, "segmentation"), expected)
+    count = global_table(affinities, fragments).count
+    assert 0 < (count < least).sum() < len(count)
 
 
 def test_inspection_leaves_out_what_was_ignored(config: Path) -> None:
@@ -56,6 +50,6 @@ def test_inspection_leaves_out_what_was_ignored(config: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["max_segment_voxels=1000000", "min_contact=0", "min_contact=1.5"])
-def test_refusals(config: Path, key: str) -> None:
+def test_values_out_of_range_are_refused(config: Path, key: str) -> None:
     with pytest.raises(InputError, match=key.split("=")[0]):
         load_config(config, [f"agglomerate.{key}"])

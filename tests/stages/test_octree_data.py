@@ -11,14 +11,10 @@ import pytest
 import zarr
 from pipeline_tools import files_of, read, write_config
 from scipy import ndimage
-from test_octree import assert_same_tree, run_in_random_order, stored_tree
+from tree_tools import assert_same_tree, global_tree, run_in_random_order, segmented, stored_tree
 
 from fgnet_pipeline.execution.run import open_planned, run
-from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
-from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
-from fgnet_pipeline.kernels.agglomeration.scores.mean import SCORE as MEAN
-from fgnet_pipeline.kernels.agglomeration.scores.quantile import SCORE as BY_QUANTILE
-from fgnet_pipeline.kernels.region_graph import block_edges
+from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.octree import octree_of
 from fgnet_pipeline.stages.registry import stages_after
@@ -59,11 +55,7 @@ def finished(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def whole_tree(folder: Path, quantile: tuple[int, int] | None = None) -> Merges:
     """The tree of one agglomeration of the whole crop, without any stage or table."""
-    affinities, fragments = read(folder, "affinities.zarr"), read(folder, "out.zarr/fragments")
-    edges = block_edges(affinities, fragments, tuple(slice(0, n) for n in fragments.shape), histogram=True)
-    columns = (edges.u, edges.v, edges.sum, edges.count)
-    score = MEAN if quantile is None else BY_QUANTILE
-    return agglomerate(*columns, histogram=edges.histogram, score=score, part=quantile).merges
+    return global_tree(read(folder, "affinities.zarr"), read(folder, "out.zarr/fragments"), quantile=quantile)
 
 
 def test_the_tree_is_that_of_one_agglomeration(finished: Path) -> None:
@@ -71,10 +63,9 @@ def test_the_tree_is_that_of_one_agglomeration(finished: Path) -> None:
     assert len(tree.a) > 2000
     assert_same_tree(stored_tree(finished / "out.zarr"), tree)
     fragments = read(finished, "out.zarr/fragments")
-    ids, position = np.unique(fragments, return_inverse=True)
-    expected = lut(ids, tree, THRESHOLD)[position].reshape(fragments.shape)
+    expected = segmented(fragments, tree, THRESHOLD)
     assert np.array_equal(read(finished, "out.zarr/segmentation"), expected)
-    assert 50 < len(np.unique(expected)) < 0.9 * len(ids)
+    assert 50 < len(np.unique(expected)) < 0.9 * len(np.unique(fragments))
 
 
 def redone(finished: Path, folder: Path, *overrides: str) -> tuple[Path, int]:
@@ -91,7 +82,9 @@ def redone(finished: Path, folder: Path, *overrides: str) -> tuple[Path, int]:
 
 
 @pytest.mark.parametrize("leaf, leaves, workers", [(7, 1, 1), (4, 8, 0), (3, 27, 4), (2, 64, 0)])
-def test_chunkings_and_workers(finished: Path, tmp_path: Path, leaf: int, leaves: int, workers: int) -> None:
+def test_leaves_and_workers_do_not_change_a_byte(
+    finished: Path, tmp_path: Path, leaf: int, leaves: int, workers: int
+) -> None:
     out, count = redone(finished, tmp_path, f"agglomerate.leaf_blocks={leaf}", f"schedule.workers={workers}")
     assert count == leaves
     assert_same_tree(stored_tree(out), stored_tree(finished / "out.zarr"))
@@ -99,7 +92,7 @@ def test_chunkings_and_workers(finished: Path, tmp_path: Path, leaf: int, leaves
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_chunkings(finished: Path, tmp_path: Path, seed: int) -> None:
+def test_block_shapes_do_not_change_a_byte(finished: Path, tmp_path: Path, seed: int) -> None:
     shape = (16 * np.random.default_rng(seed).integers(2, 8, 3)).tolist()
     out, count = redone(finished, tmp_path, f"schedule.agglomerate.block_shape={shape}", "agglomerate.leaf_blocks=1")
     assert count == np.prod([-(-112 // n) for n in shape])

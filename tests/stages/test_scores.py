@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from pipeline_tools import cells, files_of, read, standard_config, write_volume
-from test_octree import assert_same_tree, stored_tree
+from damage_tools import ONE, rewrite, table
+from pipeline_tools import cells, files_of, read, run_on_cells, standard_config, write_volume
+from tree_tools import assert_same_tree, global_tree, segmented, stored_tree
 
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, StaleError
@@ -16,10 +19,7 @@ from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
 from fgnet_pipeline.evaluation.sweep import sweep
 from fgnet_pipeline.execution.run import run
-from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
-from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
-from fgnet_pipeline.kernels.agglomeration.scores.quantile import SCORE as BY_QUANTILE
-from fgnet_pipeline.kernels.region_graph import EdgeTable, block_edges
+from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.stages.registry import stages_after
 from fgnet_pipeline.store.tables import Tables
@@ -33,35 +33,24 @@ THRESHOLD = 0.7
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run by quantile, leaves of one block."""
     folder = tmp_path_factory.mktemp("scores")
-    path = standard_config(folder, write_volume(folder / "raw.zarr", cells(SHAPE)))
-    run(resolved(path))
-    return path
+    return run_on_cells(folder, SHAPE, overrides=(QUANTILE, f"agglomerate.threshold={THRESHOLD}")) / "config.toml"
 
 
 def resolved(path: Path, *overrides: str) -> Config:
     return load_config(path, [QUANTILE, f"agglomerate.threshold={THRESHOLD}", *overrides])
 
 
-def whole_table(out: Path) -> EdgeTable:
-    whole = tuple(slice(0, n) for n in SHAPE)
-    return block_edges(read(out, "affinities"), read(out, "fragments"), whole, histogram=True)
-
-
-def global_tree(out: Path, quantile: tuple[int, int] = (17, 20), least: int = 1) -> Merges:
-    """One agglomeration of the whole volume by quantile."""
-    table = whole_table(out)
-    keep = table.count >= least
-    assert table.histogram is not None
-    columns = (column[keep] for column in (table.u, table.v, table.sum, table.count))
-    return agglomerate(*columns, histogram=table.histogram[keep], score=BY_QUANTILE, part=quantile).merges
+def arrays(out: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(affinities, fragments) of an output."""
+    return read(out, "affinities"), read(out, "fragments")
 
 
 def assert_segmented(out: Path, tree: Merges) -> None:
     assert_same_tree(stored_tree(out), tree)
-    ids, position = np.unique(read(out, "fragments"), return_inverse=True)
-    expected = lut(ids, tree, THRESHOLD)[position].reshape(SHAPE)
+    fragments = read(out, "fragments")
+    expected = segmented(fragments, tree, THRESHOLD)
     assert np.array_equal(read(out, "segmentation"), expected)
-    assert 2 < len(np.unique(expected)) < len(ids)
+    assert 2 < len(np.unique(expected)) < len(np.unique(fragments))
 
 
 @pytest.mark.parametrize(
@@ -81,13 +70,12 @@ def test_tree_is_the_global_one(config: Path, overrides: list[str], least: int, 
         for folder in (out / "tables").glob(f"{kind}-*"):  # larger leaves have fewer levels
             shutil.rmtree(folder)
     run(chosen, stages_after("predict"), redo="agglomerate")
-    assert_segmented(out, global_tree(out, quantile, least))
+    assert_segmented(out, global_tree(*arrays(out), least, quantile))
 
 
 def test_it_is_another_tree_than_that_of_the_mean(config: Path) -> None:
-    table = whole_table(Path(resolved(config).output.path))
-    by_mean = agglomerate(table.u, table.v, table.sum, table.count).merges
-    assert by_mean.a.tolist() != global_tree(Path(resolved(config).output.path)).a.tolist()
+    found = arrays(Path(resolved(config).output.path))
+    assert global_tree(*found).a.tolist() != global_tree(*found, quantile=(17, 20)).a.tolist()
 
 
 def test_sweep_and_inspection_read_its_tree(config: Path) -> None:
@@ -128,12 +116,12 @@ def test_histograms_leave_the_mean_as_it_was(tmp_path: Path) -> None:
 
 def test_a_histogram_that_does_not_add_up_is_named(config: Path) -> None:
     out = Path(resolved(config).output.path)
-    tables = Tables(out / "tables", "edges", "")
-    key, columns = tables.read_key((0, 1, 1)), {k: np.array(v) for k, v in tables.read((0, 1, 1)).items()}
-    tables.write((0, 1, 1), columns | {"histogram": columns["histogram"][::-1]}, key)
+    path = table(out, "edges")
+    whole = path.read_bytes()
+    rewrite(out, "edges", ONE, lambda columns: columns | {"histogram": columns["histogram"][::-1]})
     with pytest.raises(BlocksFailedError, match=r"edges.*histogram.*--redo edges"):
         run(resolved(config), stages_after("predict"), redo="agglomerate")
-    tables.write((0, 1, 1), columns, key)
+    path.write_bytes(whole)
     run(resolved(config), stages_after("predict"), redo="agglomerate")
 
 
@@ -147,6 +135,6 @@ def test_a_histogram_that_does_not_add_up_is_named(config: Path) -> None:
         (["agglomerate.score=median"], "agglomerate.score"),
     ],
 )
-def test_refusals(config: Path, overrides: list[str], field: str) -> None:
+def test_scores_and_quantiles_that_do_not_fit_are_refused(config: Path, overrides: list[str], field: str) -> None:
     with pytest.raises(InputError, match=field):
         load_config(config, overrides)

@@ -3,72 +3,97 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from pipeline_tools import CHECKOUT, cells, fgnet, files_of, records, standard_config, wait_for_records, write_volume
-from toy_stage import SOURCE, assert_outlines, install_toy_stage
+from pipeline_tools import (
+    CHECKOUT,
+    Command,
+    Refused,
+    assert_same_output,
+    fgnet,
+    files_of,
+    records,
+    standard_config,
+    wait_for_records,
+)
+from toy_stage import BLOCK, BLOCKS, SOURCE, assert_outlines, write_after_prediction
 
-BLOCKS = 3 * 2 * 2
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment variables with which the toy stage is installed."""
-    return install_toy_stage(tmp_path_factory.mktemp("toy"))
+BLOCK_SHAPE = ("--set", "schedule.outlines.block_shape=[16,32,32]")
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
-    raw = write_volume(tmp_path / "raw.zarr", cells((48, 32, 32), seed=5))
-    return standard_config(tmp_path, raw, block_shape=[16, 16, 16])
+def copied(toy_run: Path, toy_here: None, tmp_path: Path) -> Path:
+    """Configuration of a copy of `toy_run`, beside out.zarr; the toy is installed in this process."""
+    shutil.copytree(toy_run / "out.zarr", tmp_path / "out.zarr")
+    return standard_config(tmp_path, str(toy_run / "raw.zarr"), block_shape=BLOCK)
 
 
 def test_the_file_is_short() -> None:
     assert len((SOURCE / "toy_outlines.py").read_text().splitlines()) <= 120
 
 
-def test_it_is_there_only_if_installed(config: Path, environment: dict[str, str]) -> None:
-    key = ("--set", "schedule.outlines.block_shape=[16,32,32]")
-    refused = fgnet("run", config, "--dry-run", *key, check=False)
-    assert refused.returncode == 2 and "schedule.outlines" in refused.stderr
-    shown = fgnet("run", config, "--dry-run", *key, env=environment).stdout
+def test_it_is_unknown_if_it_is_not_installed(affinities: Path, tmp_path: Path, refused: Refused) -> None:
+    config = write_after_prediction(tmp_path, affinities)
+    assert "schedule.outlines" in refused("run", config, "--dry-run", *BLOCK_SHAPE)
+
+
+def test_a_run_counts_its_blocks_if_it_is_installed(
+    affinities: Path, tmp_path: Path, toy_here: None, command: Command
+) -> None:
+    config = write_after_prediction(tmp_path, affinities)
+    _, shown, _ = command("run", config, "--dry-run", *BLOCK_SHAPE)
     assert "outlines       3 of 3 blocks of 16x32x32 voxels" in shown
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_from_plan_to_verify(config: Path, environment: dict[str, str], workers: int) -> None:
-    out = config.parent / "out.zarr"
-    plan = json.loads(fgnet("plan", config, "--json", env=environment).stdout)
+def test_a_plan_knows_its_blocks_array_and_tables(
+    affinities: Path, tmp_path: Path, toy_here: None, command: Command
+) -> None:
+    plan = json.loads(command("plan", write_after_prediction(tmp_path, affinities), "--json")[1])
     mine = next(stage for stage in plan["stages"] if stage["task"] == "outlines")
     assert (mine["blocks"], mine["left"], mine["read_shape"]) == (BLOCKS, BLOCKS, [18, 18, 18])
     assert {"outlines"} <= {array["name"] for array in plan["arrays"]} & {table["stage"] for table in plan["tables"]}
 
-    fgnet("run", config, "--workers", workers, env=environment)
-    assert_outlines(out)
-    status = json.loads(fgnet("status", config, "--json", env=environment).stdout)
+
+def test_workers_make_what_it_must_make(toy_run: Path) -> None:
+    assert_outlines(toy_run / "out.zarr")
+
+
+def test_a_serial_run_makes_the_bytes_that_workers_make(
+    toy_run: Path, tmp_path: Path, toy_here: None, command: Command
+) -> None:
+    config = standard_config(tmp_path, str(toy_run / "raw.zarr"), block_shape=BLOCK)
+    code, _, text = command("run", config)
+    assert code == 0, text
+    assert_same_output(toy_run / "out.zarr", tmp_path / "out.zarr", ("outlines", "segmentation", "tables"))
+
+
+def test_status_counts_its_blocks(copied: Path, command: Command) -> None:
+    status = json.loads(command("status", copied, "--json")[1])
     assert [s["done"] for s in status["stages"] if s["stage"] == "outlines"] == [BLOCKS]
-    verified = json.loads(fgnet("verify", config, "--json", env=environment).stdout)
-    assert verified["ok"] and verified["checked"]["outlines"] == {
-        "blocks": BLOCKS,
-        "read": BLOCKS,
-        "left": 0,
-        "stale": 0,
-    }
-
-    assert "outlines 0 of 12" in fgnet("run", config, env=environment).stderr
-    again = fgnet("run", config, "--redo", "outlines", env=environment)
-    assert "relabel 0 of 12, outlines 12 of 12" in again.stderr
 
 
-def test_killed_and_resumed(config: Path, environment: dict[str, str]) -> None:
-    out = config.parent / "out.zarr"
-    command = [sys.executable, str(CHECKOUT / "workflows" / "run_agglomerate.py"), str(config), "--workers", "2"]
-    fgnet("predict", config, env=environment)
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def test_verify_reads_back_what_it_wrote(toy_run: Path, environment: dict[str, str]) -> None:
+    verified = json.loads(fgnet("verify", toy_run / "config.toml", "--json", env=environment).stdout)
+    assert verified["ok"]
+    assert verified["checked"]["outlines"] == {"blocks": BLOCKS, "read": BLOCKS, "left": 0, "stale": 0}
+
+
+def test_a_second_run_and_a_redo_do_as_much_as_they_must(copied: Path, command: Command) -> None:
+    assert "outlines 0 of 12" in command("run", copied)[2]
+    assert "relabel 0 of 12, outlines 12 of 12" in command("run", copied, "--redo", "outlines")[2]
+
+
+def test_a_run_after_a_kill_repeats_no_finished_block(
+    affinities: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    config, out = write_after_prediction(tmp_path, affinities), tmp_path / "out.zarr"
+    script = [sys.executable, str(CHECKOUT / "workflows" / "run_agglomerate.py"), str(config), "--workers", "2"]
+    process = subprocess.Popen(script, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for_records(out, "outlines", 2, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -79,23 +104,22 @@ def test_killed_and_resumed(config: Path, environment: dict[str, str]) -> None:
     assert_outlines(out)
 
 
-def test_verify_finds_its_damage_and_a_run_makes_it_again(config: Path, environment: dict[str, str]) -> None:
-    out = config.parent / "out.zarr"
-    fgnet("run", config, "--workers", 0, env=environment)
+def test_verify_finds_its_damage_and_a_run_makes_it_again(copied: Path, command: Command) -> None:
+    out = copied.parent / "out.zarr"
     stored = {name: files_of(out, name) for name in ("outlines", "tables")}
     shard = next(path for path in sorted((out / "outlines" / "c").rglob("*")) if path.is_file())
     shard.write_bytes(shard.read_bytes()[:-20])
-    table = out / "tables" / "outlines" / "1" / "1" / "1.parquet"
-    table.unlink()
-    found = fgnet("verify", config, "--repair", "--json", env=environment, check=False)
-    kinds = {(f["task"], f["kind"]) for f in json.loads(found.stdout)["damage"]}
-    assert found.returncode == 1 and kinds == {("outlines", "undecodable"), ("outlines", "missing")}
-    assert "outlines 2 of 12" in fgnet("run", config, "--workers", 0, env=environment).stderr
+    (out / "tables" / "outlines" / "1" / "1" / "1.parquet").unlink()
+    code, found, _ = command("verify", copied, "--repair", "--json")
+    kinds = {(f["task"], f["kind"]) for f in json.loads(found)["damage"]}
+    assert code == 1 and kinds == {("outlines", "undecodable"), ("outlines", "missing")}
+    assert "outlines 2 of 12" in command("run", copied)[2]
     assert stored == {name: files_of(out, name) for name in ("outlines", "tables")}
 
 
-def test_a_smaller_region_grows(config: Path, environment: dict[str, str]) -> None:
-    roi = ("--set", "volume.roi=[[0,0,0],[160,320,320]]")
-    fgnet("run", config, "--workers", 0, *roi, env=environment)
-    fgnet("run", config, "--workers", 0, env=environment)
-    assert_outlines(config.parent / "out.zarr")
+def test_a_smaller_region_grows(affinities: Path, tmp_path: Path, toy_here: None, command: Command) -> None:
+    config = write_after_prediction(tmp_path, affinities)
+    for region in (("--set", "volume.roi=[[0,0,0],[160,320,320]]"), ()):
+        code, _, text = command("run", config, *region)
+        assert code == 0, text
+    assert_outlines(tmp_path / "out.zarr")

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_tools import cells, files_of, standard_config, write_volume
+from pipeline_tools import Command, cells, files_of, standard_config, write_volume
 from required import skip_or_fail
 from web_server import web_server
 
-from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.volume import open_volume
@@ -40,71 +39,65 @@ def config(tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> Iter
     fsspec.filesystem("s3").clear_instance_cache()
 
 
-def refused(config: Path, capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
+def refused(config: Path, command: Command, *overrides: str) -> str:
     """The sentence with which a run ends that writes to a bucket; its folder stays empty."""
     state = config.parent / "state"
     given = ["output.path=s3://lab/out.zarr", f"output.state={state}", *overrides]
     arguments = [part for override in given for part in ("--set", override)]
-    with pytest.raises(SystemExit) as ended:
-        cli.guarded(lambda: cli.app(["run", str(config), *arguments], standalone_mode=False))
-    text = capsys.readouterr().err
-    assert ended.value.code == 2, text
+    code, _, text = command("run", config, *arguments)
+    assert code == 2, text
     assert text.startswith("error: ") and "Traceback" not in text and len(text.strip().splitlines()) == 1
     assert not state.exists() or list(state.iterdir()) == []
     return text
 
 
-def test_no_such_bucket(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "there is no such bucket" in refused(config, capsys, "output.path=s3://nowhere/out.zarr")
-    assert "there is no such bucket" in refused(config, capsys, "volume.path=s3://nowhere/raw.zarr")
+def test_no_such_bucket(config: Path, command: Command) -> None:
+    assert "there is no such bucket" in refused(config, command, "output.path=s3://nowhere/out.zarr")
+    assert "there is no such bucket" in refused(config, command, "volume.path=s3://nowhere/raw.zarr")
 
 
-def test_nothing_at_the_input(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "volume.path = 's3://lab/none.zarr'" in refused(config, capsys, "volume.path=s3://lab/none.zarr")
+def test_nothing_at_the_input(config: Path, command: Command) -> None:
+    assert "volume.path = 's3://lab/none.zarr'" in refused(config, command, "volume.path=s3://lab/none.zarr")
 
 
 def test_wrong_key_and_no_permission(
-    config: Path, server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    config: Path, server: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     iam = boto3.client("iam", endpoint_url=server, region_name="us-east-1")
     iam.create_user(UserName="guest")
     key = iam.create_access_key(UserName="guest")["AccessKey"]
     enforce_permissions(server, True)
     try:
-        text = refused(config, capsys)
+        text = refused(config, command)
         assert "output.path" in text and "no permission (InvalidAccessKeyId" in text
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
         fsspec.filesystem("s3").clear_instance_cache()
-        assert "no permission (AccessDenied" in refused(config, capsys)
+        assert "no permission (AccessDenied" in refused(config, command)
     finally:
         enforce_permissions(server, False)
 
 
-def test_nobody_at_the_endpoint(
-    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_at_the_endpoint(config: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        assert "EndpointConnectionError" in refused(config, capsys)
+        assert "EndpointConnectionError" in refused(config, command)
 
 
-def test_output_of_another_state_or_program(config: Path, server: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_of_another_state_or_program(config: Path, server: str, command: Command) -> None:
     mark = {"zarr_format": 3, "node_type": "group", "attributes": {"fgnet_format": 1, "fgnet_state": "another"}}
     client(server).put_object(Bucket="lab", Key="other.zarr/zarr.json", Body=json.dumps(mark).encode())
-    assert "output.state" in refused(config, capsys, "output.path=s3://lab/other.zarr")
+    assert "output.state" in refused(config, command, "output.path=s3://lab/other.zarr")
     client(server).put_object(Bucket="lab", Key="thesis/chapter1.tex", Body=b"precious")
-    assert "chapter1.tex" in refused(config, capsys, "output.path=s3://lab/thesis")
+    assert "chapter1.tex" in refused(config, command, "output.path=s3://lab/thesis")
 
 
-def test_missing_package_names_the_command(
-    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_package_names_the_command(config: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for package, url, extra in (("s3fs", "s3://lab/a", "s3"), ("gcsfs", "gs://lab/a", "gs"),
                                 ("aiohttp_retry", "https://127.0.0.1/a", "http")):  # fmt: skip
         monkeypatch.setitem(sys.modules, package, None)
-        assert f"pip install 'fgnet-pipeline[{extra}]'" in refused(config, capsys, f"volume.path={url}")
+        assert f"pip install 'fgnet-pipeline[{extra}]'" in refused(config, command, f"volume.path={url}")
 
 
 def test_a_bucket_that_is_gone_does_not_read_as_zeros(config: Path, server: str) -> None:

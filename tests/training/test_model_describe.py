@@ -11,7 +11,7 @@ from fgnet.config import preset
 from fgnet.describing import shape_only
 from pipeline_tools import CHECKOUT, fgnet
 
-from fgnet_pipeline.commands.train import describe_command
+from fgnet_pipeline.commands.model_describe import describe_command
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.training.describe_model import describe_model
 

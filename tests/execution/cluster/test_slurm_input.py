@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_tools import cells, fgnet, standard_config, write_volume
+from pipeline_tools import Refused, fgnet, standard_config
 from slurm_cluster import Cluster
 
-from fgnet_pipeline.commands import cli
 from fgnet_pipeline.core.cluster_config import ClusterTables, SlurmConfig, SlurmStage, minutes
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, indices
@@ -24,20 +23,6 @@ from fgnet_pipeline.execution.cluster.submit import planned_chain
 from fgnet_pipeline.stages.configuration import load_config
 
 PATIENCE = 240.0
-
-
-@pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_volume(tmp_path_factory.mktemp("raw") / "raw.zarr", cells((30, 30, 30)))
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    with pytest.raises(SystemExit) as ended:
-        cli.guarded(lambda: cli.app([str(a) for a in arguments], standalone_mode=False))
-    text = capsys.readouterr().err
-    assert ended.value.code == 2, text
-    assert text.startswith("error: ") and "expected" in text and ";" in text and "Traceback" not in text
-    return text
 
 
 NOT_TAKEN = {
@@ -53,11 +38,11 @@ NOT_TAKEN = {
 
 @pytest.mark.parametrize("case", NOT_TAKEN)
 def test_what_slurm_would_not_take(
-    case: str, raw: str, cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, small_raw: str, cluster: Cluster, tmp_path: Path, refused: Refused
 ) -> None:
     overrides, named = NOT_TAKEN[case]
     options = [part for o in overrides.split("|") for part in ("--set", o)]
-    assert named in refused(capsys, "submit", standard_config(tmp_path, raw, workers=2), *options)
+    assert named in refused("submit", standard_config(tmp_path, small_raw, workers=2), *options)
     assert not (tmp_path / "out.zarr").exists()
 
 
@@ -83,26 +68,24 @@ KEYS = {
 
 
 @pytest.mark.parametrize("case", KEYS)
-def test_refused_keys(case: str, raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refused_keys(case: str, small_raw: str, tmp_path: Path, refused: Refused) -> None:
     overrides, named = KEYS[case]
     options = [part for o in overrides.split("|") for part in ("--set", o)]
-    assert named in refused(capsys, "run", standard_config(tmp_path, raw), *options)
+    assert named in refused("run", standard_config(tmp_path, small_raw), *options)
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_without_sbatch(
-    raw: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_sbatch(small_raw: str, tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    config = standard_config(tmp_path, raw, workers=2)
-    assert "no sbatch on this machine" in refused(capsys, "submit", config)
-    assert "no sbatch on this machine" in refused(capsys, "run", config, "--set", "schedule.backend=array")
+    config = standard_config(tmp_path, small_raw, workers=2)
+    assert "no sbatch on this machine" in refused("submit", config)
+    assert "no sbatch on this machine" in refused("run", config, "--set", "schedule.backend=array")
     assert not (tmp_path / "out.zarr").exists()
     assert shown(planned_chain(load_config(config))), "the scripts can be looked at anywhere"
 
 
-def test_a_worker_that_has_nobody_to_talk_to(raw: str, tmp_path: Path) -> None:
-    config = load_config(standard_config(tmp_path, raw, workers=2))
+def test_a_worker_that_has_nobody_to_talk_to(small_raw: str, tmp_path: Path) -> None:
+    config = load_config(standard_config(tmp_path, small_raw, workers=2))
     chain = planned_chain(config)
     (tmp_path / "progress").mkdir()
     path = chain.submission.write(tmp_path / "progress")
@@ -159,8 +142,8 @@ def test_times(text: str, expected: float) -> None:
     assert minutes(more.time or "") == np.ceil(2 * expected) and more.memory == "6144M"
 
 
-def test_stage_tables_override_key_by_key(raw: str, tmp_path: Path) -> None:
-    config = standard_config(tmp_path, raw)
+def test_stage_tables_override_key_by_key(small_raw: str, tmp_path: Path) -> None:
+    config = standard_config(tmp_path, small_raw)
     config.write_text(
         config.read_text() + '[schedule.slurm]\npartition = "cpu"\ntime = 60\noptions = ["--exclusive"]\n'
         '[schedule.slurm.predict]\npartition = "gpu"\ngpus = 1\noptions = []\n'
@@ -182,8 +165,8 @@ def test_shares_are_contiguous_disjoint_and_even() -> None:
     assert {len(part) for part in parts} <= {len(expected) // 7, len(expected) // 7 + 1}
 
 
-def test_a_submission_is_the_plan_that_was_made(raw: str, tmp_path: Path) -> None:
-    chain = planned_chain(load_config(standard_config(tmp_path, raw, workers=2)))
+def test_a_submission_is_the_plan_that_was_made(small_raw: str, tmp_path: Path) -> None:
+    chain = planned_chain(load_config(standard_config(tmp_path, small_raw, workers=2)))
     (tmp_path / "progress").mkdir()
     found = read_submission(chain.submission.write(tmp_path / "progress"))
     assert found.spec == chain.submission.spec
@@ -201,8 +184,8 @@ def test_a_torn_submission_is_damage(text: str, tmp_path: Path) -> None:
         read_submission(path)
 
 
-def test_the_slurm_tables_change_no_fingerprint(raw: str, tmp_path: Path) -> None:
-    path = standard_config(tmp_path, raw, workers=2)
+def test_the_slurm_tables_change_no_fingerprint(small_raw: str, tmp_path: Path) -> None:
+    path = standard_config(tmp_path, small_raw, workers=2)
     plain = planned_chain(load_config(path)).submission.spec
     other = load_config(path, ["schedule.backend=array", "schedule.slurm.time=9", "schedule.slurm.edges.cpus=3"])
     with pytest.MonkeyPatch.context() as patch:
@@ -217,9 +200,9 @@ def test_large_submissions_stay_small() -> None:
     assert len(Share(blocks, todo, 100).document().todo) < 2_000_000
 
 
-def test_every_second_array_asks_for_more(raw: str, tmp_path: Path) -> None:
+def test_every_second_array_asks_for_more(small_raw: str, tmp_path: Path) -> None:
     config = load_config(
-        standard_config(tmp_path, raw, workers=2), ["schedule.slurm.grow=2", "schedule.slurm.memory=4G"]
+        standard_config(tmp_path, small_raw, workers=2), ["schedule.slurm.grow=2", "schedule.slurm.memory=4G"]
     )
     arrays = shown(planned_chain(config))
     second = arrays[1]

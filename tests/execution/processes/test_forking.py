@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pipeline_tools import cells, script, standard_config, write_volume
 
-from fgnet_pipeline.execution.processes.fork_server import _will_fork
+from fgnet_pipeline.execution.processes import fork_server as processes
 
 WRITES_A_TABLE = """
 import sys
@@ -22,6 +23,7 @@ assert tables.read((0, 0, 0))["position"].shape == (3, 3)
 for name in ("pandas", "torch", "fgnet"):
     assert name not in sys.modules, name
 """
+WITH_WORKERS = '[schedule]\nworkers = 3\n[output]\npath = "x.zarr"\n'
 
 
 def test_workers_without_prediction_load_neither_torch_nor_pandas(tmp_path: Path) -> None:
@@ -36,11 +38,35 @@ def test_a_server_started_early_serves_the_workers(tmp_path: Path) -> None:
     assert "0 of" in script("run_agglomerate.py", config, "--workers", 2).stderr
 
 
-def test_a_server_is_started_early_only_where_workers_will_be_forked(tmp_path: Path) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text('[schedule]\nworkers = 3\n[output]\npath = "x.zarr"\n')
-    assert _will_fork(file, []) and _will_fork(file, ["schedule.workers=1"])
-    for override in ("schedule.workers=0", "schedule.backend=slurm", "output.path=s3://bucket/x.zarr"):
-        assert not _will_fork(file, [override])
-    file.write_text("[schedule\n")
-    assert not _will_fork(file, []) and not _will_fork(tmp_path / "none.toml", [])
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was started: an item per fork server, which takes too much time to start for real."""
+    calls: list[object] = []
+    monkeypatch.setattr(processes, "fork_server", calls.append)
+    return calls
+
+
+@pytest.mark.parametrize("override", [None, "schedule.workers=1"])
+def test_a_server_is_started_early_if_workers_will_be_forked(
+    tmp_path: Path, started: list[object], override: str | None
+) -> None:
+    processes.start_early(write(tmp_path, WITH_WORKERS), [override] if override else [])
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("override", ["schedule.workers=0", "schedule.backend=slurm", "output.path=s3://bucket/x.zarr"])
+def test_no_server_is_started_if_no_worker_will_be_forked(tmp_path: Path, started: list[object], override: str) -> None:
+    processes.start_early(write(tmp_path, WITH_WORKERS), [override])
+    assert started == []
+
+
+def test_no_server_is_started_for_a_configuration_that_cannot_be_read(tmp_path: Path, started: list[object]) -> None:
+    processes.start_early(write(tmp_path, "[schedule\n"), [])
+    processes.start_early(tmp_path / "none.toml", [])
+    assert started == []
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "c.toml"
+    file.write_text(text)
+    return file

@@ -30,7 +30,7 @@ PATIENCE = 240.0
 
 @pytest.fixture(autouse=True)
 def heeded() -> Iterator[None]:
-    """Interrupts, where these tests run in the background of a script, which ignores them."""
+    """Interrupts are heard, though a script that runs these tests in its background would ignore them."""
     former = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, former)
@@ -74,7 +74,9 @@ def predicting(driver: int, out: Path) -> bool:
 
 
 @pytest.mark.parametrize("moment", [importing, importing_for_workers, starting_workers, predicting])
-def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
+def test_an_interrupted_run_says_one_sentence_and_goes_on_later(
+    tmp_path: Path, moment: Callable[[int, Path], bool]
+) -> None:
     raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
     config, out = standard_config(tmp_path, raw, block_shape=[16, 16, 16]), tmp_path / "out.zarr"
     temporary = Path(tempfile.mkdtemp())  # below `tmp_path`, the names of sockets would be too long
@@ -91,7 +93,7 @@ def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     before = records(out, "predict") if moment is predicting else []
     os.killpg(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=PATIENCE)
-    # The latter is what Python makes of it where it came through `eval`; a shell shows 130, too.
+    # Python ends by the signal if the code came through `eval`; a shell shows 130 then, too.
     assert process.returncode in (130, -signal.SIGINT)
     assert stdout == ""
     lines = stderr.splitlines()
@@ -101,7 +103,7 @@ def test_interrupt(tmp_path: Path, moment: Callable[[int, Path], bool]) -> None:
     while set(members_of(process.pid)) - {process.pid}:  # the fork server ends by itself, once its driver is gone
         assert time.monotonic() < give_up
         time.sleep(0.02)
-    temporary.rmdir()  # fails where something is left
+    temporary.rmdir()  # fails if something is left
     if moment in (importing, importing_for_workers):  # there is nothing to go on with
         return
     run(load_config(config, ["schedule.workers=0"]))
@@ -127,8 +129,8 @@ def members_of(session: int) -> list[int]:
 
 
 @pytest.mark.parametrize("others", [2, 3, 4])
-def test_interrupted_verify(tmp_path: Path, others: int) -> None:
-    """Once a fork server is there, and its first processes: a pool that is interrupted as it starts waits for ever."""
+def test_an_interrupted_verify_says_one_sentence(tmp_path: Path, others: int) -> None:
+    """With a fork server and its first processes: a pool that is interrupted while it starts would wait for ever."""
     raw = write_volume(tmp_path / "raw.zarr", cells((48, 48, 48), seed=3))
     config = standard_config(tmp_path, raw, block_shape=[16, 16, 16])
     run(load_config(config, ["schedule.workers=0"]), ("predict",))
@@ -269,7 +271,7 @@ for last in range(1, 1000):
     assert {asked, ended, done} <= set(codes)
 
 
-def test_native_output_goes_to_the_log(tmp_path: Path) -> None:
+def test_what_native_code_prints_goes_to_the_log(tmp_path: Path) -> None:
     """What native code writes is kept apart; what Python prints is not; both are as before afterwards."""
     body = """
 import os, sys

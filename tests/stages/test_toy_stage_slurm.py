@@ -1,0 +1,56 @@
+"""A stage of another distribution in job arrays of a real Slurm: submitted, requeued, watched, finished."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cluster_tools import wait_for
+from pipeline_tools import Command, assert_same_output, records
+from slurm_cluster import Cluster
+from toy_stage import BLOCKS, assert_outlines, write_after_prediction
+
+POLL = ("--set", "schedule.slurm.poll_seconds=0.5")
+
+
+def test_a_requeued_element_ends_in_the_bytes_of_a_local_run(
+    cluster: Cluster, affinities: Path, tmp_path: Path, toy_here: None, command: Command
+) -> None:
+    config, out = write_after_prediction(tmp_path, affinities, backend="array", workers=2), tmp_path / "out.zarr"
+    local = ("--set", "schedule.backend=local", "--set", f"output.path={tmp_path / 'local.zarr'}", "--workers", 0)
+
+    def status() -> dict[str, Any]:
+        return json.loads(command("status", config, *POLL, "--json")[1])
+
+    def states() -> dict[str, dict[str, int]]:
+        return {job["task"]: job["states"] for job in status()["jobs"]}
+
+    code, sent, text = command("submit", config, *POLL, "--json")
+    assert code == 0, text
+    job = {job["task"]: job["job"] for job in json.loads(sent)["jobs"]}
+    assert list(job) == [
+        "fragments", "edges", "agglomerate-0", "agglomerate-1", "agglomerate-2",
+        "lut-2", "lut-1", "lut-0", "relabel", "outlines", "finish",
+    ]  # fmt: skip
+    cluster.command("scontrol", "hold", job["outlines"])
+    assert command("run", config, *local)[0] == 0
+    wait_for(lambda: states()["relabel"] == {"COMPLETED": 2}, "the stages before it")
+    assert states()["outlines"] == {"PENDING": 2}
+    assert [stage["left"] for stage in status()["stages"] if stage["stage"] == "outlines"] == [BLOCKS]
+
+    element = f"{job['outlines']}_0"
+    cluster.command("scontrol", "release", job["outlines"])
+    cluster.wait_for_state(element, "RUNNING")
+    cluster.command("scontrol", "requeue", element)
+    cluster.wait_for_state(element, "PENDING")
+    cluster.command("scontrol", "update", f"JobId={element}", "StartTime=now")  # and not after two minutes
+    wait_for(lambda: not status()["running"], "the jobs to end")
+    assert (states()["outlines"], states()["finish"]) == ({"COMPLETED": 2}, {"COMPLETED": 1})
+    assert sum(stage["left"] for stage in status()["stages"]) == 0
+
+    blocks = [tuple(record["block"]) for record in records(out, "outlines")]
+    assert len(blocks) == len(set(blocks)) == BLOCKS
+    assert_outlines(out)
+    assert_same_output(tmp_path / "local.zarr", out, ("fragments", "segmentation", "outlines", "tables"))
+    assert json.loads(command("submit", config, *POLL, "--json")[1])["jobs"] == []
