@@ -10,6 +10,8 @@ What the counts mean:
 - files with NAME: modules of the package that name one fragments method, score or stage. One is its own file; another
   file that holds the name is a place that a newcomer might have to edit.
 - files with the cluster's words: modules in which a word of Slurm stands.
+- long functions: those of the package and the model with more than 40 lines beside their docstring,
+  or more than 7 parameters.
 - over 300: files of Python with more lines than that, tests and benchmarks included.
 - duplicates: pairs of places in the package and the model that share six or more lines of code, white space, comments,
   imports and lone punctuation left out.
@@ -29,7 +31,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE, MODEL = CHECKOUT / "fgnet_pipeline", CHECKOUT / "model" / "fgnet"
-LONGEST, SHARED_LINES = 300, 6
+LONGEST, SHARED_LINES, LONGEST_FUNCTION, MOST_PARAMETERS = 300, 6, 40, 7
 CLUSTER_WORDS = re.compile(r"slurm|sbatch|squeue|sacct|scancel|scontrol", re.IGNORECASE)
 #: One of each kind whose name is no word that other code needs.
 NAMES = {"fragments method": "waterz", "score": "quantile", "stage": "relabel"}
@@ -112,6 +114,19 @@ def docstrings() -> list[tuple[str, str]]:
     return found
 
 
+def functions() -> list[tuple[str, int, int]]:
+    """(place, lines, parameters) of every function of the package and the model; docstring and `self` left out."""
+    found = []
+    for path in sources(PACKAGE, MODEL):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                given = [a for a in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs] if a.arg != "self"]
+                text = ast.get_docstring(node, clean=False)
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1 - (len(text.splitlines()) if text else 0)
+                found.append((f"{name(path)}:{node.name}", lines, len(given)))
+    return found
+
+
 def print_counts() -> None:
     long = {
         name(p): len(p.read_text().splitlines())
@@ -127,6 +142,10 @@ def print_counts() -> None:
     words = files_with(CLUSTER_WORDS)
     print(f"files with the cluster's words: {len(words)}: {', '.join(words)}")
     print(f"longest file: {long[longest]} lines ({longest}); over {LONGEST}: {sum(n > LONGEST for n in long.values())}")
+    many = [f for f in functions() if f[1] > LONGEST_FUNCTION or f[2] > MOST_PARAMETERS]
+    print(f"long functions: {len(many)}")
+    for place, lines, parameters in many:
+        print(f"  {place}: {lines} lines, {parameters} parameters")
     print(f"duplicated places: {len(shared)}")
     for one, line, other, there, length in shared:
         print(f"  {one}:{line} ~ {other}:{there} ({length} lines)")
