@@ -116,7 +116,11 @@ def write_graph(config: Config, width: int, part: int, parts: int) -> None:
         for name, columns in (("fragments", {"id": ids}), ("edges", block_of_edges(block, width))):
             key, inputs = job.plan.identity(name, block)
             job.output.tables(name, name).write(block, columns, key)
-            record = Record(name, block, [], key, inputs, "", len(next(iter(columns.values()))), 0, 0.0, 0.0, "", 0, 0)
+            rows = len(next(iter(columns.values())))
+            record = Record(
+                stage=name, block=block, read=[], key=key, inputs=inputs, checksum="", nonzero=rows, voxels=0,
+                seconds=0.0, finished=0.0, host="", peak_memory=0, run=0,
+            )  # fmt: skip
             writers[name].add(record, [])
     for writer in writers.values():
         writer.close()

