@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.geometry import Box, Vector, vector
+from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
 
 #: Standard deviation of the blending weights on a radial grid over [-1, 1] (the value of the authors' code).
 SIGMA = 0.2
@@ -43,6 +43,30 @@ class Tiling:
     def context(self) -> Vector:
         """How far from a voxel the tiles that cover it read, in voxels zyx."""
         return vector(np.add(np.subtract(self.output, 1), self.margin))
+
+    def counts(self, grid: Grid, roi: Box, volume: Box) -> tuple[int, int]:
+        """Count the tiles that all blocks compute, and the tiles that there are.
+
+        Args:
+            grid: of the blocks.
+            roi: the region of interest in voxels.
+            volume: extent of the volume.
+
+        Returns:
+            (tiles of every block added up, tiles of the region of interest).
+        """
+        blocks = grid.covering(roi)
+        computed, needed = 1, 1
+        for axis in range(3):
+            parts = [grid.box(vector([i] * 3)).intersect(roi) for i in range(blocks.begin[axis], blocks.end[axis])]
+            computed *= sum(self._count_along(axis, part, volume) for part in parts)
+            needed *= self._count_along(axis, roi, volume)
+        return computed, needed
+
+    def _count_along(self, axis: int, box: Box, volume: Box) -> int:
+        begin, end = [0, 0, 0], [1, 1, 1]
+        begin[axis], end[axis] = box.begin[axis], box.end[axis]
+        return len({tile.begin[axis] for tile in self.tiles(Box(vector(begin), vector(end)), volume)})
 
     def tiles(self, box: Box, volume: Box) -> Iterator[Box]:
         """The boxes that tiles yield, for all tiles that touch a box, in lattice order, z fastest.

@@ -6,10 +6,9 @@ Besides the room `training`, this is the only file that computes with the model 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-import fgnet
-import fgnet.normalise
 import numpy as np
 import numpy.typing as npt
 
@@ -27,8 +26,38 @@ from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.volume import Frame
 
+if TYPE_CHECKING:
+    import fgnet
+    from fgnet.predictor import Predictor
+
 #: The fraction, per axis, by which a voxel size may differ from the model's.
 VOXEL_SIZE_TOLERANCE = 0.2
+
+
+@contextlib.contextmanager
+def _as_input_errors() -> Iterator[None]:
+    """Turn errors of the model package into `InputError`, which names the same field and remedy."""
+    import fgnet
+
+    try:
+        yield
+    except fgnet.ModelError as error:
+        raise InputError(error.field, error.value, error.expected, error.remedy) from error
+
+
+def _geometry_of(config: Config) -> fgnet.Geometry:
+    """The geometry of the configured model. The model package is imported here: other stages do without it."""
+    import fgnet
+
+    return fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+
+
+def _load(config: Config, device: str, digest: str | None = None) -> Predictor:
+    """Load the network; `digest` is what the SHA-256 of its checkpoint must be."""
+    import fgnet
+
+    model, threads = config.model, config.schedule.threads
+    return fgnet.load_predictor(model.checkpoint, model.mode, device, threads, expect_sha256=digest)
 
 
 def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
@@ -37,10 +66,8 @@ def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
     Raises:
         InputError: the checkpoint is missing or is not one of ours, or the model was not trained for this voxel size.
     """
-    try:
-        geometry = fgnet.read_geometry(config.model.checkpoint, config.model.mode)
-    except fgnet.ModelError as error:
-        raise InputError(error.field, error.value, error.expected, error.remedy) from error
+    with _as_input_errors():
+        geometry = _geometry_of(config)
     ratio = np.divide(frame.voxel_size, geometry.voxel_size)
     fits = (np.abs(ratio - 1) <= VOXEL_SIZE_TOLERANCE + 1e-9).all()
     if not (fits or config.model.any_voxel_size or geometry.any_voxel_size):
@@ -123,7 +150,8 @@ class PredictStage(Stage):
         if job.config.model.device != "auto":
             choose_device(job.config.model.device, 0)
         if first:
-            check_model(job.config)
+            with _as_input_errors():
+                _load(job.config, "cpu")
 
 
 def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version: int) -> dict[str, Any]:
@@ -134,6 +162,8 @@ def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version:
         stored: the fingerprint of earlier results, or None. Its normalisation is kept if volume and range are the same.
         format_version: of the predict stage.
     """
+    import fgnet
+
     assert job.raw is not None  # PredictStage.plan has checked it
     config = job.config
     geometry = describe_model(config, job.frame)
@@ -147,7 +177,7 @@ def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version:
         "shard_shape": list(shard),
         "chunk_shape": list(chunk),
         "volume": volume,
-        "range": list(config.volume.range) if config.volume.range else None,
+        "range": list(config.volume.range or ()) or None,
         "model": fgnet.checkpoint_digest(config.model.checkpoint),
         "mode": config.model.mode,
         "threads": config.schedule.threads,
@@ -163,7 +193,9 @@ def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
 
     The checkpoint is compared only if it is on this machine.
     """
-    wanted: dict[str, Any] = {"range": _listed(job.config.volume.range), "mode": job.config.model.mode}
+    import fgnet
+
+    wanted: dict[str, Any] = {"range": (list(job.config.volume.range or ()) or None), "mode": job.config.model.mode}
     if job.raw is not None:
         wanted["volume"] = identity(job.raw.shape, sample(job.raw.shape, job.raw.read, "volume.path"))
     with contextlib.suppress(fgnet.ModelError):  # a machine that only agglomerates may have no checkpoint
@@ -172,29 +204,15 @@ def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
 
 
 def tiles_computed(job: Job) -> dict[str, Any] | None:
-    """Count the tiles of all blocks of the region of interest. The mask is ignored.
-
-    Returns:
-        See `Stage.tiles`; None if the checkpoint is not on this machine.
-    """
+    """Count the tiles of all blocks (see `Stage.tiles`); None if the checkpoint is not on this machine."""
     try:
-        tiling = tiling_of(fgnet.read_geometry(job.config.model.checkpoint, job.config.model.mode))
-    except fgnet.ModelError:
+        with _as_input_errors():
+            tiling = tiling_of(_geometry_of(job.config))
+    except InputError:
         return None
-    blocks, grid = job.plan.blocks("predict"), job.plan.tasks["predict"].grid
-    computed, needed = 1, 1
-    for axis in range(3):
-        parts = [grid.box(vector([i] * 3)).intersect(job.roi) for i in range(blocks.begin[axis], blocks.end[axis])]
-        computed *= sum(_tiles_along(tiling, axis, part, job.bounds) for part in parts)
-        needed *= _tiles_along(tiling, axis, job.roi, job.bounds)
+    grid = job.plan.tasks["predict"].grid
+    computed, needed = tiling.counts(grid, job.roi, job.bounds)
     return {"shape": list(tiling.tile), "stride": list(tiling.stride), "computed": computed, "needed": needed}
-
-
-def _tiles_along(tiling: Tiling, axis: int, box: Box, bounds: Box) -> int:
-    """The number of tiles that touch `box` along one axis."""
-    begin, end = [0, 0, 0], [1, 1, 1]
-    begin[axis], end[axis] = box.begin[axis], box.end[axis]
-    return len({tile.begin[axis] for tile in tiling.tiles(Box(vector(begin), vector(end)), bounds)})
 
 
 def _normalisation(
@@ -205,15 +223,13 @@ def _normalisation(
     if (
         stored is not None
         and stored.get("volume") == volume
-        and stored.get("range") == _listed(job.config.volume.range)
+        and stored.get("range") == (list(job.config.volume.range or ()) or None)
     ):
         return [float(v) for v in stored["normalisation"]]
-    shift, scale = fgnet.normalise.constants(to_grey(values, job.config.volume.range), geometry.normalisation)
+    from fgnet.normalise import constants
+
+    shift, scale = constants(to_grey(values, job.config.volume.range), geometry.normalisation)
     return [float(shift), float(scale)]
-
-
-def _listed(values: tuple[float, float] | None) -> list[float] | None:
-    return list(values) if values else None
 
 
 def choose_device(wanted: str, worker: int) -> str:
@@ -238,35 +254,19 @@ def choose_device(wanted: str, worker: int) -> str:
     return f"cuda:{worker % count}"
 
 
-def check_model(config: Config) -> None:
-    """Load the configured model on the CPU, as a check.
-
-    Raises:
-        InputError: keys or shapes of the checkpoint differ from those of the network.
-    """
-    try:
-        fgnet.load_predictor(config.model.checkpoint, mode=config.model.mode, threads=config.schedule.threads)
-    except fgnet.ModelError as error:
-        raise InputError(error.field, error.value, error.expected, error.remedy) from error
-
-
 class Predict:
     """Predicts blocks in one worker. The model is loaded once."""
 
     def __init__(self, job: Job, task: Task, worker: int) -> None:
+        import fgnet
+
         assert job.raw is not None  # PredictStage.plan has checked it
         self.job, self.raw, self.volume = job, job.raw, job.bounds
-        self.fingerprint = dict(task.fingerprint)
+        self.fingerprint, self.normalise = dict(task.fingerprint), fgnet.normalise.apply
         config = job.config
-        geometry = fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+        geometry = _geometry_of(config)
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
-        self.network = fgnet.load_predictor(
-            config.model.checkpoint,
-            mode=config.model.mode,
-            device=choose_device(config.model.device, worker),
-            threads=config.schedule.threads,
-            expect_sha256=self.fingerprint["model"],
-        )
+        self.network = _load(config, choose_device(config.model.device, worker), self.fingerprint["model"])
 
     def load(self, block: Block) -> npt.NDArray[Any]:
         """The raw voxels (z, y, x) that the tiles of the block need."""
@@ -278,7 +278,7 @@ class Predict:
     def compute(self, block: Block, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Affinities uint8 (C, z, y, x) of the write region; value / 255 is the affinity."""
         shift, scale = self.fingerprint["normalisation"]
-        normalised = fgnet.normalise.apply(to_grey(loaded, self.job.config.volume.range), shift, scale)
+        normalised = self.normalise(to_grey(loaded, self.job.config.volume.range), shift, scale)
         affinities = self.tiling.predict(
             normalised,
             self._reads(block).begin,

@@ -1,17 +1,19 @@
 """Everything a worker needs, imported and compiled once by the process that workers are forked from.
 
-This is the one module that does work at import: it runs every compiled kernel on a few voxels, so that no worker has to
-load or compile them again. Whatever is loaded is left out of garbage collection, which would copy it in every worker.
-Stages are not imported here: one of them imports the model, which only prediction needs.
+This is the one module that does work at import: it finds all stages, and runs every compiled kernel on a few voxels, so
+that no worker has to import, load or compile them again. Whatever is loaded is left out of garbage collection, which
+would copy it in every worker.
 """
 
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 
 import numpy as np
 import pyarrow.parquet
 
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
@@ -19,9 +21,9 @@ from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_
 from fgnet_pipeline.kernels.fragments.method import methods, segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.kernels.relabel import id_range, relabel
-from fgnet_pipeline.stages import registry
+from fgnet_pipeline.stages.configuration import choices
 
-__all__ = ["pyarrow", "registry"]
+__all__ = ["pyarrow"]
 
 
 def warm_up() -> None:
@@ -43,5 +45,7 @@ def warm_up() -> None:
 
 
 forgo_pandas()
+with suppress(InputError):  # the driver reports a stage of another distribution that does not fit
+    choices()
 warm_up()
 gc.freeze()
