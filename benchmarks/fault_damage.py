@@ -167,7 +167,7 @@ def read_only_disk(folder: Path, reference: Path, tally: Tally) -> None:
 
 
 class Disk:
-    """A small file system in memory, mounted for the block of a ``with``."""
+    """A small file system in memory, mounted for the block of a `with`."""
 
     def __init__(self, place: Path, options: str) -> None:
         self.place = place

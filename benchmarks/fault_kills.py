@@ -73,7 +73,7 @@ class Killer:
             time.sleep(0.02)
 
     def _workers(self, driver: subprocess.Popen[bytes]) -> dict[int, str]:
-        """Living workers of ``driver``: process -> stage, which the name of its log tells."""
+        """Living workers of `driver`: process -> stage, which the name of its log tells."""
         found = {}
         for pid in descendants(driver.pid):
             log = next((self.out / "logs").glob(f"*-{pid}.log"), None)
@@ -87,7 +87,7 @@ class Killer:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes below ``pid``."""
+    """The processes below `pid`."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
@@ -96,7 +96,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def history(number: int, seed: int, kills: int, folder: Path, reference: Path, tally: Tally) -> int:
-    """One output that is disturbed ``kills`` times; returns how many kills there were."""
+    """One output that is disturbed `kills` times; returns how many kills there were."""
     out = folder / f"history-{number}" / "out.zarr"
     config = write_config(out.parent / "config.toml", folder / "raw.zarr", out)
     killer = Killer(random.Random(f"{seed} {number}"), out, Counter(), kills)

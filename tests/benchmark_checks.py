@@ -3,7 +3,7 @@
     python tests/benchmark_checks.py benchmarks/throughput.py ...
 
 Each script runs in a fork of this process, which has imported what most scripts import, so that torch and numba are
-imported once. A line holds the script, the exit code and output of ``--help``, and the names of our modules that the
+imported once. A line holds the script, the exit code and output of `--help`, and the names of our modules that the
 script imports or uses and that do not exist.
 """
 
@@ -50,7 +50,7 @@ def checked(script: Path) -> dict[str, object]:
 
 
 def help_of(script: Path) -> tuple[int, str]:
-    """Exit code and output of ``python SCRIPT --help``."""
+    """Exit code and output of `python SCRIPT --help`."""
     sys.argv = [str(script), "--help"]
     out, code = io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):

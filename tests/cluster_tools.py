@@ -31,7 +31,7 @@ def write_after_prediction(folder: Path, local: Path, **schedule: object) -> Pat
     Args:
         folder: where the file and the output go.
         local: an output with affinities.
-        schedule: further keys of ``[schedule]``.
+        schedule: further keys of `[schedule]`.
     """
     path = write_config(
         folder / "config.toml",

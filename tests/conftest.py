@@ -1,6 +1,6 @@
 """Fixtures that all tests share.
 
-``FGNET_REQUIRE`` (comma list of data, slurm, postgres, browser, s3): what it names is never skipped.
+`FGNET_REQUIRE` (comma list of data, slurm, postgres, browser, s3): what it names is never skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def sample() -> Path:
-    """Path of fib25.zarr (arrays raw, labels): ``$FGNET_DATA`` or ``../shared/data`` beside the checkout."""
+    """Path of fib25.zarr (arrays raw, labels): `$FGNET_DATA` or `../shared/data` beside the checkout."""
     given = os.environ.get("FGNET_DATA")
     root = Path(given) if given else CHECKOUT.parent / "shared" / "data"
     found = root if (root / "raw" / "zarr.json").exists() else root / "fib25.zarr"
@@ -59,7 +59,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
     def call(*arguments: object) -> tuple[object, str, str]:
         capsys.readouterr()  # what was printed before belongs to no command
         with pytest.raises(SystemExit) as ended:
-            cli.guarded(lambda: cli.app([str(a) for a in arguments], standalone_mode=False))
+            cli.guarded(lambda: cli.app([str(a) for a in arguments]))
         captured = capsys.readouterr()
         return ended.value.code, captured.out, captured.err
 

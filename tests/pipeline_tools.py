@@ -84,7 +84,7 @@ def run_on_cells(
         shape: of the raw volume, in voxels, zyx.
         seed: of `cells`.
         count: of `cells`.
-        overrides: as after ``--set``; they are not in config.toml.
+        overrides: as after `--set`; they are not in config.toml.
         config: further arguments of `standard_config`.
 
     Returns:
@@ -96,7 +96,7 @@ def run_on_cells(
 
 
 def script(name: str, *arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    """Run workflows/NAME as a lab would; with ``check`` a failure shows what it printed."""
+    """Run workflows/NAME as a lab would; with `check` a failure shows what it printed."""
     command = [sys.executable, str(CHECKOUT / "workflows" / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
     if check and done.returncode != 0:
@@ -105,7 +105,7 @@ def script(name: str, *arguments: object, check: bool = True, **kwargs: Any) -> 
 
 
 def fgnet(*arguments: object, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    """Run the ``fgnet`` command."""
+    """Run the `fgnet` command."""
     command = [sys.executable, "-c", "from fgnet_pipeline.commands.entry import main; main()", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **kwargs)
     if check and done.returncode != 0:
@@ -139,7 +139,7 @@ def assert_same_output(one: Path, other: Path, names: tuple[str, ...] = OUTPUTS)
 def wait_for_records(
     out: Path, stage: str, count: int, process: subprocess.Popen[bytes], patience: float = 120.0
 ) -> None:
-    """Until ``stage`` has ``count`` records or the process ends."""
+    """Until `stage` has `count` records or the process ends."""
     give_up = time.monotonic() + patience
     while len(records(out, stage)) < count and process.poll() is None:
         assert time.monotonic() < give_up, f"no {count} records of {stage} in time"

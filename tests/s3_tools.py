@@ -70,7 +70,7 @@ def s3_server() -> Iterator[str]:
 
 @contextmanager
 def asking(address: str) -> Iterator[None]:
-    """``address`` is the store for this process, where s3fs otherwise keeps the one that it had, and its children."""
+    """`address` is the store for this process, where s3fs otherwise keeps the one that it had, and its children."""
     fsspec.filesystem("s3").clear_instance_cache()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", address)
@@ -93,7 +93,7 @@ def enforce_permissions(address: str, yes: bool) -> None:
 
 
 def objects(address: str, bucket: str, prefix: str) -> dict[str, bytes]:
-    """Every object below ``prefix``, by what follows it."""
+    """Every object below `prefix`, by what follows it."""
     s3 = client(address)
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
@@ -101,7 +101,7 @@ def objects(address: str, bucket: str, prefix: str) -> dict[str, bytes]:
 
 
 class Proxy:
-    """Passes requests on to ``target`` but for those that ``plan`` names; ``done`` lists (method, path, fault)."""
+    """Passes requests on to `target` but for those that `plan` names; `done` lists (method, path, fault)."""
 
     def __init__(self, target: str, plan: Plan) -> None:
         self.plan, self.done = plan, []  # type: ignore[var-annotated]

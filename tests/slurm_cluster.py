@@ -1,6 +1,6 @@
 """A real one-node Slurm for tests: munged, slurmctld and slurmd on loopback, in a temporary folder, ended by pid.
 
-Debian: ``apt-get install -y --no-install-recommends slurm-wlm munge``. Nothing of an installed configuration is used;
+Debian: `apt-get install -y --no-install-recommends slurm-wlm munge`. Nothing of an installed configuration is used;
 every daemon runs as the user of the tests.
 """
 
@@ -67,7 +67,7 @@ def program(name: str) -> str | None:
 
 
 class Cluster:
-    """Start with :meth:`start`; ``SLURM_CONF`` of the calling process is set to it until :meth:`stop`."""
+    """Start with `start`; `SLURM_CONF` of the calling process is set to it until `stop`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -123,7 +123,7 @@ class Cluster:
         return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False).stdout
 
     def wait_for_state(self, job: str, *states: str) -> None:
-        """Until ``job`` (or an element ``12_3``) is in one of ``states``."""
+        """Until `job` (or an element `12_3`) is in one of `states`."""
         _wait(lambda: self.state(job) in states, f"{job} to be {states}")
 
     def state(self, job: str) -> str:

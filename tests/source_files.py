@@ -112,7 +112,7 @@ def write_n5(folder: Path, data: NDArray[Any], block: tuple[int, int, int] = (16
 
 
 def write_precomputed(folder: Path, data: NDArray[Any], offset: tuple[int, int, int]) -> Path:
-    """Neuroglancer precomputed by hand: x first, raw encoding, Fortran order; ``offset`` in voxels, xyz."""
+    """Neuroglancer precomputed by hand: x first, raw encoding, Fortran order; `offset` in voxels, xyz."""
     size, chunk = data.T.shape, 32
     scale = {"key": "4_4_40", "size": size, "resolution": [4, 4, 40], "voxel_offset": offset, "encoding": "raw"}
     info = {
@@ -134,7 +134,7 @@ def write_precomputed(folder: Path, data: NDArray[Any], offset: tuple[int, int, 
 
 
 def write_compressed_segmentation(folder: Path, data: NDArray[Any], offset: tuple[int, int, int]) -> Path:
-    """Neuroglancer precomputed ids, by TensorStore; ``offset`` in voxels, xyz."""
+    """Neuroglancer precomputed ids, by TensorStore; `offset` in voxels, xyz."""
     scale = {
         "size": data.T.shape,
         "voxel_offset": offset,
@@ -168,7 +168,7 @@ def arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def imported(output: Path, raw: Path | str, labels: Path | str | None = None, **options: Any) -> dict[str, Any]:
-    """Import into ``output``; gives the summary of the import."""
+    """Import into `output`; gives the summary of the import."""
     opened = open_source(Request(str(raw), "--raw"))
     truth = open_source(Request(str(labels), "--labels")) if labels else None
     return conversion.convert(conversion.plan(opened, truth, **options), output)

@@ -22,7 +22,7 @@ def write_after_prediction(folder: Path, affinities: Path, **schedule: object) -
         affinities={"path": str(affinities)},
         output={"path": str(folder / "out.zarr")},
         schedule={"workers": 0, "block_shape": BLOCK, **schedule},
-        agglomerate={"leaf_blocks": 1},
+        agglomerate={"leaf_blocks": 4},  # one node: few jobs on a cluster
     )
 
 

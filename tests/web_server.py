@@ -13,7 +13,7 @@ from typing import Any
 
 @contextmanager
 def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve ``folder``; gives the URL and a list that grows with the path of every request."""
+    """Serve `folder`; gives the URL and a list that grows with the path of every request."""
     asked: list[str] = []
 
     class Handler(http.server.SimpleHTTPRequestHandler):

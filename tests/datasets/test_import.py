@@ -1,4 +1,4 @@
-"""``fgnet import``: files of the published layouts in, the project's Zarr out."""
+"""`fgnet import`: files of the published layouts in, the project's Zarr out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fgnet import``: what is refused is named, and nothing is left behind."""
+"""`fgnet import`: what is refused is named, and nothing is left behind."""
 
 from __future__ import annotations
 

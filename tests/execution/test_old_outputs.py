@@ -1,6 +1,6 @@
 """Outputs of commit 1d736fb are resumed, verified and grown by this version; it made them before any file was moved.
 
-The archive and the command that made it are in ``outputs`` beside this file. Another processor predicts other bits, so
+The archive and the command that made it are in `outputs` beside this file. Another processor predicts other bits, so
 only what follows from the stored affinities is compared byte by byte.
 """
 
@@ -21,7 +21,7 @@ AFTER_PREDICT = ("fragments", "segmentation", "tables")
 
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
-    """The folder of the archive: ``whole.toml`` and ``half.toml`` with their outputs ``whole`` and ``half``."""
+    """The folder of the archive: `whole.toml` and `half.toml` with their outputs `whole` and `half`."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path

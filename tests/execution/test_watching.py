@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pipeline_tools import CHECKOUT, cells, fgnet, standard_config, write_volume
+from pipeline_tools import CHECKOUT, Command, cells, fgnet, standard_config, write_volume
 
 from fgnet_pipeline.core.errors import BlocksFailedError
 from fgnet_pipeline.execution.run import run
@@ -41,15 +41,15 @@ def test_following_ends_with_the_job(config: Path, tmp_path: Path) -> None:
     assert [row[1:5] for row in table] == [["8", "8", "0", "0"]] * 2
 
 
-def test_following_what_nobody_works_on_ends_at_once(config: Path) -> None:
+def test_following_what_nobody_works_on_ends_at_once(config: Path, command: Command) -> None:
     run(load_config(config), ("predict",))
-    found = json.loads(fgnet("status", config, "--follow", "--json").stdout)
+    found = json.loads(command("status", config, "--follow", "--json")[1])
     stages = {stage["stage"]: stage for stage in found["stages"]}
     assert (stages["predict"]["left"], stages["edges"]["left"], found["running"]) == (0, 8, False)
-    assert "has ended" in fgnet("status", config).stdout
+    assert "has ended" in command("status", config)[1]
 
 
-def test_a_failed_block_is_named_with_its_log(config: Path, tmp_path: Path) -> None:
+def test_a_failed_block_is_named_with_its_log(config: Path, tmp_path: Path, command: Command) -> None:
     settings = ["schedule.workers=1", "schedule.retries=0"]
     run(load_config(config), ("predict",))
     shard = tmp_path / "out.zarr" / "affinities" / "c" / "0" / "1" / "1" / "1"
@@ -62,7 +62,7 @@ def test_a_failed_block_is_named_with_its_log(config: Path, tmp_path: Path) -> N
     assert failure.block == [1, 1, 1] and "Error" in failure.error and "\n" not in failure.error
     assert failure.error in Path(failure.log).read_text()
     assert found.stages[1].failed == len(found.failures) >= 1
-    assert f"failed: fragments block [1, 1, 1]: {failure.error}" in fgnet("status", config).stdout
+    assert f"failed: fragments block [1, 1, 1]: {failure.error}" in command("status", config)[1]
 
 
 def test_a_look_does_not_end_the_lock_of_a_driver(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``fgnet plan``: counts, refusals and estimates beside what a run then takes."""
+"""`fgnet plan`: counts, refusals and estimates beside what a run then takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from pipeline_tools import cells, fgnet, records, standard_config, write_volume
+from pipeline_tools import Command, fgnet, records, run_on_cells, standard_config, write_volume
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.run import open_planned, run
@@ -26,15 +26,15 @@ ROI = "volume.roi=[[70,0,30],[480,470,410]]"
 
 
 @pytest.fixture(scope="module")
-def raw(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_volume(tmp_path_factory.mktemp("raw") / "raw", cells((48, 48, 48)))
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run on 2 x 2 x 2 blocks; no test changes it."""
+    return run_on_cells(tmp_path_factory.mktemp("finished"), (48, 48, 48))
 
 
 @pytest.fixture(scope="module")
-def finished(raw: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    run(load_config(standard_config(folder, raw)))
-    return folder
+def raw(finished: Path) -> str:
+    """Path of the raw volume of `finished`."""
+    return str(finished / "raw.zarr")
 
 
 def write_mask(path: Path, tissue: np.ndarray, voxel_size: list[float], offset: list[float]) -> str:
@@ -46,16 +46,16 @@ def by_task(found: Estimate) -> dict[str, StageEstimate]:
     return {stage.task: stage for stage in found.stages}
 
 
-def test_a_plan_is_one_document_and_writes_nothing(raw: str, tmp_path: Path) -> None:
+def test_a_plan_is_one_document_and_writes_nothing(raw: str, tmp_path: Path, command: Command) -> None:
     config = standard_config(tmp_path, raw)
     before = sorted(tmp_path.iterdir())
-    found = json.loads(fgnet("plan", config, "--json", "--set", ROI).stdout)
+    found = json.loads(command("plan", config, "--json", "--set", ROI)[1])
     stages = {stage["task"]: stage for stage in found["stages"]}
     assert (stages["predict"]["blocks"], stages["predict"]["left"], stages["predict"]["done"]) == (8, 8, 0)
     assert stages["predict"]["worker_hours"] is None and found["wall_hours"] is None
     assert found["octree_levels"] == 2 and stages["agglomerate-1"]["blocks"] == 1
     assert found["ids"]["blocks_per_axis"] == [2, 2, 2]
-    text = fgnet("plan", config, "--set", ROI).stdout
+    _, text, _ = command("plan", config, "--set", ROI)
     assert "unknown: --trial measures it" in text and "predict " in text
     assert sorted(tmp_path.iterdir()) == before
 
@@ -142,10 +142,10 @@ def test_with_affinities_and_fragments_of_the_labs_own(finished: Path, tmp_path:
         ("schedule.predict.block_shape=[20000,20000,20000]", "schedule.predict.block_shape"),
     ],
 )
-def test_what_cannot_work_is_refused(raw: str, tmp_path: Path, setting: str, field: str) -> None:
+def test_what_cannot_work_is_refused(raw: str, tmp_path: Path, command: Command, setting: str, field: str) -> None:
     config = standard_config(tmp_path, raw)
-    done = fgnet("plan", config, "--json", "--set", setting, check=False)
-    assert done.returncode == 2 and done.stderr.startswith(f"error: {field} = ") and done.stdout == ""
+    code, out, error = command("plan", config, "--json", "--set", setting)
+    assert code == 2 and error.startswith(f"error: {field} = ") and out == ""
     assert not (tmp_path / "out.zarr").exists()
 
 
