@@ -228,7 +228,8 @@ def _check_ready(job: Job, names: list[str], forks: bool) -> None:
     """
     for name in names:
         state, stage = left(job, name), stage_of(job.plan.tasks[name])
-        if state.todo.any() and stage.preload:
-            if forks:
-                fork_server([stage], packages_of(job.config.model_dump(mode="json")))
-            stage.check_ready(job, first=not state.done.any())
+        if not state.todo.any():
+            continue
+        if forks and stage.preload:
+            fork_server([stage], packages_of(job.config.model_dump(mode="json")))
+        stage.check_ready(job, first=not state.done.any())
