@@ -33,7 +33,7 @@ TRACEBACK_CHARACTERS = 4000
 
 
 class SupersededError(Exception):
-    """Another driver has taken over this output; the block is left to it."""
+    """Another driver has taken over this output, and will compute the block."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,11 @@ class WorkerSpec:
     run: int
 
     def open_job(self) -> Job:
-        """Open the job as the driver planned it."""
+        """Open the job with the plan of the driver.
+
+        Raises:
+            InputError: an input or the output cannot be opened any more.
+        """
         config = validate(self.config)
         use_threads(config.schedule.threads)
         job = open_job(config)
@@ -112,13 +116,13 @@ class BlockRunner:
         loaded = self.stage.load(block)
         loaded_at = time.perf_counter()
         with self._computing:
-            waited = time.perf_counter() - loaded_at  # for the block that another lane computes
+            waited = time.perf_counter() - loaded_at  # until another lane has computed its block
             computed = self.stage.compute(block, loaded)
         if self.is_superseded():
             raise SupersededError
         outcome = self.stage.store(block, computed)
         if self.is_superseded():
-            # The newer run may have written this block in between: whatever lies there now, it must be made again.
+            # The newer run may have written this block in between. Nobody knows whose voxels are stored: compute it again.
             self.job.output.progress.withdraw(self.name, [index], self.job.output.progress.driver() or 0, time.time())
             raise SupersededError
         record = Record(
@@ -141,7 +145,7 @@ class BlockRunner:
             self.computed += 1
 
     def is_superseded(self) -> bool:
-        """Whether a newer driver has begun; this worker then writes nothing more."""
+        """Whether a newer driver has begun. This worker then writes nothing more."""
         return self.job.output.progress.driver() != self.number
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What every driver does, whatever runs the workers: check, hold the output, announce a run, see what is missing."""
+"""The steps that all drivers share: check the job, hold its output, announce a run, and repeat passes over it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fgnet_pipeline.store.driver_lock import DriverLock
 from fgnet_pipeline.store.object_store import packages_of
 
 PREDICT = ("predict",)
-#: How often a run goes over what is missing without any failure before it gives up.
+#: Passes over the missing blocks before a run without failures gives up.
 PASSES = 3
 
 
@@ -33,7 +33,7 @@ def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
 
     Args:
         config: a validated configuration.
-        stages: what is about to run. Without `predict`, stored affinities are used as they are.
+        stages: stages that are about to run. Without `predict`, stored affinities are used as they are.
 
     Raises:
         InputError: the first thing that does not fit.
@@ -55,13 +55,13 @@ def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 def checked(
     config: Config, stages: tuple[str, ...] | None, redo: str | None, forks: bool = False
 ) -> tuple[Job, list[str]]:
-    """Do every check that needs nothing written and no cluster.
+    """Do all checks that write nothing and ask no cluster.
 
     Args:
         config: a validated configuration.
         stages: what is about to run; None: all stages.
-        redo: the stage from which on results are to be replaced, or None.
-        forks: whether workers will be forked here; the server that they come from starts beside the checks.
+        redo: the stage whose results, and those of all later stages, are replaced; None for no stage.
+        forks: whether workers will be forked here; if so, the process that they are forked from starts meanwhile.
 
     Returns:
         The planned job, and the names of the tasks that are about to run.
@@ -83,10 +83,10 @@ def checked(
 
 @contextmanager
 def driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
-    """Hold the output: created, prepared for the tasks `names`, and nobody else's.
+    """Create the output, hold it for this driver alone, and prepare it for the tasks `names`.
 
     Raises:
-        InputError: another driver holds it, or it has come to hold results of another configuration.
+        InputError: another driver holds the output, or it now has results of another configuration.
         DiskFullError: the disk is full.
     """
     with disk_errors(job.output.root), _locked(job):
@@ -99,14 +99,14 @@ def driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
 
 
 def announce(job: Job, remaining: dict[str, Left]) -> Work:
-    """Begin a new run, after which workers of older runs write nothing.
+    """Begin a new run. From then on, workers of older runs write nothing.
 
     Args:
         job: with its plan; its output is held.
-        remaining: what is left, by task.
+        remaining: the state of the blocks of each task.
 
     Returns:
-        The blocks to do, and what workers are told.
+        The blocks to compute, and the orders for workers.
     """
     job.output.progress.forget_failures()
     todo = {name: state.todo for name, state in remaining.items() if state.todo.any()}
@@ -118,26 +118,26 @@ def announce(job: Job, remaining: dict[str, Left]) -> Work:
 
 
 def spec_of(job: Job, number: int) -> WorkerSpec:
-    """What the workers of the run `number` are told."""
+    """The orders for the workers of the run `number`."""
     return WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
 
 
 def all_left(job: Job, names: list[str]) -> dict[str, Left]:
-    """What is left of every task, by name."""
+    """The state of the blocks of each task, by name."""
     return {name: left(job, name) for name in names}
 
 
 def summary(remaining: dict[str, Left]) -> str:
-    """One line: how many blocks of each task are to do."""
+    """One line with the number of blocks to compute per task."""
     parts = [f"{name} {int(state.todo.sum())} of {int(state.active.sum())}" for name, state in remaining.items()]
     return "blocks to do: " + ", ".join(parts)
 
 
 class Passes:
-    """The work of a run, pass after pass: what is missing goes round again unless a block failed.
+    """The work of a run in passes. Blocks that are still missing after a pass are tried again unless a block failed.
 
     Attributes:
-        trouble: what was said of workers in the latest pass; whoever runs the work sets it.
+        trouble: errors of workers in the latest pass; the caller that runs the work sets it.
     """
 
     def __init__(self, job: Job, names: list[str], report: Callable[[str], None]) -> None:
@@ -145,10 +145,10 @@ class Passes:
         self.trouble: str | None = None
 
     def __iter__(self) -> Iterator[Work]:
-        """The work of each pass, computed when it is asked for.
+        """Yield the work of each pass.
 
         Raises:
-            BlocksFailedError: after the last pass: the records do not say that everything is done.
+            BlocksFailedError: blocks without a record remain after the last pass.
         """
         remaining = all_left(self._job, self._names)
         self._report(summary(remaining))
@@ -159,12 +159,12 @@ class Passes:
             remaining = all_left(self._job, self._names)
             if any(self._job.output.progress.failures(name) for name in self._names):
                 break
-            # No block failed: what is missing went down with a worker that was killed before its records were on disk.
+            # No block failed: the missing ones were lost with a worker that was killed before it wrote its records.
         require_done(self._job, self._names, self.trouble)
 
 
 def again(job: Job, names: list[str], redo: str | None) -> dict[str, npt.NDArray[np.bool_]]:
-    """Blocks that a run would compute, by task: those left, and all of the stages that `redo` replaces."""
+    """The blocks that a run would compute, by task: missing ones, and all blocks of stages that `redo` replaces."""
     todo = {}
     for name in names:
         state, stage = left(job, name), job.plan.tasks[name].stage
@@ -181,7 +181,7 @@ def _locked(job: Job) -> Iterator[None]:
 
 
 def _clear_inactive(job: Job, names: list[str]) -> None:
-    """Empty the blocks that a smaller mask has left without work, so that old ids do not stay in them."""
+    """Empty the blocks that have no work under a smaller mask, so that they keep no old ids."""
     if job.mask is None:
         return
     for name in names:
@@ -193,14 +193,14 @@ def _clear_inactive(job: Job, names: list[str]) -> None:
 
 
 def _requeue_lost(job: Job, names: list[str]) -> None:
-    """Have blocks whose output is gone computed again, with the same bytes; what was made of them before stays."""
+    """Queue blocks whose files are lost. They get the same bytes again, so later blocks stay."""
     for name in names:
         blocks = blocks_where(job, name, lost(job, name))
         job.output.progress.withdraw(name, blocks, (job.output.progress.driver() or 0) + 1)
 
 
 def _require_inputs(job: Job, names: list[str]) -> None:
-    """Refuse to run if an upstream task that does not run now is not finished."""
+    """Refuse to run if an upstream task is not finished and does not run now."""
     missing = {u for name in names for u in job.plan.tasks[name].upstream if u not in names}
     for upstream in sorted(missing):
         state = left(job, upstream)
@@ -219,12 +219,12 @@ def _require_inputs(job: Job, names: list[str]) -> None:
 
 
 def _check_ready(job: Job, names: list[str], forks: bool) -> None:
-    """Let stages with blocks to do check what takes long, for example load a model, before anything is written.
+    """Let every stage that has blocks to compute do its slow checks, e.g. load a model, before anything is written.
 
     Args:
         job: with its plan.
         names: the tasks that are about to run.
-        forks: whether workers will be forked here; the process that they are forked from then starts meanwhile.
+        forks: whether workers will be forked here; if so, the process that they are forked from starts now.
     """
     for name in names:
         state, stage = left(job, name), stage_of(job.plan.tasks[name])

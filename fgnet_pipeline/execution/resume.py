@@ -1,4 +1,4 @@
-"""What is done, what is left, and what is stale: comparing the plan with the stored fingerprints and records."""
+"""Find which blocks are done, missing or stale, by comparing the plan with stored fingerprints and records."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ REDO_FILE = "redo.json"
 
 
 def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
-    """Refuse to mix results of two configurations; nothing is written.
+    """Refuse to mix results of two configurations. Nothing is written.
 
     Args:
-        names: the tasks about to run. redo: a stage from which on everything may be replaced.
+        job: with its plan.
+        names: tasks that are about to run.
+        redo: the stage whose results, and those of all later stages, may be replaced; None for no stage.
 
     Raises:
-        StaleError: a task's stored results were made otherwise; the message says which and what differs.
+        InputError: `redo` is no stage.
+        StaleError: stored results of a task have another fingerprint; the message says which task and what differs.
     """
     if redo is not None and redo not in stage_names():
         raise InputError("--redo", redo, f"one of {', '.join(stage_names())}", "name a stage")
@@ -54,9 +57,17 @@ def _is_redone(task: Task, redo: str | None) -> bool:
 
 
 def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
-    """Create missing arrays, store the fingerprints, and drop records that vouch for nothing any more.
+    """Create missing arrays, store the fingerprints, and drop records of results that are to be replaced.
 
-    A redo that was killed goes on where it was when the same redo is asked for again; `finish` ends it.
+    If a run with `redo` was killed, the same `redo` continues it; `finish` marks its end.
+
+    Args:
+        job: with its plan; its output is held.
+        names: tasks that are about to run.
+        redo: as in `check_fresh`.
+
+    Raises:
+        DamageError: an array has chunks but no readable metadata.
     """
     progress = job.output.progress
     begun = read_json(progress.root / REDO_FILE) == {"stage": redo}
@@ -68,7 +79,7 @@ def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
         _refuse_to_drop_chunks(job, task, array, redo)
         new = array is not None and (not job.output.has_array(array) or (bool(different) and _is_redone(task, redo)))
         if new or (_is_redone(task, redo) and not begun):
-            # First the records, then what they vouch for: a crash in between costs time, never trust.
+            # Records go before the array: after a crash in between, blocks are computed again, but none is missing.
             progress.forget(name)
         if new:
             create_array(job, name)
@@ -79,7 +90,7 @@ def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
 
 
 def _refuse_to_drop_chunks(job: Job, task: Task, array: str | None, redo: str | None) -> None:
-    """An array without metadata would be made anew: not where that drops what was computed."""
+    """Refuse to create an array again if it has lost its metadata but still has chunks."""
     if array is None or job.output.has_array(array) or _is_redone(task, redo):
         return
     if job.output.has_chunks(array):
@@ -91,15 +102,18 @@ def _refuse_to_drop_chunks(job: Job, task: Task, array: str | None, redo: str | 
 
 
 def finish(job: Job) -> None:
-    """Note that everything is done: the next redo begins anew."""
+    """Note that everything is done, so that the next `--redo` starts from the beginning."""
     (job.output.progress.root / REDO_FILE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Left:
-    """For every block of a task (index box `plan.blocks`): whether it has work, and whether that is done.
+    """The state of every block of a task, as bool arrays (z, y, x) over the index box `plan.blocks(name)`.
 
-    `stale`: it has a record, but of other inputs, another region or another configuration.
+    Attributes:
+        active: the block has work.
+        done: its work is done.
+        stale: it has a record, but of other inputs, another region or another configuration.
     """
 
     active: npt.NDArray[np.bool_]
@@ -108,13 +122,14 @@ class Left:
 
     @property
     def todo(self) -> npt.NDArray[np.bool_]:
+        """Blocks that have work which is not done."""
         return self.active & ~self.done
 
 
 def left(job: Job, name: str) -> Left:
-    """Compare the records of a task with the keys that the plan gives its blocks now.
+    """Compare the records of a task with the present keys of its blocks.
 
-    The records are read again only where there are new ones, so that asking often costs nothing.
+    Records are read again only if there are new ones, so repeated calls are cheap.
     """
     signature = job.output.progress.signature(name)
     held = job.left.get(name)
@@ -126,10 +141,13 @@ def left(job: Job, name: str) -> Left:
 
 
 def lost(job: Job, name: str) -> npt.NDArray[np.bool_]:
-    """Which blocks are done and wrote something of which no file is left: whoever reads them would see zeros.
+    """Find the blocks that are done and not empty, but have no file: a reader would see zeros.
 
-    It takes a listing of folders and no look at single files; `fgnet verify` reads everything. An object store is not
-    asked: every row of blocks would be a request.
+    Only folders are listed; `fgnet verify` reads the files. In an object store nothing is looked up, because every row
+    of blocks would cost a request.
+
+    Returns:
+        bool (z, y, x) over the index box `plan.blocks(name)`.
     """
     blocks, array = job.plan.blocks(name), array_of(job, name)
     if array is None or is_url(job.output.path):
@@ -142,14 +160,14 @@ def lost(job: Job, name: str) -> npt.NDArray[np.bool_]:
 
 
 def compare(job: Job, name: str, latest: Latest) -> Left:
-    """What is left of a task, given the latest record of each of `plan.blocks(name)`."""
+    """Compare the latest record of each block of a task with the block's key."""
     keys, recorded = job.plan.all_keys(name), latest.key
     same = keys == recorded
     return Left(keys != 0, same & (keys != 0), (recorded != 0) & ~same)
 
 
 def ready(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Those of the blocks `todo` whose inputs are all done, by their records as they are now."""
+    """Select the blocks of `todo` whose upstream blocks are all done, by their records."""
     waiting = np.zeros(todo.shape, bool)
     for upstream in job.plan.tasks[name].upstream:
         missing = left(job, upstream).todo
@@ -159,13 +177,13 @@ def ready(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> npt.NDArray[np.bo
 
 
 def blocks_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> Iterator[Vector]:
-    """Block indices at which `mask` (shape of `plan.blocks(name)`) is true, in C order."""
+    """Yield the indices of the blocks at which `mask` (shape of `plan.blocks(name)`) is true, in C order."""
     for index in np.argwhere(mask):
         yield vector(index + job.plan.blocks(name).begin)
 
 
 def voxels_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> int:
-    """Voxels that the blocks at which `mask` is true write, those outside the region of interest left out."""
+    """Count the voxels that the blocks at which `mask` is true write inside the region of interest."""
     blocks, shape = job.plan.blocks(name), job.plan.tasks[name].grid.block_shape
     total: npt.NDArray[np.int64] = mask.astype(np.int64)
     for axis in (2, 1, 0):
@@ -176,7 +194,7 @@ def voxels_where(job: Job, name: str, mask: npt.NDArray[np.bool_]) -> int:
 
 
 def failed_blocks(job: Job, name: str, todo: npt.NDArray[np.bool_]) -> list[Failure]:
-    """The failures of the latest run whose blocks are still to do, in C order of the blocks."""
+    """The failures of the latest run whose blocks are not done yet, in C order of the blocks."""
     failures = job.output.progress.failures(name)
     origin = job.plan.blocks(name).begin
     return [failures[block] for block in sorted(failures) if _at(todo, np.subtract(block, origin))]
