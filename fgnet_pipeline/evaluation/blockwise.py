@@ -71,7 +71,7 @@ def summed(count: Callable[[Box], Contingency], blocks: Iterable[Box], workers: 
 
 @dataclass
 class _Total:
-    """The sum of tables. New tables are merged in groups as long as the sum, so that rows are sorted only a few times."""
+    """The sum of tables. New tables are merged in groups as long as the sum, so that rows are seldom sorted."""
 
     total: Contingency = field(default_factory=kernel.empty)
     waiting: list[Contingency] = field(default_factory=list)
