@@ -122,7 +122,7 @@ class BlockRunner:
             raise SupersededError
         outcome = self.stage.store(block, computed)
         if self.is_superseded():
-            # The newer run may have written this block meanwhile. It is unknown whose voxels are stored: compute it again.
+            # The newer run may have written this block meanwhile, and whose voxels are stored is unknown.
             self.job.output.progress.withdraw(self.name, [index], self.job.output.progress.driver() or 0, time.time())
             raise SupersededError
         record = Record(
