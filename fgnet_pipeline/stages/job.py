@@ -210,8 +210,10 @@ def open_job(config: Config) -> Job:
     frame = _frame(config, raw, affinities)
     _check_frames(frame, affinities, fragments)
     bounds = Box((0, 0, 0), shape)
+    from fgnet_pipeline.stages.registry import array_names  # which imports this file
+
     output = Output(config.output.path, config.output.state)
-    output.check()
+    output.check(array_names())
     if fragments is None:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,16 +64,19 @@ class Output:
         """The object store or the folder that holds the arrays."""
         return open_store(self.path, "output.path", read_only=False) if is_url(self.path) else self.root
 
-    def check(self) -> None:
+    def check(self, arrays: Iterable[str]) -> None:
         """Refuse a place that holds something else.
+
+        Args:
+            arrays: names of the arrays that stages write; arrays of that name must be ours.
 
         Raises:
             InputError: see `fgnet_pipeline.store.ownership`.
         """
         if isinstance(self._store, RemoteStore):
-            check_object_store(self.path, self._store, self.root)
+            check_object_store(self.path, self._store, self.root, arrays)
         else:
-            check_folder(self.root)
+            check_folder(self.root, arrays)
 
     def save_configuration(self, configuration: dict[str, Any]) -> None:
         """Save the resolved configuration in the output."""

@@ -6,6 +6,7 @@ An output is a Zarr v3 group of our format. In an object store it carries the ma
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ from fgnet_pipeline.store.atomic_files import read_json
 from fgnet_pipeline.store.object_store import RemoteStore
 
 FORMAT_VERSION = 1
-ARRAYS = ("affinities", "fragments", "segmentation")
 #: The file that holds the mark, in the folder of the state of arrays in an object store.
 STATE_FILE = "state.json"
 _REMEDY = "choose another output.path"
 
 
-def check_folder(root: Path) -> None:
+def check_folder(root: Path, arrays: Iterable[str]) -> None:
     """Check that a folder may become, or is, an output.
 
     Args:
         root: the folder; it need not exist.
+        arrays: names of the arrays that stages write.
 
     Raises:
         InputError: it is a file, or neither empty nor a group of our format, or holds another program's arrays.
@@ -45,19 +46,20 @@ def check_folder(root: Path) -> None:
         raise InputError("output.path", str(root), "a Zarr v3 group", _REMEDY) from None
     if version != FORMAT_VERSION:
         raise InputError("output.path", str(root), f"format {FORMAT_VERSION} (found {version})", "use another version")
-    for name in ARRAYS:
+    for name in arrays:
         metadata = read_json(root / name / "zarr.json") or {}
         if metadata and "fgnet_format" not in metadata.get("attributes", {}):
             raise _foreign(str(root), name)
 
 
-def check_object_store(url: str, store: RemoteStore, root: Path) -> None:
+def check_object_store(url: str, store: RemoteStore, root: Path, arrays: Iterable[str]) -> None:
     """Check that a place in an object store, and the folder of its state, may become, or are, an output.
 
     Args:
         url: of the place.
         store: opened there.
         root: the folder of the state; it need not exist.
+        arrays: names of the arrays that stages write.
 
     Raises:
         InputError: one of the two holds something else, the arrays belong to another folder, or the object store
@@ -68,7 +70,7 @@ def check_object_store(url: str, store: RemoteStore, root: Path) -> None:
         raise InputError("output.state", str(root), expected, "choose another output.state")
     try:
         group = zarr.open_group(store, mode="r")
-        arrays = [name for name in ARRAYS if _is_foreign(group.get(name))]
+        foreign = [name for name in arrays if _is_foreign(group.get(name))]
     except StoreError as error:
         raise unreachable(url, error) from error
     except FileNotFoundError:
@@ -77,8 +79,8 @@ def check_object_store(url: str, store: RemoteStore, root: Path) -> None:
     except (ValueError, KeyError):
         raise InputError("output.path", url, "a Zarr v3 group", _REMEDY) from None
     _check_mark(url, group, root)
-    if arrays:
-        raise _foreign(url, arrays[0])
+    if foreign:
+        raise _foreign(url, foreign[0])
 
 
 def mark_of(root: Path) -> str | None:
