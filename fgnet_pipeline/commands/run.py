@@ -62,6 +62,10 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
     from fgnet_pipeline.execution.resume import check_fresh, left
     from fgnet_pipeline.stages.registry import from_stage_on
 
+    if not config.schedule.is_local:
+        from fgnet_pipeline.execution.cluster.lookup import cluster_of
+
+        cluster_of(config)  # refuses an unknown system
     job = runner.open_planned(config, stages)
     names = runner.tasks_of(job.plan, stages)
     check_fresh(job, names, redo)

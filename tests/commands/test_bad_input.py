@@ -34,6 +34,7 @@ CASES = {
     "chunk does not divide": ("output.chunk_shape=[7,7,7]", "output.chunk_shape"),
     "chunk of zero": ("output.chunk_shape=[0,8,8]", "output.chunk_shape"),
     "shard does not divide": ("output.shard_shape=[16,16,16]", "output.shard_shape"),
+    "unknown cluster": ("schedule.backend=array|schedule.workers=1|schedule.cluster=lsf", "schedule.cluster"),
     "tiny block": ("schedule.block_shape=[8,24,24]", "schedule.block_shape"),
     "two numbers": ("schedule.block_shape=[24,24]", "schedule.block_shape"),
     "region outside": ("volume.roi=[[0,0,0],[9000,10,10]]", "volume.roi"),
@@ -123,6 +124,8 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
     config = standard_config(tmp_path, small_raw)
     options = [part for o in overrides.split("|") for part in ("--set", o.format(**places))]
     assert named in refused("run", config, *options)
+    if "unknown" in case:
+        assert named in refused("run", config, *options, "--dry-run")
     assert not (tmp_path / "out.zarr").exists()
     assert Path(places["folder"], "thesis.tex").read_text() == "precious"
 
