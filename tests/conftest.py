@@ -18,12 +18,22 @@ from slurm_cluster import Cluster, missing_programs
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
+#: Groups that take longest. They begin first, so that no process is left with a long one at the end.
+LONG_GROUPS = (
+    "slurm", "test_interrupt", "test_faults", "test_s3_run", "test_toy_cluster", "test_training_run",
+    "test_training_loop", "test_toy_stage", "test_model_modes", "test_octree_data", "test_real_data",
+    "test_plan_command", "test_install",
+)  # fmt: skip
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """If tests run side by side, one process runs those of a file, which share fixtures; one runs those of Slurm."""
+    group = {item: "slurm" if "cluster" in getattr(item, "fixturenames", ()) else item.path.stem for item in items}
     for item in items:
-        shared = "cluster" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("slurm" if shared else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(group[item]))
+    first = {name: place for place, name in enumerate(LONG_GROUPS)}
+    items.sort(key=lambda item: first.get(group[item], len(first)))
 
 
 @pytest.fixture(scope="session")
