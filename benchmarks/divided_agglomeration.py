@@ -17,6 +17,7 @@ that did a node. driver_gb: that of the driver. Other processes make the graph; 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import multiprocessing
 import resource
@@ -117,10 +118,9 @@ def write_graph(config: Config, width: int, part: int, parts: int) -> None:
             key, inputs = job.plan.identity(name, block)
             job.output.tables(name, name).write(block, columns, key)
             rows = len(next(iter(columns.values())))
-            record = Record(
-                stage=name, block=block, read=[], key=key, inputs=inputs, checksum="", nonzero=rows, voxels=0,
-                seconds=0.0, finished=0.0, host="", peak_memory=0, run=0,
-            )  # fmt: skip
+            told = {"stage": name, "block": block, "read": [], "key": key, "inputs": inputs, "checksum": "", "host": ""}
+            others = {field.name: 0 for field in dataclasses.fields(Record) if field.name not in told}
+            record = Record(**{**told, **others, "nonzero": rows})
             writers[name].add(record, [])
     for writer in writers.values():
         writer.close()
