@@ -91,7 +91,8 @@ class Plan:
         """
         task = self.tasks[name]
         key, inputs = identity or self.identity(name, index)
-        return Block(index, task.grid.box(index), task.read_box(index), self.write_box(name, index), key, inputs)
+        whole = task.grid.box(index)
+        return Block(index, whole, task.reads_around(whole), whole.intersect(self.roi), key, inputs)
 
     def active(self, name: str, blocks: Box) -> npt.NDArray[np.bool_]:
         """Which blocks of an index box have work: they touch the region of interest and hold tissue.

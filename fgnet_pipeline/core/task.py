@@ -44,7 +44,11 @@ class Task:
 
     def read_box(self, block: Vector) -> Box:
         """The clipped read region of `block`, in voxels."""
-        return self.grid.box(block).grow(self.below, self.above).intersect(self.reads)
+        return self.reads_around(self.grid.box(block))
+
+    def reads_around(self, whole: Box) -> Box:
+        """The clipped read region of the block whose voxels are `whole`."""
+        return whole.grow(self.below, self.above).intersect(self.reads)
 
     @property
     def level(self) -> int | None:
