@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.task import Block, Task
@@ -240,11 +239,3 @@ class Stage(ABC):
             voxels: of the block's array, already found to be as recorded; None if the job writes no such array.
         """
         return None
-
-    def as_columns(self, columns: Columns) -> dict[str, str]:
-        """The dtype of every column, in the form of `TableOutput.columns`."""
-        return {name: _dtype_text(values) for name, values in columns.items()}
-
-
-def _dtype_text(values: npt.NDArray[np.generic]) -> str:
-    return str(values.dtype) if values.ndim == 1 else f"{values.dtype}[{values.shape[1]}]"
