@@ -27,15 +27,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from campaign.cases import make, run
+from campaign.cases import Verdict
 from campaign.run import Log, campaign
 from campaign.tally import Tally
 
 
 def one_case(seed: int, number: int, folder: Path | None) -> int:
     """Run one case and tell what became of it; gives the exit code."""
-    case = make(seed, number)
-    verdict = run(case, folder)
+    verdicts: list[Verdict] = []
+    campaign(seed, [number], None, verdicts.append, folder)
+    verdict = verdicts[0]
     print(json.dumps(verdict.as_dict(), indent=1))
     return int(verdict.failed)
 

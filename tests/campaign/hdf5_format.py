@@ -190,7 +190,7 @@ def undecidable(form: Format) -> None:
         content[begin : begin + rng.choice([8, 64, 512])] = bytes([rng.choice([0, 255])]) * min(64, len(content) - begin)
         files.files[files.path] = bytes(content)
 
-    @form.undecidable("an attribute of another type")
+    @form.undecidable("an attribute of another type", native=True)
     def _attribute(volume: Hdf5Volume, rng: random.Random) -> None:
         strange: list[Any] = ["x", b"y", 3, 2.5, [1, 2], np.zeros((2, 2)), h5py.Empty("f8"), np.bool_(True), np.zeros(0),
                               [[1.0], [2.0], [3.0]], np.asarray([1 + 2j] * 3), ["a", "b", "c"]]  # fmt: skip

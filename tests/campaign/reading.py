@@ -16,6 +16,7 @@ from fgnet_pipeline.core.geometry import Box, whole
 from fgnet_pipeline.datasets.convert import plan
 from fgnet_pipeline.datasets.open_source import open_source
 from fgnet_pipeline.datasets.source import Request
+from fgnet_pipeline.stages.input_checks import check_stored
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.volume import open_volume
 
@@ -60,6 +61,7 @@ def read(files: Rendered, folder: Path) -> Reading:
 
 def _volume(files: Rendered, path: Path) -> Reading:
     volume = open_volume(str(path), **files.given)
+    check_stored(volume, None, None, None)
     voxels: list[NDArray[Any]] = []
 
     def kept(box: Box) -> NDArray[Any]:

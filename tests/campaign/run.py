@@ -15,7 +15,11 @@ from fgnet_pipeline.store.arrays import use_threads
 
 
 def campaign(
-    seed: int, numbers: Iterable[int], seconds: float | None = None, told: Callable[[Verdict], None] | None = None
+    seed: int,
+    numbers: Iterable[int],
+    seconds: float | None = None,
+    told: Callable[[Verdict], None] | None = None,
+    keep: Path | None = None,
 ) -> Tally:
     """Run cases.
 
@@ -24,6 +28,7 @@ def campaign(
         numbers: of the cases.
         seconds: after which no further case begins; None: all cases run.
         told: called with every verdict.
+        keep: folder that keeps the files of the cases; None: temporary folders.
 
     Returns:
         The counts.
@@ -39,7 +44,7 @@ def campaign(
                 if end is not None and time.monotonic() > end:
                     break
                 case = make(seed, number)
-                verdict = child.run(seed, number, case.changes) if case.native else run(case)
+                verdict = child.run(seed, number, case.changes) if case.native and not keep else run(case, keep)
                 tally.add(verdict)
                 if told is not None:
                     told(verdict)

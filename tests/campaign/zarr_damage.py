@@ -76,9 +76,9 @@ def array_damage(form: Format) -> None:
     def _corrupt(volume: ZarrVolume, rng: random.Random) -> None:
         volume.broken["corrupt"] = rng.random()
 
-    @form.destroying("cut chunk files", lambda v: not v.form.sharded)
+    @form.destroying("a cut chunk file", lambda v: not v.form.sharded and not v.form.omit_fill)
     def _cut(volume: ZarrVolume, rng: random.Random) -> None:
-        volume.broken["cut"] = rng.random()
+        volume.broken["cut"] = True
 
     @form.undecidable("bytes of a chunk flipped", on_files=True)
     def _flip(files: Rendered, rng: random.Random) -> None:
@@ -110,8 +110,8 @@ def damaged(files: Rendered, broken: dict[str, Any]) -> Rendered:
         content[len(content) // 2] ^= 0x55
         files.files[name] = bytes(content)
     if "cut" in broken:
-        name = names[int(broken["cut"] * len(names))]
-        files.files[name] = files.files[name][: len(files.files[name]) // 2]
+        # The first chunk: of one at the end of the array, the part that is cut off may lie outside the array.
+        files.files[names[0]] = files.files[names[0]][: len(files.files[names[0]]) // 8]
     return files
 
 

@@ -55,6 +55,8 @@ def render(folder: PictureFolder) -> Rendered:
 def picture(section: Any, folder: PictureFolder) -> bytes:
     """One file."""
     buffer = io.BytesIO()
+    if folder.options.get("photometric") == "miniswhite":
+        section = ~section
     if folder.kind == "png":
         notes = PngImagePlugin.PngInfo()
         for key, value in folder.text.items():
