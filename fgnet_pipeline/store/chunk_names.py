@@ -136,11 +136,10 @@ def _entries(folder: Path) -> Iterator[str]:
 def _remote_kinds(array: zarr.Array[Any], stated: Naming) -> list[Naming]:
     """The kinds of names at a few positions of an array in an object store. Usually the first request decides."""
     grid = chunk_grid(array)
-    chosen = positions(grid)
-    middle = sorted(chosen, key=lambda index: sum(abs(2 * i + 1 - n) for i, n in zip(index, grid, strict=True)))
-    if any(is_stored(array, stated.key(index)) for index in middle[:3]):
-        return [stated]
-    if is_stored(array, *(stated.key(index) for index in chosen)):
+    middle = sorted(
+        positions(grid), key=lambda index: sum(abs(2 * i + 1 - n) for i, n in zip(index, grid, strict=True))
+    )
+    if is_stored(array, *(stated.key(index) for index in middle)):
         return [stated]
     return [n for n in NAMINGS if n != stated and is_stored(array, *(n.key(index) for index in middle[:8]))]
 
@@ -174,13 +173,14 @@ def _key(array: zarr.Array[Any]) -> str:
     return array.metadata.encode_chunk_key((0,) * array.ndim)
 
 
-def require_stored(array: zarr.Array[Any], path: str, field: str) -> None:
+def require_stored(array: zarr.Array[Any], path: str, field: str, kind: str = "an array") -> None:
     """Refuse an array of which nothing is stored: it reads as its fill value everywhere.
 
     Args:
         array: opened by `arrays.open_array`.
         path: its folder or URL.
         field: the configuration key or option to name in errors.
+        kind: what the array holds, for the error.
 
     Raises:
         InputError: none of its chunks can be found.
@@ -200,6 +200,6 @@ def require_stored(array: zarr.Array[Any], path: str, field: str) -> None:
     raise InputError(
         field,
         f"{path}, of which no chunk is stored (its metadata name them like {_key(array)!r}{seen})",
-        "an array whose chunks are stored; one without chunks reads as its fill value everywhere",
+        f"{kind} whose chunks are stored; without chunks every voxel reads as the fill value",
         "check that it was copied as a whole, and the names of its chunk files",
     )

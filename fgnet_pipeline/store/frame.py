@@ -25,8 +25,6 @@ from fgnet_pipeline.core.geometry import Vector
 #: Nanometres along z, y and x.
 Size = tuple[float, float, float]
 
-#: By how much a number that our arrays store may be off: half a picometre (`Frame.attributes`), and a little more.
-ROUNDED_NM = 0.00051
 #: Voxels by which two grids may be off and still count as one grid.
 SAME_PLACE = 0.01
 
@@ -77,8 +75,8 @@ class Frame:
         """
         difference = np.abs(np.subtract(self.voxel_size, other.voxel_size))
         drift = difference * np.asarray(shape) / self.voxel_size
-        rounded = (difference <= ROUNDED_NM) & (difference < 0.01 * np.asarray(self.voxel_size))
-        return bool((rounded | (drift <= SAME_PLACE)).all())
+        is_rounding = difference <= rounding(self.voxel_size) + rounding(other.voxel_size)
+        return bool((is_rounding | (drift <= SAME_PLACE)).all())
 
     def seen_from(self, other: Frame) -> Frame:
         """This frame in the world of another one (rule 2 of this module).
@@ -103,11 +101,8 @@ class Frame:
         If one of the two sizes is a rounded one, the other is used, since its error grows with the distance.
         """
         moved = other.seen_from(self)
-        sizes = np.asarray([self.voxel_size, other.voxel_size])
-        picometres = sizes * 1000
-        rounded = np.abs(picometres - np.rint(picometres)) < 1e-6
-        size = np.where(rounded[0] & ~rounded[1], sizes[1], sizes[0])
-        return np.subtract(moved.offset, self.offset) / size
+        better = rounding(other.voxel_size) < rounding(self.voxel_size)
+        return np.subtract(moved.offset, self.offset) / np.where(better, other.voxel_size, self.voxel_size)
 
     def attributes(self, channels: bool = False) -> dict[str, Any]:
         """The attributes that our arrays carry, and that `funlib.persistence.open_ds` can read.
@@ -131,6 +126,18 @@ class Frame:
     def _is_whole(self, scale: int) -> bool:
         numbers = np.multiply([*self.voxel_size, *self.offset], scale)
         return bool(np.allclose(numbers, np.rint(numbers), atol=1e-6, rtol=0))
+
+
+def rounding(size: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """By how many nm each of some voxel sizes may be off, because our arrays store whole picometres.
+
+    `Frame.attributes` rounds only what is not a whole number of tenths of a nanometre. A size that is no whole number
+    of picometres was not rounded.
+    """
+    sizes = np.asarray(size, dtype=np.float64)
+    picometres, tenths = sizes * 1000, sizes * 10
+    is_rounded = (np.abs(picometres - np.rint(picometres)) < 1e-6) & (np.abs(tenths - np.rint(tenths)) > 1e-6)
+    return np.where(is_rounded, np.minimum(0.00051, 0.01 * sizes), 0.0)
 
 
 def size_of(values: npt.ArrayLike) -> Size:

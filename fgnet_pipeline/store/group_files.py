@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,14 @@ def folders_above(path: str, depth: int) -> Iterator[tuple[str, str]]:
         path: folder or URL of the array.
         depth: how many folders to give at most.
     """
-    parent, _, name = path.rstrip("/").rpartition("/")
+    whole = path.rstrip("/") if is_url(path) else os.path.abspath(path)
+    parent, _, name = whole.rpartition("/")
     for _ in range(depth):
         if is_url(path) and not urlsplit(parent).netloc + urlsplit(parent).path.strip("/"):
             return
-        if not parent and not path.startswith("/"):
-            return
         yield parent or "/", name
+        if not parent:
+            return
         parent, _, more = parent.rpartition("/")
         name = f"{more}/{name}"
 

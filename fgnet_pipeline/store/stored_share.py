@@ -98,7 +98,11 @@ def is_stored(array: zarr.Array[Any], *keys: str) -> bool:
     Raises:
         StoreError: an object store refuses or does not answer.
     """
-    return any(_local(array, keys) if isinstance(array.store, LocalStore) else _remote(array, keys))
+    if isinstance(array.store, LocalStore):
+        return any(_local(array, keys))
+    # The first one alone: mostly it is stored, and one request is enough.
+    parts = [keys[:1], *(keys[i : i + AT_ONCE] for i in range(1, len(keys), AT_ONCE))]
+    return any(any(_remote(array, part)) for part in parts)
 
 
 def _local(array: zarr.Array[Any], keys: Iterable[str]) -> list[bool]:
