@@ -106,6 +106,8 @@ def plan(
             preset, values that cannot be read.
     """
     known = preset_of(preset) if preset else None
+    if raw.dtype.kind not in "uif":
+        raise InputError("--raw", f"{raw.path} of {raw.dtype}", "grey values", "name another dataset")
     raw = signedness(raw, unsigned)
     frame = frame_of_source(raw, voxel_size, offset, known)
     labelled = _placed(raw, labels, frame, labels_offset, voxel_size is not None) if labels else None

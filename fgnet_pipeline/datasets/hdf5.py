@@ -39,12 +39,12 @@ class Hdf5Source(Placed):
             node = with_source_files(_dataset(self._file, name, request), request.path, request.field)
             where = f"{request.path}:{name}"
             self._data = node
-            self._axes = axes_of(node, where, request)
+            self.attributes: dict[str, Any] = _attributes(node)
+            self._axes = axes_of(node.shape, self.attributes, where, request)
             self.stored = stored_share(node, request.path, where, request.field)
             self.dtype = np.dtype(node.dtype).newbyteorder("=")
         self.shape, self.axes = self._axes.shape(node.shape), self._axes.names
         self.channels = self._axes.channels(node.shape)
-        self.attributes: dict[str, Any] = _attributes(node)
         self.placement = placement_of(self.attributes, self._axes, where, request.field)
 
     def read(self, box: Box) -> NDArray[Any]:

@@ -14,7 +14,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 
 from fgnet_pipeline.core.errors import InputError
@@ -27,11 +26,12 @@ _NAMES = ("axis_names", "axes", "axis_order", "axisorder", "axislabels", "_ARRAY
 _NM_PER_UM = 1000.0
 
 
-def axes_of(node: h5py.Dataset, where: str, request: Request) -> Axes:
+def axes_of(shape: tuple[int, ...], attributes: Mapping[str, Any], where: str, request: Request) -> Axes:
     """The axes of a dataset: as the option or the file names them, else (c), z, y, x.
 
     Args:
-        node: the dataset.
+        shape: of the dataset.
+        attributes: of the dataset.
         where: file and dataset, for errors.
         request: what to open.
 
@@ -39,30 +39,31 @@ def axes_of(node: h5py.Dataset, where: str, request: Request) -> Axes:
         InputError: two attributes contradict each other, or the axes are not z, y and x.
     """
     usual = ("c", "z", "y", "x") if request.channels else ("z", "y", "x")
-    if node.ndim < len(usual):
-        value = f"{where} of shape {list(node.shape)}"
+    if len(shape) < len(usual):
+        value = f"{where} of shape {list(shape)}"
         raise InputError(request.field, value, f"voxels along {', '.join(usual)}", "name another dataset")
     if request.axes:
-        return arrange(request.axes, node.shape, request.field, where, request.channels)
-    if "MATLAB_class" in node.attrs:
+        return arrange(request.axes, shape, request.field, where, request.channels)
+    if "MATLAB_class" in attributes:
         expected = "named axes: MATLAB stores the axes of an array in reversed order"
         raise InputError(request.field, where, expected, "name them in stored order, e.g. --axes z,x,y")
-    stated = {key: named(names) for key, names in _stated_axes(node, where, request.field).items()}
+    stated = {key: named(names) for key, names in _stated_axes(attributes, len(shape), where, request.field).items()}
     if len(set(stated.values())) > 1:
         value = f"{where} with {', '.join(f'{key} {list(names)}' for key, names in stated.items())}"
         raise InputError(request.field, value, "attributes that agree about the axes", "name the axes with --axes")
     names = next(iter(stated.values()), usual)
-    if not stated and node.ndim > len(usual):
-        names = (*(f"extra{i}" for i in range(node.ndim - len(usual))), *usual)
-    return arrange(names, node.shape, request.field, where, request.channels)
+    if not stated and len(shape) > len(usual):
+        names = (*(f"extra{i}" for i in range(len(shape) - len(usual))), *usual)
+    return arrange(names, shape, request.field, where, request.channels)
 
 
-def _stated_axes(node: h5py.Dataset, where: str, field: str) -> dict[str, tuple[str, ...]]:
+def _stated_axes(attributes: Mapping[str, Any], ndim: int, where: str, field: str) -> dict[str, tuple[str, ...]]:
     found = {}
-    labels = tuple(str(dimension.label) for dimension in node.dims)
-    if any(labels):
-        found["DIMENSION_LABELS"] = labels
-    tags = node.attrs.get("axistags")
+    if "DIMENSION_LABELS" in attributes:  # not by H5DSget_label, which crashes on an attribute of another type
+        labels = _listed(attributes["DIMENSION_LABELS"], ndim)
+        if any(labels):
+            found["DIMENSION_LABELS"] = labels
+    tags = attributes.get("axistags")
     if tags is not None:
         try:
             text = tags.decode() if isinstance(tags, bytes) else str(tags)
@@ -71,8 +72,8 @@ def _stated_axes(node: h5py.Dataset, where: str, field: str) -> dict[str, tuple[
             expected = "axistags as vigra writes them"
             raise InputError(field, f"{where}, attribute axistags", expected, "name the axes with --axes") from error
     for key in _NAMES:
-        if key in node.attrs:
-            found[key] = _listed(node.attrs[key], node.ndim)
+        if key in attributes:
+            found[key] = _listed(attributes[key], ndim)
     return found
 
 

@@ -179,6 +179,11 @@ class PrecomputedSource(_TensorSource):
         store = self._opened({**spec, "scale_index": request.scale})
         with foreign(request.field, request.path, "precomputed metadata that can be read"):
             info = self._metadata(self._place, "info") or {}
+            if info.get("type") not in ("image", "segmentation"):
+                expected = "a volume of the type image or segmentation"
+                raise InputError(
+                    request.field, f"{request.path} of the type {info.get('type')}", expected, "check its info"
+                )
             self._scale: dict[str, Any] = info["scales"][request.scale]
             if store.shape[3] != 1 and not request.channels:
                 value = f"{request.path} with {store.shape[3]} channels"

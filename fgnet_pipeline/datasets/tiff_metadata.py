@@ -87,7 +87,8 @@ def _of_imagej(page: Any, metadata: Mapping[str, Any], field: str, path: str) ->
     spacing = metadata.get("spacing")
     z = None
     if spacing is not None:
-        z = abs(numbers(spacing, (1,), field, f"{path}, ImageJ's spacing")[0]) or None
+        what = f"{path}, ImageJ's spacing"
+        z = positive(numbers(spacing, (1,), field, what), field, what)[0]
     return TiffSize(*(_in_nm(v, u, field, path) for v, u in ((z, z_unit), (y, y_unit), (x, unit))))
 
 

@@ -158,8 +158,6 @@ def check_range(raw: Source, values: Values, value_range: tuple[float, float] | 
         InputError: no range though the type needs one, black not below white, a range that the type cannot have or in
             which no value lies, negative values that the range cuts off, or no values at all.
     """
-    if raw.dtype.kind not in "uif":
-        raise InputError("--raw", f"{raw.path} of {raw.dtype}", "grey values", "name another dataset")
     if values.lowest is None or values.highest is None:
         raise InputError("--raw", raw.path, "values that are numbers, but a sample of it is NaN", "check the file")
     if value_range is None:
