@@ -36,10 +36,11 @@ class Hdf5Source(Placed):
         self._file = _opened(request)
         with foreign(request.field, request.path, "an HDF5 file that can be read"):
             name = request.dataset or _chosen(self._file, request)
-            node = with_source_files(_dataset(self._file, name, request), request.path, request.field)
+            # Attributes come first: HDF5 cannot list them once the dataset is open with a prefix for other files.
+            self.attributes: dict[str, Any] = _attributes(_dataset(self._file, name, request))
+            node = with_source_files(lambda: _dataset(self._file, name, request), request.path, request.field)
             where = f"{request.path}:{name}"
             self._data = node
-            self.attributes: dict[str, Any] = _attributes(node)
             self._axes = axes_of(node.shape, self.attributes, where, request)
             self.stored = stored_share(node, request.path, where, request.field)
             self.dtype = np.dtype(node.dtype).newbyteorder("=")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,36 +23,36 @@ from fgnet_pipeline.datasets.source import first_line
 _DEPTH = 8
 
 
-def with_source_files(node: h5py.Dataset, path: str, field: str) -> h5py.Dataset:
-    """The dataset, opened so that relative names of other files count from the folder of its own file.
+def with_source_files(opened: Callable[[], h5py.Dataset], path: str, field: str) -> h5py.Dataset:
+    """A dataset, opened so that relative names of other files count from the folder of its own file.
 
     Args:
-        node: a dataset. A virtual dataset and one with external storage have their values in other files.
+        opened: opens the dataset. A virtual dataset and one with external storage have their values in other files.
         path: of the file, as the user named it.
         field: the option to name in errors.
 
     Raises:
         InputError: an external file is lost or too short.
     """
-    folder = Path(node.file.filename).absolute().parent
-    if node.is_virtual:
-        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-        access.set_virtual_prefix(os.fsencode(folder))
-        return _reopened(node, access)
-    if not node.external:
-        return node
-    beside = _check_external(node, folder, path, field)
-    if not beside:
-        return node
-    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-    access.set_efile_prefix(os.fsencode(folder))
-    return _reopened(node, access)
-
-
-def _reopened(node: h5py.Dataset, access: Any) -> h5py.Dataset:
-    file, name = node.file, node.name
-    del node  # HDF5 applies the prefix only if the dataset is not open
+    prefixed = _prefixed(opened(), path, field)
+    if prefixed is None:
+        return opened()
+    # HDF5 applies a prefix only to a dataset that is not open, so no variable may hold it now.
+    file, name, access = prefixed
     return h5py.Dataset(h5py.h5d.open(file.id, name.encode(), access))
+
+
+def _prefixed(node: h5py.Dataset, path: str, field: str) -> tuple[h5py.File, str, Any] | None:
+    """File, name and access properties of a dataset that needs a prefix for the names of other files; else None."""
+    folder = Path(node.file.filename).absolute().parent
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    if node.is_virtual:
+        access.set_virtual_prefix(os.fsencode(folder))
+    elif node.external and _check_external(node, folder, path, field):
+        access.set_efile_prefix(os.fsencode(folder))
+    else:
+        return None
+    return node.file, str(node.name), access
 
 
 def _check_external(node: h5py.Dataset, folder: Path, path: str, field: str) -> bool:
@@ -111,28 +111,23 @@ def _own_share(node: h5py.Dataset) -> float:
 
 def _virtual_share(node: h5py.Dataset, path: str, field: str, depth: int) -> float:
     total, covered = prod(node.shape), 0.0
-    for source in _sources(node):
-        voxels = min(total, _selected(source.vspace, total))
-        covered += voxels * _source_share(node, source, path, field, depth)
+    mapped = node.id.get_create_plist()
+    known: dict[tuple[str, str], float] = {}
+    for i in range(mapped.get_virtual_count()):
+        count = int(mapped.get_virtual_vspace(i).get_select_npoints())
+        voxels = total if count < 0 or count > total else count  # a selection without an end counts as all
+        source = (str(mapped.get_virtual_filename(i)), str(mapped.get_virtual_dsetname(i)))
+        if voxels:
+            if source not in known:
+                known[source] = _source_share(node, source, path, field, depth)
+            covered += voxels * known[source]
     return min(1.0, covered / max(1, total))
 
 
-def _sources(node: h5py.Dataset) -> Iterator[Any]:
-    try:
-        yield from node.virtual_sources()
-    except RuntimeError:
-        return  # h5py raises this if an empty selection is mapped: nothing has a source
-
-
-def _selected(space: Any, total: int) -> int:
-    count = int(space.get_select_npoints())
-    return total if count < 0 or count > total else count
-
-
-def _source_share(node: h5py.Dataset, source: Any, path: str, field: str, depth: int) -> float:
-    """The stored share of one source dataset of a virtual dataset."""
-    file_name, name = str(source.file_name).replace("%b", "0"), str(source.dset_name).replace("%b", "0")
-    shown = f"{source.file_name}:{source.dset_name}"
+def _source_share(node: h5py.Dataset, source: tuple[str, str], path: str, field: str, depth: int) -> float:
+    """The stored share of one source, file and dataset, of a virtual dataset. `%b` counts sources from 0 on."""
+    file_name, name = source[0].replace("%b", "0"), source[1].replace("%b", "0")
+    shown = ":".join(source)
     remedy = f"put it beside {path}, or where the virtual dataset names it"
     own = Path(node.file.filename).absolute()
     found = own if file_name == "." else _found(file_name, own.parent)
