@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from campaign import path_changes
 from campaign.mutation import Format
 from lab_files.picture_folders import PictureFolder, render
 from lab_files.specimen import Rendered, truth_of
@@ -101,7 +102,7 @@ def no_meaning(form: Format) -> None:
     def _none(files: Rendered, rng: random.Random) -> None:
         for name in _sections(files):
             del files.files[name]
-        files.files["sections/readme.txt"] = b"moved"
+        files.files[f"{files.path}/readme.txt"] = b"moved"
 
     @form.destroying("sections of PNG and of TIFF", on_files=True)
     def _mixed(files: Rendered, rng: random.Random) -> None:
@@ -133,7 +134,7 @@ def no_meaning(form: Format) -> None:
     @form.destroying("no number in a name", on_files=True)
     def _bare(files: Rendered, rng: random.Random) -> None:
         name = rng.choice(_sections(files))
-        files.files["sections/overview." + name.rpartition(".")[2]] = files.files.pop(name)
+        files.files[f"{files.path}/overview." + name.rpartition(".")[2]] = files.files.pop(name)
 
     @form.undecidable("bytes of a section flipped", on_files=True, native=True)
     def _flip(files: Rendered, rng: random.Random) -> None:
@@ -147,7 +148,7 @@ def no_meaning(form: Format) -> None:
     def _renamed(files: Rendered, rng: random.Random) -> None:
         name = rng.choice(_sections(files))
         new = rng.choice(["a1b2c3", "999999999999999999999", "-5", "1.5", "é7", "0", " 3"])
-        files.files[f"sections/{new}." + name.rpartition(".")[2]] = files.files.pop(name)
+        files.files[f"{files.path}/{new}." + name.rpartition(".")[2]] = files.files.pop(name)
 
 
 def _ordered(files: Rendered) -> list[str]:
@@ -176,4 +177,4 @@ def _saved(picture: Any, kind: str) -> bytes:
 
 def formats() -> list[Format]:
     """The row of folders."""
-    return [Format("folder of PNG or TIFF", _make, render).having(same_meaning, no_meaning)]
+    return [Format("folder of PNG or TIFF", _make, render).having(same_meaning, no_meaning, path_changes.declare, path_changes.trailing_slash)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import random
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from campaign import path_changes
 from campaign.mutation import Format
 from campaign.spellings import NO_SIZE
 from lab_files.hdf5_volumes import NUMBERS, Hdf5Volume, axistags, render
@@ -18,6 +20,7 @@ STORAGES: tuple[dict[str, Any], ...] = (
     {}, {"chunks": (3, 5, 6)}, {"chunks": (4, 4, 5), "compression": "gzip"}, {"chunks": (2, 6, 6), "compression": "lzf"},
     {"chunks": (4, 6, 6), "fletcher32": True}, {"chunks": (4, 6, 6), "shuffle": True, "compression": "gzip"},
     {"chunks": (6, 6, 6), "compression": "gzip", "fletcher32": True}, {"chunks": (3, 5, 6), "maxshape": (None, None, None)},
+    {"chunks": (4, 6, 6), "scaleoffset": 0},
 )  # fmt: skip
 
 
@@ -69,6 +72,17 @@ def same_meaning(form: Format) -> None:
         rng.shuffle(volume.axes)
         volume.tags = True
 
+    @form.preserving("axes in another order, as dimension labels say", lambda v: v.style == "bare" and len(v.axes) == 3 and not v.tags)
+    def _labels(volume: Hdf5Volume, rng: random.Random) -> None:
+        rng.shuffle(volume.axes)
+        volume.labels = True
+
+    @form.preserving("chunks that were never written, which read as 0", lambda v: len(v.axes) == 3)
+    def _sparse(volume: Hdf5Volume, rng: random.Random) -> None:
+        voxels = volume.truth.voxels.copy()
+        voxels[:3] = 0
+        volume.truth, volume.sparse = dataclasses.replace(volume.truth, voxels=voxels), True
+
     @form.preserving("a channel of length 1, as axistags say", lambda v: len(v.axes) == 3 and v.style == "bare")
     def _channel(volume: Hdf5Volume, rng: random.Random) -> None:
         volume.axes = volume.axes + ["c"] if rng.random() < 0.7 else ["t", *volume.axes]
@@ -97,7 +111,9 @@ def same_meaning(form: Format) -> None:
     @form.preserving("another ending of the name", on_files=True)
     def _ending(files: Rendered, rng: random.Random) -> None:
         new = rng.choice(["v.hdf5", "v.hdf", "V.H5", "v 1.h5"])
-        files.files[new], files.path = files.files.pop(files.path), new
+        content = files.files.pop(files.path)
+        files.path = files.path.replace("v.h5", new)
+        files.files[files.path] = content
 
 
 def no_meaning(form: Format) -> None:
@@ -150,6 +166,10 @@ def no_meaning(form: Format) -> None:
             volume.axes = [*volume.axes, extra] if rng.random() < 0.5 else [extra, *volume.axes]
         volume.lengths[extra] = rng.choice([2, 3])
         volume.tags, volume.storage, volume.named = rng.random() < 0.5, {}, True
+
+    @form.destroying("a dataset that was never written", lambda v: v.container == "plain")
+    def _unwritten(volume: Hdf5Volume, rng: random.Random) -> None:
+        volume.unwritten = True
 
     @form.destroying("two arrays, and none named")
     def _two(volume: Hdf5Volume, rng: random.Random) -> None:
@@ -235,4 +255,4 @@ def _marked(content: bytes, volume: Hdf5Volume, marks: dict[str, Any]) -> bytes:
 
 def formats() -> list[Format]:
     """The row of HDF5."""
-    return [Format("HDF5", _make, rendered).having(same_meaning, no_meaning, undecidable)]
+    return [Format("HDF5", _make, rendered).having(same_meaning, no_meaning, undecidable, path_changes.declare)]

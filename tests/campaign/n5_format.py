@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
-from campaign import json_changes
+from campaign import json_changes, path_changes
 from campaign.mutation import Format
 from campaign.spellings import ALL, NO_LENGTH, NO_SIZE
 from campaign.zarr_formats import floated
@@ -71,10 +72,25 @@ def same_meaning(form: Format) -> None:
 
     @form.preserving("the dataset named apart from the container", lambda f: "/" in f.path, on_files=True)
     def _apart(files: Rendered, rng: random.Random) -> None:
-        if files.dataset is None:
-            files.given["folder"], files.dataset = files.path.split("/", 1)
+        above, _, inside = files.path.rpartition("c.n5/")
+        files.given["folder"], files.dataset = f"{above}c.n5", inside
 
-    @form.preserving("factors of 1", lambda v: v.style != "paintera")
+    @form.preserving("blocks of 0 that are not stored")
+    def _sparse(volume: N5Volume, rng: random.Random) -> None:
+        voxels = volume.truth.voxels.copy()
+        voxels[:4, :6, :8] = 0
+        volume.truth, volume.sparse = dataclasses.replace(volume.truth, voxels=voxels), True
+        volume.block = tuple({"z": 4, "y": 6, "x": 8}[a] for a in volume.axes)
+
+    @form.preserving("a coarser level, by its factors", lambda v: v.style == "viewer")
+    def _coarser(volume: N5Volume, rng: random.Random) -> None:
+        volume.name, volume.factors = "s1", rng.choice([(2, 2, 1), (2, 2, 2), (4, 4, 1)])
+
+    @form.preserving("the path with n5:// before it", on_files=True)
+    def _prefix(files: Rendered, rng: random.Random) -> None:
+        files.given["before"] = "n5://"
+
+    @form.preserving("factors of 1", lambda v: v.style not in ("paintera", "viewer"))
     def _factors(volume: N5Volume, rng: random.Random) -> None:
         volume.broken.setdefault("downsamplingFactors", [1, 1, 1])
 
@@ -198,4 +214,4 @@ def formats() -> list[Format]:
         form, lambda files: list(files.documents.values()),
         lambda files: [n for n in files.documents if n.startswith(files.path) or n.endswith("data/attributes.json")],
     )  # fmt: skip
-    return [form.having(same_meaning, no_meaning)]
+    return [form.having(same_meaning, no_meaning, path_changes.declare, path_changes.trailing_slash)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import random
 from typing import Any
 
-from campaign import json_changes
+from campaign import json_changes, path_changes
 from campaign.mutation import Format
 from campaign.spellings import NO_SIZE
 from campaign.zarr_formats import floated
@@ -28,7 +29,7 @@ def _chunks(files: Rendered) -> list[str]:
 
 
 def _scale(files: Rendered) -> dict[str, Any]:
-    found: dict[str, Any] = files.documents[f"{files.path}/info"]["scales"][0]
+    found: dict[str, Any] = files.documents[f"{files.path}/info"]["scales"][files.given.get("scale", 0)]
     return found
 
 
@@ -59,6 +60,19 @@ def same_meaning(form: Format) -> None:
     def _scales(volume: PrecomputedVolume, rng: random.Random) -> None:
         volume.more_scales = rng.randint(1, 3)
 
+    @form.preserving("chunks of 0 that are not stored", lambda v: not v.sharded)
+    def _sparse(volume: PrecomputedVolume, rng: random.Random) -> None:
+        voxels = volume.truth.voxels.copy()
+        voxels[:4, :6, :8] = 0
+        volume.truth, volume.sparse = dataclasses.replace(volume.truth, voxels=voxels), True
+        volume.chunk = (8, 6, 4)
+
+    @form.preserving("the second scale of the volume", on_files=True)
+    def _second(files: Rendered, rng: random.Random) -> None:
+        scales = next(iter(files.documents.values()))["scales"]
+        scales.insert(0, {**scales[0], "key": "finer", "resolution": [n / 2 for n in scales[0]["resolution"]]})
+        files.given["scale"] = 1
+
     @form.preserving("the type of the document left out")
     def _type(volume: PrecomputedVolume, rng: random.Random) -> None:
         volume.broken_info.setdefault("@type", None)
@@ -73,7 +87,7 @@ def same_meaning(form: Format) -> None:
 
     @form.preserving("the path with precomputed:// before it", on_files=True)
     def _prefix(files: Rendered, rng: random.Random) -> None:
-        files.given["prefix"] = "precomputed://"
+        files.given["before"] = "precomputed://"
 
     @form.preserving("files of other programs in the folder", on_files=True)
     def _bystanders(files: Rendered, rng: random.Random) -> None:
@@ -163,4 +177,4 @@ def formats() -> list[Format]:
     """The row of Neuroglancer precomputed."""
     form = Format("Neuroglancer precomputed", _make, render)
     json_changes.declare(form, lambda files: [files.documents[f"{files.path}/info"]], lambda files: sorted(files.documents))
-    return [form.having(same_meaning, no_meaning)]
+    return [form.having(same_meaning, no_meaning, path_changes.declare, path_changes.trailing_slash)]

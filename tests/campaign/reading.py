@@ -52,7 +52,7 @@ def read(files: Rendered, folder: Path) -> Reading:
     """Write the files and read them as `fgnet run` (Zarr) or `fgnet import` (all others) does."""
     path = files.write(folder)
     try:
-        return _volume(files, path) if files.reader == "zarr" else _source(files, folder, path)
+        return _volume(files, path) if files.reader == "zarr" else _source(files, path)
     except PipelineError as error:
         return Reading(str(error), isinstance(error, InputError))
     except Exception:
@@ -60,7 +60,7 @@ def read(files: Rendered, folder: Path) -> Reading:
 
 
 def _volume(files: Rendered, path: Path) -> Reading:
-    volume = open_volume(str(path), **files.given)
+    volume = open_volume(str(path) + files.given.get("after", ""), **files.stated)
     check_stored(volume, None, None, None)
     voxels: list[NDArray[Any]] = []
 
@@ -78,9 +78,9 @@ def _volume(files: Rendered, path: Path) -> Reading:
     return Reading(understood=understood, voxels=voxels[0] if len(voxels) == 1 else None)
 
 
-def _source(files: Rendered, folder: Path, path: Path) -> Reading:
-    named = str(folder / files.given["folder"]) if "folder" in files.given else str(path)
-    source = open_source(Request(files.given.get("prefix", "") + named, "--raw", files.dataset))
+def _source(files: Rendered, path: Path) -> Reading:
+    named = files.given.get("before", "") + str(path) + files.given.get("after", "")
+    source = open_source(Request(named, "--raw", files.dataset, files.given.get("scale", 0)))
     value_range = None if source.dtype == np.uint8 else (0.0, 65535.0)
     job = plan(source, None, value_range=value_range, **files.options)
     small = np.prod(source.shape, dtype=float) <= MOST_VOXELS

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from campaign import path_changes
 from campaign.mutation import Format
 from lab_files.specimen import Rendered, truth_of
 from lab_files.tiff_volumes import TiffVolume, render
@@ -76,6 +77,10 @@ def same_meaning(form: Format) -> None:
     @form.preserving("bytes after the file", on_files=True)
     def _appended(files: Rendered, rng: random.Random) -> None:
         files.files[files.path] += b"\0" * rng.choice([1, 7, 1000])
+
+    @form.preserving("coarser levels as SubIFDs", lambda v: v.style == "ome")
+    def _levels(volume: TiffVolume, rng: random.Random) -> None:
+        volume.levels = rng.choice([1, 2])
 
     @form.undecidable("white is zero, and values inverted", exact=True)
     def _white(volume: TiffVolume, rng: random.Random) -> None:
@@ -232,4 +237,4 @@ def _corrupted(content: bytes, place: float) -> bytes:
 
 def formats() -> list[Format]:
     """The row of TIFF."""
-    return [Format("TIFF", _make, rendered).having(same_meaning, no_meaning, undecidable)]
+    return [Format("TIFF", _make, rendered).having(same_meaning, no_meaning, undecidable, path_changes.declare)]

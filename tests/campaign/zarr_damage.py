@@ -74,9 +74,9 @@ def array_damage(form: Format) -> None:
 
     @form.destroying("changed bytes in a chunk with a checksum", _is_checked)
     def _corrupt(volume: ZarrVolume, rng: random.Random) -> None:
-        volume.broken["corrupt"] = rng.random()
+        volume.broken["corrupt"] = True
 
-    @form.destroying("a cut chunk file", lambda v: not v.form.sharded and not v.form.omit_fill)
+    @form.destroying("a cut chunk file", _notices_length)
     def _cut(volume: ZarrVolume, rng: random.Random) -> None:
         volume.broken["cut"] = True
 
@@ -97,21 +97,38 @@ def array_damage(form: Format) -> None:
             document["dimension_separator"] = "/"
 
 
+def _first_is_whole(volume: ZarrVolume) -> bool:
+    """Whether the first chunk is stored and lies inside the array.
+
+    The package zarrs decodes a chunk that reaches over the end of the array only in part, and then skips checksums.
+    """
+    chunks = volume.form.chunks or (1,) * volume.data.ndim
+    return not volume.form.omit_fill and all(c <= n for c, n in zip(chunks, volume.data.shape, strict=True))
+
+
 def _is_checked(volume: ZarrVolume) -> bool:
-    return volume.form.crc or volume.form.compressor in CHECKED
+    return _first_is_whole(volume) and (volume.form.crc or volume.form.compressor in CHECKED)
 
 
-def damaged(files: Rendered, broken: dict[str, Any]) -> Rendered:
-    """Change bytes of one chunk, if the specimen says so: after rendering, when the chunks are known."""
-    names = _chunk_files(files)
-    if "corrupt" in broken:
-        name = names[int(broken["corrupt"] * len(names))]
-        content = bytearray(files.files[name])
+def _notices_length(volume: ZarrVolume) -> bool:
+    """Whether a chunk that is too short is noticed. Blosc (c-blosc 1) reads what lies behind the end in memory."""
+    return _first_is_whole(volume) and not volume.form.sharded and volume.form.compressor != "blosc"
+
+
+def damaged(files: Rendered, volume: ZarrVolume) -> Rendered:
+    """Change the first chunk, if the specimen says so: after rendering, when the chunks are known."""
+    if not {"corrupt", "cut"} & set(volume.broken):
+        return files
+    name = _chunk_files(files)[0]
+    content = bytearray(files.files[name])
+    if "cut" in volume.broken:
+        content = content[: len(content) // 8]
+    elif volume.form.sharded:  # the first inner chunk; an index at the start has 16 bytes per inner chunk and a checksum
+        inner = 2**volume.data.ndim
+        content[(16 * inner + 4 if volume.form.index_first else 0) + 40] ^= 0x55
+    else:
         content[len(content) // 2] ^= 0x55
-        files.files[name] = bytes(content)
-    if "cut" in broken:
-        # The first chunk: of one at the end of the array, the part that is cut off may lie outside the array.
-        files.files[names[0]] = files.files[names[0]][: len(files.files[names[0]]) // 8]
+    files.files[name] = bytes(content)
     return files
 
 
@@ -119,7 +136,10 @@ def size_damage(form: Format) -> None:
     """Axes and sizes that mean nothing."""
 
     def has_names(volume: ZarrVolume) -> bool:
-        return volume.style != "webknossos"
+        return volume.style != "webknossos" and "axes_stated" not in volume.broken
+
+    def states_size(volume: ZarrVolume) -> bool:
+        return volume.style in ("own", "xarray") and "stated" not in volume.broken
 
     @form.destroying("an axis named twice", has_names)
     def _twice(volume: ZarrVolume, rng: random.Random) -> None:
@@ -136,25 +156,25 @@ def size_damage(form: Format) -> None:
     def _names(volume: ZarrVolume, rng: random.Random) -> None:
         volume.broken["names"] = [rng.choice("abdefg") + str(i) for i, _ in enumerate(volume.axes)]
 
-    @form.destroying("a unit that is no length", lambda v: v.style in ("own", "ome", "tensorstore", "webknossos"))
+    @form.destroying("a unit that is no length", lambda v: v.style != "xarray" and "stated" not in v.broken)
     def _unit(volume: ZarrVolume, rng: random.Random) -> None:
         wrong = (rng.choice(NO_LENGTH), 1.0)
         volume.units = dict.fromkeys("zyx", wrong) if rng.random() < 0.5 else volume.units | {rng.choice("zx"): wrong}
         if volume.style == "webknossos":
             volume.units = dict.fromkeys("zyx", wrong)
 
-    @form.destroying("a voxel size that is no size", lambda v: v.style in ("own", "xarray"))
+    @form.destroying("a voxel size that is no size", states_size)
     def _size(volume: ZarrVolume, rng: random.Random) -> None:
         size = volume.numbers(volume.truth.voxel_size or (1.0, 1.0, 1.0), 1, every=False)
         size[rng.randrange(3)] = rng.choice(NO_SIZE)
         volume.broken["attributes"] = {volume.size_name: size}
 
-    @form.destroying("a voxel size of the wrong length", lambda v: v.style in ("own", "xarray"))
+    @form.destroying("a voxel size of the wrong length", states_size)
     def _length(volume: ZarrVolume, rng: random.Random) -> None:
         size = volume.numbers(volume.truth.voxel_size or (1.0, 1.0, 1.0), 1, every=False)
         volume.broken["attributes"] = {volume.size_name: rng.choice([size[:2], [*size, 4, 4, 4], "4x4x40", {"x": 4}])}
 
-    @form.destroying("an offset that is no place", lambda v: v.style in ("own", "xarray"))
+    @form.destroying("an offset that is no place", states_size)
     def _offset(volume: ZarrVolume, rng: random.Random) -> None:
         wrong: list[Any] = [[0, float("nan"), 0], ["a", 0, 0], [0, 0], [float("inf"), 0, 0], [None, 0, 0], "origin"]
         volume.broken["attributes"] = {"offset": rng.choice(wrong)}

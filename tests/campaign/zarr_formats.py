@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from campaign import json_changes, zarr_damage
+from campaign import json_changes, path_changes, zarr_damage
 from campaign.mutation import Format
 from campaign.spellings import ALL, WORDS
-from lab_files.specimen import Rendered, truth_of
+from lab_files.specimen import Rendered, plain, truth_of
 from lab_files.zarr_arrays import COMPRESSORS, IN_V3, ArrayForm
 from lab_files.zarr_volumes import ZarrVolume
 from lab_files.zarr_volumes import render as undamaged
@@ -57,6 +57,10 @@ def _places_size(volume: ZarrVolume) -> bool:
     return volume.style in ("own", "tensorstore", "webknossos") or (volume.style == "ome" and volume.ome in ("0.4", "0.5"))
 
 
+def _is_plain_v2(volume: ZarrVolume) -> bool:
+    return volume.form.version == 2 and bool(volume.truth.voxels.dtype == "uint8")
+
+
 def array_changes(form: Format) -> None:
     """Other ways to store the same array."""
 
@@ -94,6 +98,10 @@ def array_changes(form: Format) -> None:
     @form.preserving("another fill value, and all chunks stored")
     def _fill(volume: ZarrVolume, rng: random.Random) -> None:
         volume.form.fill = rng.choice([1, 7, 255])
+
+    @form.undecidable("a byte order stated for values of one byte", _is_plain_v2, exact=True)
+    def _one_byte(volume: ZarrVolume, rng: random.Random) -> None:
+        volume.form.extra_members["dtype"] = rng.choice(["<u1", ">u1", "u1"])
 
     @form.preserving("a chunk of fill values that is not stored")
     def _sparse(volume: ZarrVolume, rng: random.Random) -> None:
@@ -217,9 +225,56 @@ def ome_changes(form: Format) -> None:
     def _affine(volume: ZarrVolume, rng: random.Random) -> None:
         volume.affine = True
 
+    @form.undecidable("a path with a dot or a slash before it", exact=True)
+    def _path(volume: ZarrVolume, rng: random.Random) -> None:
+        volume.broken["path"] = rng.choice(["./{}", "/{}", "{}/"])
+
+    @form.undecidable("the metadata of 0.4 in Zarr v3, or of 0.5 without its version", lambda v: v.form.version == 3, exact=True)
+    def _bare(volume: ZarrVolume, rng: random.Random) -> None:
+        volume.broken["bare"] = True
+
+    @form.undecidable("the translation before the scale", lambda v: not v.shift_above, exact=True)
+    def _turned(volume: ZarrVolume, rng: random.Random) -> None:
+        scale = volume.numbers(volume.truth.voxel_size or (1.0, 1.0, 1.0), 1)
+        shift = [plain(n / s) for n, s in zip(volume.numbers(volume.truth.offset, 0), scale, strict=True)]
+        volume.split, volume.factors = 1.0, (1, 1, 1)
+        volume.broken["level"] = [{"type": "translation", "translation": shift}, {"type": "scale", "scale": scale}]
+
     @form.undecidable("an identity after the transformations", exact=True)
     def _identity(volume: ZarrVolume, rng: random.Random) -> None:
         volume.more.append({"type": "identity"})
+
+
+def linked_changes(form: Format) -> None:
+    """The array under another path than its own."""
+
+    @form.undecidable("a link to the array in another folder", exact=True, on_files=True)
+    def _link(files: Rendered, rng: random.Random) -> None:
+        files.linked = "path"
+
+
+def stated_changes(form: Format) -> None:
+    """The user states what the file does not, or states wrongly (docs/reference/configuration.md, volume)."""
+
+    @form.preserving("sizes stated by the user, not by the file", lambda v: v.style == "own")
+    def _sizes(volume: ZarrVolume, rng: random.Random) -> None:
+        volume.broken["stated"] = True
+        wrong: Any = rng.choice([None, [1, 1, 1], "40x8x4", [0, 0, 0]])
+        volume.broken["attributes"] = {"voxel_size": wrong, "resolution": None, "offset": None, "units": None}
+
+    @form.preserving("names of axes stated by the user, not by the file", lambda v: v.style == "own")
+    def _axes(volume: ZarrVolume, rng: random.Random) -> None:
+        volume.broken["axes_stated"] = True
+        volume.broken["names"] = rng.choice([["a", "b", "d"], ["x"], ["z", "z", "z"]])
+
+
+def stated(files: Rendered, volume: ZarrVolume) -> Rendered:
+    """The files, with what the user states."""
+    if "stated" in volume.broken:
+        files.stated |= {"voxel_size": volume.truth.voxel_size, "offset": volume.truth.offset}
+    if "axes_stated" in volume.broken:
+        files.stated["axes"] = tuple(volume.axes)
+    return files
 
 
 def floated(value: Any, names: tuple[str, ...], inside: bool = False) -> None:
@@ -246,7 +301,7 @@ def _main(files: Rendered) -> list[str]:
 
 def render(volume: ZarrVolume) -> Rendered:
     """The files; a chunk is damaged here, when the chunks are known."""
-    return zarr_damage.damaged(undamaged(volume), volume.broken)
+    return stated(zarr_damage.damaged(undamaged(volume), volume), volume)
 
 
 def formats() -> list[Format]:
@@ -257,10 +312,13 @@ def formats() -> list[Format]:
     for form in (v2, v3, old, ome, webknossos):
         json_changes.declare(form, _homes, _main)
         form.having(array_changes, axis_changes, size_changes, zarr_damage.array_damage)
+        form.having(path_changes.declare, path_changes.trailing_slash, linked_changes)
     for form in (v3, ome, webknossos):
         v3_changes(form)
     for form in (v2, v3, ome, webknossos):
         zarr_damage.size_damage(form)
+    v2.having(stated_changes)
+    v3.having(stated_changes)
     ome.having(ome_changes, zarr_damage.ome_damage)
     webknossos.having(zarr_damage.webknossos_damage)
     return [v2, v3, old, ome, webknossos]

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lab_files.specimen import Rendered, Truth
+from lab_files.specimen import Rendered, Truth, chunks_of
 
 
 @dataclass
@@ -37,6 +37,9 @@ class Hdf5Volume:
         others: further datasets of other ranks.
         lost: the other file of a container of two files is not there.
         lengths: axis -> length, of an axis that is not space.
+        labels: the axes are named by dimension labels.
+        sparse: chunks that hold only 0 are not written.
+        unwritten: nothing is written into the dataset.
         attributes: that replace others; None drops one.
     """
 
@@ -54,6 +57,9 @@ class Hdf5Volume:
     others: bool = False
     lost: bool = False
     lengths: dict[str, int] = field(default_factory=dict)
+    labels: bool = False
+    sparse: bool = False
+    unwritten: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -108,15 +114,14 @@ def _stored(file: h5py.File, volume: Hdf5Volume, files: dict[str, bytes]) -> h5p
     """Store the voxels; gives the node that carries the attributes, None if it lies in the other file."""
     data, name = volume.data, volume.dataset
     if volume.container == "plain":
-        return file.create_dataset(name, data=data, **volume.storage)
+        return _created(file, name, data, volume)
     if volume.container == "soft_link":
-        node = file.create_dataset("hidden/array", data=data, **volume.storage)
-        del node
+        _created(file, "hidden/array", data, volume)
         file[name] = h5py.SoftLink("/hidden/array")
         return file[name]
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=volume.libver) as other:
-        node = other.create_dataset("part", data=data, **volume.storage)
+        node = _created(other, "part", data, volume)
         if volume.container == "external_link":
             _describe(node, volume)
     files["other.h5"] = buffer.getvalue()
@@ -130,6 +135,17 @@ def _stored(file: h5py.File, volume: Hdf5Volume, files: dict[str, bytes]) -> h5p
     return file.create_virtual_dataset(name, layout)
 
 
+def _created(file: h5py.File, name: str, data: Any, volume: Hdf5Volume) -> h5py.Dataset:
+    if not volume.sparse and not volume.unwritten:
+        return file.create_dataset(name, data=data, **volume.storage)
+    storage = volume.storage or {"chunks": tuple(max(1, n // 2) for n in data.shape)}
+    node = file.create_dataset(name, data.shape, data.dtype, **storage)
+    for index, part in chunks_of(data, node.chunks):
+        if part.any() and not volume.unwritten:
+            node[tuple(slice(i * c, i * c + n) for i, c, n in zip(index, node.chunks, part.shape, strict=True))] = part
+    return node
+
+
 def _describe(node: h5py.Dataset, volume: Hdf5Volume) -> None:
     truth, number = volume.truth, NUMBERS[volume.number]
     assert truth.voxel_size is not None
@@ -141,6 +157,9 @@ def _describe(node: h5py.Dataset, volume: Hdf5Volume) -> None:
         found["element_size_um"] = number([v / 1000 for v in truth.voxel_size])
     if volume.tags:
         found["axistags"] = axistags(volume.axes)
+    if volume.labels:
+        for dimension, axis in zip(node.dims, volume.axes, strict=True):
+            dimension.label = axis
     for name, value in (found | volume.attributes).items():
         if value is not None:
             node.attrs[name] = value

@@ -50,6 +50,9 @@ class N5Volume:
         unit: axis -> (spelling, nm per unit).
         says_units: `flat`: the attribute `units` is there; without it numbers are nm.
         parts: names of the groups above the dataset.
+        name: of the dataset.
+        factors: `viewer`: how much coarser, xyz, the dataset is than the level whose size is stated.
+        sparse: blocks that hold only 0 have no file.
         extra_root: attributes of the root.
         broken: attributes that replace others; a value of None drops one.
     """
@@ -64,6 +67,9 @@ class N5Volume:
     unit: dict[str, tuple[str, float]] = field(default_factory=lambda: dict.fromkeys("zyx", ("nm", 1.0)))
     says_units: bool = True
     parts: tuple[str, ...] = ("volumes",)
+    name: str = "raw"
+    factors: tuple[int, int, int] = (1, 1, 1)
+    sparse: bool = False
     extra_root: dict[str, Any] = field(default_factory=dict)
     broken: dict[str, Any] = field(default_factory=dict)
 
@@ -71,7 +77,7 @@ class N5Volume:
 def render(volume: N5Volume) -> Rendered:
     """The files of a volume."""
     stored = np.transpose(volume.truth.voxels, ["zyx".index(a) for a in volume.axes])
-    folder, above = "/".join(("c.n5", *volume.parts, "raw")), {}
+    folder, above = "/".join(("c.n5", *volume.parts, volume.name)), {}
     if volume.style == "paintera":
         folder = "/".join(("c.n5", *volume.parts, "raw", "data", "s0"))
         above = _paintera(volume, folder.removesuffix("/data/s0"))
@@ -86,6 +92,8 @@ def render(volume: N5Volume) -> Rendered:
     attributes = {k: v for k, v in (attributes | volume.broken).items() if v is not None and k != "above"}
     files = {}
     for index, part in chunks_of(stored, volume.block):
+        if volume.sparse and not part.any():
+            continue
         body = part.astype(part.dtype.newbyteorder(">")).tobytes(order="F")
         header = struct.pack(f">HH{part.ndim}I", 0, part.ndim, *part.shape)
         files["/".join((folder, *map(str, index)))] = header + encode(body)
@@ -113,7 +121,9 @@ def _flat(volume: N5Volume) -> dict[str, Any]:
 def _viewer(volume: N5Volume) -> dict[str, Any]:
     assert volume.truth.voxel_size is not None
     numbers = _numbers(volume, volume.truth.voxel_size, volume.axes)
-    return {"pixelResolution": {"dimensions": numbers, "unit": volume.unit["x"][0]}}
+    finest = [shortest(n / f) for n, f in zip(numbers, volume.factors, strict=True)]
+    found: dict[str, Any] = {"pixelResolution": {"dimensions": finest, "unit": volume.unit["x"][0]}}
+    return found | ({"downsamplingFactors": list(volume.factors)} if volume.factors != (1, 1, 1) else {})
 
 
 def _cosem(volume: N5Volume) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class PrecomputedVolume:
         key: folder of the scale.
         says_offset: `voxel_offset` is stated; it may be left out if it is 0.
         channels: `num_channels`.
+        sparse: chunks that hold only 0 have no file.
         more_scales: further entries of `scales`, without chunks.
         broken: members of the scale that replace others; None drops one.
         broken_info: members of the info that replace others; None drops one.
@@ -43,6 +44,7 @@ class PrecomputedVolume:
     says_offset: bool = True
     channels: int = 1
     more_scales: int = 0
+    sparse: bool = False
     broken: dict[str, Any] = field(default_factory=dict)
     broken_info: dict[str, Any] = field(default_factory=dict)
 
@@ -86,6 +88,8 @@ def render(volume: PrecomputedVolume) -> Rendered:
 def _files(volume: PrecomputedVolume, stored: Any, shift: list[int]) -> dict[str, bytes]:
     parts = {}
     for index, part in chunks_of(stored, volume.chunk):
+        if volume.sparse and not part.any():
+            continue
         low = [i * c + s for i, c, s in zip(index, volume.chunk, shift, strict=True)]
         name = "_".join(f"{b}-{b + n}" for b, n in zip(low, part.shape, strict=True))
         little = part.astype(part.dtype.newbyteorder("<"))

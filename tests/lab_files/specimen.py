@@ -71,7 +71,9 @@ class Rendered:
         reader: `zarr` for `open_volume`; else a format of `open_source`.
         dataset: inside a container; None if the user names none.
         options: of `fgnet_pipeline.datasets.convert.plan`.
-        given: what the user states in the configuration: `axes`, `voxel_size`, `offset`.
+        given: how the user names the input: `before` and `after` the path, `folder` instead of it, `scale`.
+        stated: what the user states in the configuration: `axes`, `voxel_size`, `offset`.
+        linked: the user names the files through a symbolic link: to "folder" (that holds them all) or to "path" itself.
         layout: how the JSON files are written: keywords of `json.dumps`.
     """
 
@@ -82,6 +84,8 @@ class Rendered:
     dataset: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     given: dict[str, Any] = field(default_factory=dict)
+    stated: dict[str, Any] = field(default_factory=dict)
+    linked: str = ""
     layout: dict[str, Any] = field(default_factory=dict)
 
     def settle(self) -> None:
@@ -93,11 +97,16 @@ class Rendered:
     def write(self, folder: Path) -> Path:
         """Write all files below `folder`; gives the path that the user names."""
         self.settle()
+        root = folder / "stored"
         for name, content in self.files.items():
-            file = folder / name
+            file = root / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        return folder / self.path
+        named = self.given.get("folder", self.path)
+        if self.linked:
+            (folder / "link").symlink_to(root if self.linked == "folder" else root / named)
+            return folder / "link" / named if self.linked == "folder" else folder / "link"
+        return root / named
 
 
 def plain(value: float) -> int | float:

@@ -36,6 +36,7 @@ class TiffVolume:
         contiguous: `plain`: one block of pixels for all pages.
         name: of the file.
         pieces: written in that many appended calls.
+        levels: `ome`: number of coarser levels, as SubIFDs of each page.
         broken: of the file's XML or description: (regular expression, replacement) pairs.
         metadata: more keywords of the writer's metadata.
     """
@@ -53,6 +54,7 @@ class TiffVolume:
     contiguous: bool = True
     name: str = "v.tif"
     pieces: int = 1
+    levels: int = 0
     broken: list[tuple[str, str]] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -73,7 +75,9 @@ def render(volume: TiffVolume) -> Rendered:
         ome=volume.style == "ome",
     ) as writer:  # fmt: skip
         for part in np.array_split(data, volume.pieces):
-            writer.write(part, **options, **_STYLES[volume.style](volume))
+            writer.write(part, subifds=volume.levels, **options, **_STYLES[volume.style](volume))
+        for level in range(volume.levels):
+            writer.write(data[:, :: 2 << level, :: 2 << level], subfiletype=1, **options)
     content = buffer.getvalue()
     for pattern, new in volume.broken:
         content = replaced(content, pattern, new)

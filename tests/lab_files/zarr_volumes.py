@@ -148,10 +148,12 @@ def _ome(volume: ZarrVolume) -> Rendered:
     array_names = volume.names if form.version == 3 else None
     documents, files = rendered_array(volume.data, form, level, {}, array_names)
     multiscale = multiscale_of(volume)
+    multiscale["datasets"][-1]["path"] = volume.broken.get("path", "{}").format(volume.level)
     listed = [*volume.broken.get("before", []), multiscale]
     if form.version == 3:
         ome = {"version": volume.ome, "multiscales": listed}
-        documents["v.zarr/zarr.json"] = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
+        inside: dict[str, Any] = {"ome": ome} if "bare" not in volume.broken else {"multiscales": listed}
+        documents["v.zarr/zarr.json"] = {"zarr_format": 3, "node_type": "group", "attributes": inside}
     else:
         documents["v.zarr/.zgroup"] = {"zarr_format": 2}
         documents["v.zarr/.zattrs"] = {"multiscales": listed}
