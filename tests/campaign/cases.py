@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab_files.specimen import Rendered, Truth
+
 from campaign import folder_format, hdf5_format, n5_format, precomputed_format, tiff_format, zarr_formats
 from campaign.mutation import Format, Kind, Mutation
 from campaign.reading import Reading, difference, read
-from lab_files.specimen import Rendered, Truth
 
 #: Of ten cases in a row, five keep the meaning, three destroy it, and of two nobody can say.
 KINDS = (Kind.PRESERVING,) * 5 + (Kind.DESTROYING,) * 3 + (Kind.UNDECIDABLE,) * 2
@@ -66,7 +67,7 @@ class Verdict:
         form: name of the format.
         kind: value of a `Kind`.
         changes: names of the changes.
-        outcome: `right`, `refused`, `understood`; or a failure: `wrong value`, `refused wrongly`, `accepted` or `fault`.
+        outcome: `right`, `refused`, `understood`; or one of `FAILURES`.
         detail: the difference, the sentence or the traceback.
         understood: what was understood.
     """

@@ -51,20 +51,14 @@ def _always(_: Any) -> bool:
 
 
 @dataclass
-class Format:
-    """One row of the report.
+class Changes:
+    """Changes that belong together; its methods are decorators that declare one.
 
     Attributes:
-        name: of the row.
-        make: a specimen, as the format's usual writers make it.
-        render: its files.
-        mutations: all that can be applied.
+        declared: in the order of their declaration.
     """
 
-    name: str
-    make: Callable[[random.Random], Any]
-    render: Callable[[Any], Rendered]
-    mutations: list[Mutation] = field(default_factory=list)
+    declared: list[Mutation] = field(default_factory=list)
 
     def preserving(self, name: str, when: Condition = _always, on_files: bool = False) -> Callable[[Change], Change]:
         """Declare a change after which the same must be read."""
@@ -80,13 +74,29 @@ class Format:
 
     def _declare(self, kind: Kind, name: str, **options: Any) -> Callable[[Change], Change]:
         def keep(apply: Change) -> Change:
-            self.mutations.append(Mutation(name, kind, apply, **options))
+            self.declared.append(Mutation(name, kind, apply, **options))
             return apply
 
         return keep
 
-    def having(self, *changes: Callable[[Format], None]) -> Format:
-        """This format with the changes that each function declares."""
-        for declare in changes:
-            declare(self)
-        return self
+
+@dataclass(frozen=True)
+class Format:
+    """One row of the report.
+
+    Attributes:
+        name: of the row.
+        make: a specimen, as the format's usual writers make it.
+        render: its files.
+        changes: all that can be made.
+    """
+
+    name: str
+    make: Callable[[random.Random], Any]
+    render: Callable[[Any], Rendered]
+    changes: tuple[Changes, ...]
+
+    @property
+    def mutations(self) -> list[Mutation]:
+        """All changes, in one list."""
+        return [change for changes in self.changes for change in changes.declared]

@@ -1,36 +1,53 @@
 """Changes of where files lie and how the user names them; they carry no meaning.
 
-POSIX (pubs.opengroup.org, "Pathname"): every character but "/" and NUL may stand in a name; a link stands for its target.
+POSIX (pubs.opengroup.org, "Pathname"): every character but "/" and NUL may stand in a name; a link stands for its
+target.
 """
 
 from __future__ import annotations
 
 import random
 
-from campaign.mutation import Format
 from lab_files.specimen import Rendered
 
-ODD_FOLDERS = ("two words", "50%25 #1", "a[1]", "what?", "é μ", "x" * 200, "a+b=c&d", "~lab", "-v", "v1.zarr.bak", "c.old")
+from campaign.mutation import Changes
+
+ODD_FOLDERS = (
+    "two words",
+    "50%25 #1",
+    "a[1]",
+    "what?",
+    "é μ",
+    "x" * 200,
+    "a+b=c&d",
+    "~lab",
+    "-v",
+    "v1.zarr.bak",
+    "c.old",
+)
 
 
-def declare(form: Format) -> None:
-    """Declare the changes, for a format of any kind."""
-
-    @form.preserving("odd names of the folder above", on_files=True)
-    def _folder(files: Rendered, rng: random.Random) -> None:
-        below(files, rng.choice(ODD_FOLDERS))
-
-    @form.preserving("a link to the folder above", on_files=True)
-    def _link(files: Rendered, rng: random.Random) -> None:
-        files.linked = "folder"
+#: For a format of any kind.
+ANY_PATH = Changes()
 
 
-def trailing_slash(form: Format) -> None:
-    """Declare the change of formats whose path is a folder."""
+@ANY_PATH.preserving("odd names of the folder above", on_files=True)
+def _folder(files: Rendered, rng: random.Random) -> None:
+    below(files, rng.choice(ODD_FOLDERS))
 
-    @form.preserving("a slash after the path", on_files=True)
-    def _slash(files: Rendered, rng: random.Random) -> None:
-        files.given["after"] = "/"
+
+@ANY_PATH.preserving("a link to the folder above", on_files=True)
+def _link(files: Rendered, rng: random.Random) -> None:
+    files.linked = "folder"
+
+
+#: For formats whose path is a folder.
+FOLDER_PATH = Changes()
+
+
+@FOLDER_PATH.preserving("a slash after the path", on_files=True)
+def _slash(files: Rendered, rng: random.Random) -> None:
+    files.given["after"] = "/"
 
 
 def below(files: Rendered, folder: str) -> None:

@@ -15,6 +15,20 @@ WORDS = {
 SYMBOLS = {"nm": 1.0, "Å": 0.1, "um": 1e3, "µm": 1e3, "μm": 1e3, "mm": 1e6, "pm": 1e-3, "m": 1e9, "\u212b": 0.1}
 ALL = WORDS | SYMBOLS
 #: What no table of lengths can hold.
-NO_LENGTH = ("banana", "second", "pixel", "voxel", "kg", "nmm", "n m", "1", "furlongs?", "nano", "radian", "nm2", "nm/px")
+NO_LENGTH = (
+    "banana",
+    "second",
+    "pixel",
+    "voxel",
+    "kg",
+    "nmm",
+    "n m",
+    "1",
+    "furlongs?",
+    "nano",
+    "radian",
+    "nm2",
+    "nm/px",
+)
 #: What no scale, voxel size or resolution can be.
 NO_SIZE = (0, -4, -0.5, float("nan"), float("inf"), "four", None, [], {})

@@ -10,14 +10,22 @@ from typing import Any
 
 import numpy as np
 import tifffile
-
-from campaign import path_changes
-from campaign.mutation import Format
 from lab_files.specimen import Rendered, truth_of
 from lab_files.tiff_volumes import TiffVolume, render
 
+from campaign import path_changes
+from campaign.mutation import Changes, Format
+
 #: What ImageJ itself writes (ij.measure.Calibration), and what OME-XML lists (UnitsLength), each with nm per unit.
-IMAGEJ_UNITS = (("um", 1e3), ("micron", 1e3), ("nm", 1.0), ("\\u00B5m", 1e3), ("mm", 1e6), ("microns", 1e3), ("cm", 1e7))
+IMAGEJ_UNITS = (
+    ("um", 1e3),
+    ("micron", 1e3),
+    ("nm", 1.0),
+    ("\\u00B5m", 1e3),
+    ("mm", 1e6),
+    ("microns", 1e3),
+    ("cm", 1e7),
+)
 OME_UNITS = (("µm", 1e3), ("nm", 1.0), ("mm", 1e6), ("Å", 0.1), ("pm", 1e-3), ("m", 1e9), ("cm", 1e7), ("in", 25.4e6))
 
 
@@ -33,149 +41,180 @@ def _stated(volume: TiffVolume) -> bool:
     return volume.style in ("imagej", "ome")
 
 
-def same_meaning(form: Format) -> None:
-    """Other ways to store and to state the same."""
-
-    @form.preserving("the other byte order", lambda v: v.style != "imagej")
-    def _endian(volume: TiffVolume, rng: random.Random) -> None:
-        volume.big_endian = not volume.big_endian
-
-    @form.preserving("BigTIFF", lambda v: v.style != "imagej")
-    def _bigtiff(volume: TiffVolume, rng: random.Random) -> None:
-        volume.bigtiff = True
-
-    @form.preserving("compression zlib", lambda v: v.style != "imagej")
-    def _zlib(volume: TiffVolume, rng: random.Random) -> None:
-        volume.compression, volume.contiguous = "zlib", False
-
-    @form.preserving("rows per strip", lambda v: v.tile is None and v.style != "imagej")
-    def _rows(volume: TiffVolume, rng: random.Random) -> None:
-        volume.rows, volume.contiguous = rng.randint(1, 12), False
-
-    @form.preserving("tiles", lambda v: v.rows is None and v.style != "imagej")
-    def _tiles(volume: TiffVolume, rng: random.Random) -> None:
-        volume.tile, volume.contiguous = rng.choice([(16, 16), (16, 32)]), False
-
-    @form.preserving("pages one by one", lambda v: v.style == "plain")
-    def _pages(volume: TiffVolume, rng: random.Random) -> None:
-        volume.contiguous = False
-
-    @form.preserving("another spelling of the unit, the same length", _stated)
-    def _unit(volume: TiffVolume, rng: random.Random) -> None:
-        volume.unit = rng.choice(IMAGEJ_UNITS if volume.style == "imagej" else OME_UNITS)
-
-    @form.preserving("another ending of the name")
-    def _ending(volume: TiffVolume, rng: random.Random) -> None:
-        ome = ["v.ome.tif", "v.ome.tiff"] if volume.style == "ome" else []
-        volume.name = rng.choice(["v.tiff", "V.TIF", "v 1.tif", *ome])
-
-    @form.preserving("more keys of the program", _stated)
-    def _keys(volume: TiffVolume, rng: random.Random) -> None:
-        more: dict[str, Any] = {"Info": "note"} if volume.style == "imagej" else {"Description": "note", "Name": "em"}
-        volume.metadata |= more
-
-    @form.preserving("bytes after the file", on_files=True)
-    def _appended(files: Rendered, rng: random.Random) -> None:
-        files.files[files.path] += b"\0" * rng.choice([1, 7, 1000])
-
-    @form.preserving("coarser levels as SubIFDs", lambda v: v.style == "ome")
-    def _levels(volume: TiffVolume, rng: random.Random) -> None:
-        volume.levels = rng.choice([1, 2])
-
-    @form.undecidable("white is zero, and values inverted", exact=True)
-    def _white(volume: TiffVolume, rng: random.Random) -> None:
-        volume.white_is_zero = True
-
-    @form.undecidable("written in appended pieces", lambda v: v.style == "plain" and not v.compression, exact=True)
-    def _pieces(volume: TiffVolume, rng: random.Random) -> None:
-        volume.pieces, volume.contiguous = rng.choice([2, 3]), rng.random() < 0.5
-
-    @form.undecidable("compression LZW", lambda v: v.style != "imagej", exact=True)
-    def _lzw(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("compression", "lzw"))
-
-    @form.undecidable("slices called times or channels", lambda v: v.style == "imagej", exact=True)
-    def _slices(volume: TiffVolume, rng: random.Random) -> None:
-        volume.metadata["axes"] = rng.choice(["TYX", "CYX"])
+#: Other ways to store and to state the same.
+SAME_MEANING = Changes()
 
 
-def no_meaning(form: Format) -> None:
-    """Lost pages, colours, and sizes that are none."""
-
-    @form.destroying("colours")
-    def _colours(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("file", rng.choice(["rgb", "channels", "times"])))
-
-    @form.destroying("a page of another size")
-    def _size(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("file", "sizes"))
-
-    @form.destroying("a page of another type")
-    def _types(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("file", "types"))
-
-    @form.destroying("two images of one file, the first an overview")
-    def _overview(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("file", "overview"))
-
-    @form.destroying("a file cut off", on_files=True)
-    def _cut(files: Rendered, rng: random.Random) -> None:
-        content = files.files[files.path].rstrip(b"\0")
-        files.files[files.path] = content[: rng.randrange(0, len(content) // 2)]
-
-    @form.destroying("a file that is no TIFF", on_files=True)
-    def _no_file(files: Rendered, rng: random.Random) -> None:
-        files.files[files.path] = rng.choice([b"", b"hello", b"\x89PNG\r\n\x1a\n" * 90, b"II*\0", b"MM\0*\0\0\0\x08", b"\0" * 900])
-
-    @form.destroying("changed bytes in a zlib page", lambda v: v.style != "imagej")
-    def _corrupt(volume: TiffVolume, rng: random.Random) -> None:
-        volume.compression, volume.contiguous, volume.tile, volume.rows = "zlib", False, None, None
-        volume.broken.append(("corrupt", str(rng.random())))
-
-    @form.destroying("a unit that is no length", _stated)
-    def _unit(volume: TiffVolume, rng: random.Random) -> None:
-        volume.unit = (rng.choice(["banana", "pixel", "kg", "sec", "reference frame"]), 1e3)
-
-    @form.destroying("a voxel size that is no size", _stated)
-    def _no_size(volume: TiffVolume, rng: random.Random) -> None:
-        wrong = rng.choice([0.0, -0.04, float("nan"), float("inf"), "wide"])
-        volume.metadata["spacing" if volume.style == "imagej" else f"PhysicalSize{rng.choice('XYZ')}"] = wrong
-
-    @form.destroying("a voxel size for some axes only", _stated)
-    def _some(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("size", "some"))
+@SAME_MEANING.preserving("the other byte order", lambda v: v.style != "imagej")
+def _endian(volume: TiffVolume, rng: random.Random) -> None:
+    volume.big_endian = not volume.big_endian
 
 
-def undecidable(form: Format) -> None:
-    """Bytes of the container."""
+@SAME_MEANING.preserving("BigTIFF", lambda v: v.style != "imagej")
+def _bigtiff(volume: TiffVolume, rng: random.Random) -> None:
+    volume.bigtiff = True
 
-    @form.undecidable("bytes of the file flipped", on_files=True, native=True)
-    def _flip(files: Rendered, rng: random.Random) -> None:
-        content = bytearray(files.files[files.path])
-        for _ in range(rng.randint(1, 4)):
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-        files.files[files.path] = bytes(content)
 
-    @form.undecidable("bytes of the first directory exchanged", on_files=True, native=True)
-    def _directory(files: Rendered, rng: random.Random) -> None:
-        content = bytearray(files.files[files.path])
-        order = "<" if content[:2] == b"II" else ">"
-        start = struct.unpack(f"{order}I", content[4:8])[0] if content[2:4] in (b"*\0", b"\0*") else 16
-        for _ in range(rng.randint(1, 4)):
-            content[min(start + rng.randrange(200), len(content) - 1)] = rng.randrange(256)
-        files.files[files.path] = bytes(content)
+@SAME_MEANING.preserving("compression zlib", lambda v: v.style != "imagej")
+def _zlib(volume: TiffVolume, rng: random.Random) -> None:
+    volume.compression, volume.contiguous = "zlib", False
 
-    @form.undecidable("text of the description exchanged", lambda f: True, on_files=True, native=True)
-    def _text(files: Rendered, rng: random.Random) -> None:
-        content = bytearray(files.files[files.path])
-        begin = max(content.find(b"<?xml"), content.find(b"ImageJ="), 0)
-        for _ in range(rng.randint(1, 5)):
-            content[min(begin + rng.randrange(400), len(content) - 1)] = rng.choice(b'<>"=0x\0\n&;')
-        files.files[files.path] = bytes(content)
 
-    @form.undecidable("the order of dimensions exchanged", lambda v: v.style == "ome")
-    def _order(volume: TiffVolume, rng: random.Random) -> None:
-        volume.broken.append(("text", rng.choice(["SizeZ", "SizeT", "DimensionOrder", "Pixels", "TiffData"])))
+@SAME_MEANING.preserving("rows per strip", lambda v: v.tile is None and v.style != "imagej")
+def _rows(volume: TiffVolume, rng: random.Random) -> None:
+    volume.rows, volume.contiguous = rng.randint(1, 12), False
+
+
+@SAME_MEANING.preserving("tiles", lambda v: v.rows is None and v.style != "imagej")
+def _tiles(volume: TiffVolume, rng: random.Random) -> None:
+    volume.tile, volume.contiguous = rng.choice([(16, 16), (16, 32)]), False
+
+
+@SAME_MEANING.preserving("pages one by one", lambda v: v.style == "plain")
+def _pages(volume: TiffVolume, rng: random.Random) -> None:
+    volume.contiguous = False
+
+
+@SAME_MEANING.preserving("another spelling of the unit, the same length", _stated)
+def _unit(volume: TiffVolume, rng: random.Random) -> None:
+    volume.unit = rng.choice(IMAGEJ_UNITS if volume.style == "imagej" else OME_UNITS)
+
+
+@SAME_MEANING.preserving("another ending of the name")
+def _ending(volume: TiffVolume, rng: random.Random) -> None:
+    ome = ["v.ome.tif", "v.ome.tiff"] if volume.style == "ome" else []
+    volume.name = rng.choice(["v.tiff", "V.TIF", "v 1.tif", *ome])
+
+
+@SAME_MEANING.preserving("more keys of the program", _stated)
+def _keys(volume: TiffVolume, rng: random.Random) -> None:
+    more: dict[str, Any] = {"Info": "note"} if volume.style == "imagej" else {"Description": "note", "Name": "em"}
+    volume.metadata |= more
+
+
+@SAME_MEANING.preserving("bytes after the file", on_files=True)
+def _appended(files: Rendered, rng: random.Random) -> None:
+    files.files[files.path] += b"\0" * rng.choice([1, 7, 1000])
+
+
+@SAME_MEANING.preserving("coarser levels as SubIFDs", lambda v: v.style == "ome")
+def _levels(volume: TiffVolume, rng: random.Random) -> None:
+    volume.levels = rng.choice([1, 2])
+
+
+@SAME_MEANING.undecidable("white is zero, and values inverted", exact=True)
+def _white(volume: TiffVolume, rng: random.Random) -> None:
+    volume.white_is_zero = True
+
+
+@SAME_MEANING.undecidable("written in appended pieces", lambda v: v.style == "plain" and not v.compression, exact=True)
+def _pieces(volume: TiffVolume, rng: random.Random) -> None:
+    volume.pieces, volume.contiguous = rng.choice([2, 3]), rng.random() < 0.5
+
+
+@SAME_MEANING.undecidable("compression LZW", lambda v: v.style != "imagej", exact=True)
+def _lzw(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("compression", "lzw"))
+
+
+@SAME_MEANING.undecidable("slices called times or channels", lambda v: v.style == "imagej", exact=True)
+def _slices(volume: TiffVolume, rng: random.Random) -> None:
+    volume.metadata["axes"] = rng.choice(["TYX", "CYX"])
+
+
+#: Lost pages, colours, and sizes that are none.
+NO_MEANING = Changes()
+
+
+@NO_MEANING.destroying("colours")
+def _colours(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("file", rng.choice(["rgb", "channels", "times"])))
+
+
+@NO_MEANING.destroying("a page of another size")
+def _size(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("file", "sizes"))
+
+
+@NO_MEANING.destroying("a page of another type")
+def _types(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("file", "types"))
+
+
+@NO_MEANING.destroying("two images of one file, the first an overview")
+def _overview(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("file", "overview"))
+
+
+@NO_MEANING.destroying("a file cut off", on_files=True)
+def _cut(files: Rendered, rng: random.Random) -> None:
+    content = files.files[files.path].rstrip(b"\0")
+    files.files[files.path] = content[: rng.randrange(0, len(content) // 2)]
+
+
+@NO_MEANING.destroying("a file that is no TIFF", on_files=True)
+def _no_file(files: Rendered, rng: random.Random) -> None:
+    files.files[files.path] = rng.choice(
+        [b"", b"hello", b"\x89PNG\r\n\x1a\n" * 90, b"II*\0", b"MM\0*\0\0\0\x08", b"\0" * 900]
+    )
+
+
+@NO_MEANING.destroying("changed bytes in a zlib page", lambda v: v.style != "imagej")
+def _corrupt(volume: TiffVolume, rng: random.Random) -> None:
+    volume.compression, volume.contiguous, volume.tile, volume.rows = "zlib", False, None, None
+    volume.broken.append(("corrupt", str(rng.random())))
+
+
+@NO_MEANING.destroying("a unit that is no length", _stated)
+def _unit(volume: TiffVolume, rng: random.Random) -> None:
+    volume.unit = (rng.choice(["banana", "pixel", "kg", "sec", "reference frame"]), 1e3)
+
+
+@NO_MEANING.destroying("a voxel size that is no size", _stated)
+def _no_size(volume: TiffVolume, rng: random.Random) -> None:
+    wrong = rng.choice([0.0, -0.04, float("nan"), float("inf"), "wide"])
+    volume.metadata["spacing" if volume.style == "imagej" else f"PhysicalSize{rng.choice('XYZ')}"] = wrong
+
+
+@NO_MEANING.destroying("a voxel size for some axes only", _stated)
+def _some(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("size", "some"))
+
+
+#: Bytes of the container.
+UNDECIDABLE = Changes()
+
+
+@UNDECIDABLE.undecidable("bytes of the file flipped", on_files=True, native=True)
+def _flip(files: Rendered, rng: random.Random) -> None:
+    content = bytearray(files.files[files.path])
+    for _ in range(rng.randint(1, 4)):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    files.files[files.path] = bytes(content)
+
+
+@UNDECIDABLE.undecidable("bytes of the first directory exchanged", on_files=True, native=True)
+def _directory(files: Rendered, rng: random.Random) -> None:
+    content = bytearray(files.files[files.path])
+    order = "<" if content[:2] == b"II" else ">"
+    start = struct.unpack(f"{order}I", content[4:8])[0] if content[2:4] in (b"*\0", b"\0*") else 16
+    for _ in range(rng.randint(1, 4)):
+        content[min(start + rng.randrange(200), len(content) - 1)] = rng.randrange(256)
+    files.files[files.path] = bytes(content)
+
+
+@UNDECIDABLE.undecidable("text of the description exchanged", lambda f: True, on_files=True, native=True)
+def _text(files: Rendered, rng: random.Random) -> None:
+    content = bytearray(files.files[files.path])
+    begin = max(content.find(b"<?xml"), content.find(b"ImageJ="), 0)
+    for _ in range(rng.randint(1, 5)):
+        content[min(begin + rng.randrange(400), len(content) - 1)] = rng.choice(b'<>"=0x\0\n&;')
+    files.files[files.path] = bytes(content)
+
+
+@UNDECIDABLE.undecidable("the order of dimensions exchanged", lambda v: v.style == "ome")
+def _order(volume: TiffVolume, rng: random.Random) -> None:
+    volume.broken.append(("text", rng.choice(["SizeZ", "SizeT", "DimensionOrder", "Pixels", "TiffData"])))
 
 
 def rendered(volume: TiffVolume) -> Rendered:
@@ -237,4 +276,4 @@ def _corrupted(content: bytes, place: float) -> bytes:
 
 def formats() -> list[Format]:
     """The row of TIFF."""
-    return [Format("TIFF", _make, rendered).having(same_meaning, no_meaning, undecidable, path_changes.declare)]
+    return [Format("TIFF", _make, rendered, (SAME_MEANING, NO_MEANING, UNDECIDABLE, path_changes.ANY_PATH))]

@@ -1,4 +1,4 @@
-"""Inputs as laboratories and their programs write them: each is read rightly, or refused with a sentence that says why."""
+"""Inputs as laboratories and their programs write them: each is read rightly, or refused with a reason."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """HDF5 files, written with h5py in memory.
 
 Placement: `resolution` and `offset` in nm, zyx (cremi.org, file format 0.2); `element_size_um`, zyx
-(github.com/fiji/HDF5_Vibez and ilastik); `axistags` (ukoethe.github.io/vigra, AxisTags.toJSON). Containers: docs.hdfgroup.org,
-"HDF5 User Guide" (storage, filters, external links, virtual datasets).
+(github.com/fiji/HDF5_Vibez and ilastik); `axistags` (ukoethe.github.io/vigra, AxisTags.toJSON). Containers:
+docs.hdfgroup.org, "HDF5 User Guide" (storage, filters, external links, virtual datasets).
 """
 
 from __future__ import annotations

@@ -148,7 +148,9 @@ def _paintera(volume: N5Volume, folder: str) -> dict[str, Any]:
     }
     return {
         f"{folder}/attributes.json": {"painteraData": {"type": "raw"}, "maxNumEntries": -1},
-        f"{folder}/data/attributes.json": {k: v for k, v in (place | volume.broken.get("above", {})).items() if v is not None},
+        f"{folder}/data/attributes.json": {
+            k: v for k, v in (place | volume.broken.get("above", {})).items() if v is not None
+        },
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import tifffile
+
 from lab_files import hdf5_volumes, n5_volumes, picture_folders, precomputed_volumes, tiff_volumes
 from lab_files.hdf5_volumes import Hdf5Volume
 from lab_files.n5_volumes import N5Volume
@@ -97,7 +98,7 @@ def unknown_filter(truth: Truth) -> Rendered:
         settings.set_filter(32004, h5py.h5z.FLAG_OPTIONAL, ())
         space = h5py.h5s.create_simple(truth.voxels.shape)
         node = h5py.Dataset(h5py.h5d.create(file.id, b"raw", h5py.h5t.NATIVE_UINT8, space, settings))
-        node.id.write_direct_chunk((0, 0, 0), b"\4\"M\x18" * 9, filter_mask=0)
+        node.id.write_direct_chunk((0, 0, 0), b'\4"M\x18' * 9, filter_mask=0)
         node.attrs["resolution"] = truth.voxel_size
     return Rendered({}, {"v.h5": buffer.getvalue()}, "v.h5", "hdf5")
 
@@ -115,7 +116,8 @@ SOURCE_ROWS = [
     Row("precomputed, raw", NEUROGLANCER, precomputed()),
     Row("precomputed, chunks as gzip files", "CloudVolume, file://", precomputed(zipped=True)),
     Row("precomputed, shards", NEUROGLANCER + ", sharded format", precomputed(sharded=True)),
-    Row("precomputed, chunks under other names", NEUROGLANCER, changed(precomputed(), named(".raw")), refused="chunk|stored"),
+    Row("precomputed, chunks under other names", NEUROGLANCER, changed(precomputed(), named(".raw")),
+        refused="chunk|stored"),
     Row("precomputed, three channels", NEUROGLANCER, precomputed(channels=3), refused="channel"),
     Row("HDF5, CREMI", CREMI, hdf5()),
     Row("HDF5, numbers as a column of big-endian floats", HDF5, hdf5(number="big")),

@@ -4,7 +4,8 @@
 - `xarray`: `_ARRAY_DIMENSIONS` (docs.xarray.dev, "Zarr Encoding Specification"), sizes in nm as above.
 - `tensorstore`: `dimension_names` and the attribute `dimension_units` (google.github.io/tensorstore, driver zarr3).
 - `ome`: `multiscales` of the group (ngff.openmicroscopy.org, 0.1 to 0.5). Translations place centres of voxels, so the
-  corners of two levels differ by half the difference of their voxel sizes. The finest level's translation is its offset.
+  corners of two levels differ by half the difference of their voxel sizes. The finest level's translation is its
+  offset.
 - `webknossos`: `datasource-properties.json` above the layer (docs.webknossos.org, "Zarr"; webknossos-libs).
 """
 
@@ -203,7 +204,9 @@ def _transformations(volume: ZarrVolume, datasets: list[dict[str, Any]]) -> dict
 def _level(volume: ZarrVolume, size: Any, shift: Any) -> list[dict[str, Any]]:
     """The transformations of one level with this voxel size and translation in nm, zyx."""
     split = volume.split
-    scale = [shortest(n / split) if a in "zyx" else n for a, n in zip(volume.axes, volume.numbers(size, 1), strict=True)]
+    scale = [
+        shortest(n / split) if a in "zyx" else n for a, n in zip(volume.axes, volume.numbers(size, 1), strict=True)
+    ]
     if volume.shift_above:  # the translation of the multiscale is that of the finest level
         shift = tuple(s - o for s, o in zip(shift, volume.truth.offset, strict=True))
     moved = [shortest(n / split) for n in volume.numbers(shift, 0)]
