@@ -31,7 +31,7 @@ def _above(raw: NDArray[Any], black: float, white: float) -> NDArray[np.float32]
     Above 2^24 float32 holds no odd numbers, and float64 none above 2^53. So integers of 64 bits are subtracted as
     integers, after they were clipped to the limits.
     """
-    if raw.dtype.itemsize <= 2 or (raw.dtype == np.float32 and np.float32(black) == black):
+    if raw.dtype.itemsize <= 2 or (raw.dtype == np.float32 and float(np.float32(black)) == black):
         return raw.astype(np.float32) - np.float32(black)
     if raw.dtype.kind == "f" or raw.dtype.itemsize < 8:
         return (raw.astype(np.float64) - black).astype(np.float32)

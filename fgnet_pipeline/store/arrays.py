@@ -67,7 +67,7 @@ def open_array(path: str, field: str) -> zarr.Array[Any]:
     try:
         node = zarr.open(store, mode="r")
         if isinstance(node, zarr.Array):
-            return with_stored_names(_readable(node), path, field)
+            return _readable(with_stored_names(node, path, field))
         members = ", ".join(sorted(node.array_keys())) or "no arrays"
     except ImportError as error:
         raise InputError(field, path, "a location that the installed packages can open", str(error)) from error
@@ -85,7 +85,7 @@ def _no_array(path: str, field: str, error: BaseException, denied: str | None) -
     if denied is not None and not isinstance(error, StoreError):
         return InputError(field, path, "a Zarr array (v2 or v3)", denied)
     reason = _short(error)
-    if not is_url(path) and Path(path).is_symlink():
+    if not is_url(path) and os.path.islink(path):
         reason = f"it is a link to {os.readlink(path)}, which cannot be opened: {reason}"
     return InputError(field, path, "a Zarr array (v2 or v3)", f"check that it exists and can be read ({reason})")
 

@@ -247,7 +247,7 @@ def _stated_place(asked: Asked, statements: list[Statement], order: Order, size:
     if not found:
         return None
     place, source = (strong or found)[0]
-    return place, f"{source}{_convention(place)}"
+    return place, "attribute offset" if own else f"{source}{_convention(place)}"
 
 
 def _convention(place: Place) -> str:
