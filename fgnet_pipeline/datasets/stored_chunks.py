@@ -145,7 +145,16 @@ def probe_census(read: Callable[[str], Any], grid: ChunkGrid) -> Census:
         grid: the chunks that there may be.
     """
     pending = [read(grid.key(index)) for index in grid.probes()]
-    return Census(sum(one.result().state == "value" for one in pending), len(pending))
+    return Census(sum(_is_stored(one) for one in pending), len(pending))
+
+
+def _is_stored(pending: Any) -> bool:
+    try:
+        return bool(pending.result().state == "value")
+    except ValueError as error:
+        if "PERMISSION_DENIED" in str(error):  # buckets that forbid listing say so of objects that do not exist
+            return False
+        raise
 
 
 def precomputed_grid(scale: dict[str, Any]) -> ChunkGrid:

@@ -82,6 +82,18 @@ class _TensorSource(Placed):
             raise InputError(self._field, f"{self.path}, {name}", "a JSON object", "check the file")
         return document
 
+    def _group_metadata(self, place: str) -> dict[str, Any] | None:
+        """The attributes of an N5 group; None if there are none, or if a server says so in its own way.
+
+        Buckets that forbid listing answer 403 for objects that do not exist, and some servers send a page of HTML.
+        """
+        try:
+            return self._metadata(place, "attributes.json")
+        except ValueError as error:
+            if _folder(place) is None and (isinstance(error, json.JSONDecodeError) or _forbidden(error)):
+                return None
+            raise
+
     def _opened(self, spec: dict[str, Any]) -> Any:
         driver = spec["driver"]
         try:
@@ -146,14 +158,14 @@ class N5Source(_TensorSource):
         for _ in range(_LEVELS_UP):
             if place.endswith(("://", ":/", ":")) or not urlsplit(place).path.strip("/"):
                 break
-            group = self._metadata(f"{place}/", "attributes.json")
+            group = self._group_metadata(f"{place}/")
             if group is not None:
                 groups.append((below, group))
             if (group or {}).get("n5") is not None or place.endswith(".n5"):
                 break
             place, _, more = place.rpartition("/")
             below = f"{more}/{below}"
-        first = self._metadata(f"{parent}/s0/", "attributes.json") if name[:1] == "s" and name != "s0" else None
+        first = self._group_metadata(f"{parent}/s0/") if name[:1] == "s" and name != "s0" else None
         return N5Attributes(own, tuple(groups), first or {}, rank, unquote(name), self.path, self._field)
 
     def _stored_share(self, own: dict[str, Any]) -> float:
@@ -254,6 +266,11 @@ def _place(request: Request) -> str:
     url = path if "://" in path else local_path(path, request.field).resolve().as_uri()
     inside = f"/{request.dataset.strip('/')}" if request.dataset else ""
     return f"{url.rstrip('/')}{inside}/"
+
+
+def _forbidden(error: BaseException) -> bool:
+    """Whether a server refused to say if an object exists."""
+    return "PERMISSION_DENIED" in str(error) or "403" in str(error)
 
 
 def _folder(place: str) -> Path | None:

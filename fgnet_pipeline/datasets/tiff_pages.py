@@ -195,7 +195,11 @@ def decoded(page: Any, field: str, path: str) -> NDArray[Any]:
         InputError: they are damaged, or a package is missing.
     """
     where = f"{path}, page {page.index if isinstance(page.index, int) else page.index[0]}"
+    handle = page.parent.filehandle
+    closed = handle.closed  # tifffile closes the other files of a set
     try:
+        if closed:
+            handle.open()
         pixels: NDArray[Any] = np.asarray(page.asarray())
     except Exception as error:  # each codec raises its own kind
         said = first_line(error)
@@ -204,6 +208,9 @@ def decoded(page: Any, field: str, path: str) -> NDArray[Any]:
             expected = f"the package imagecodecs, which decodes the compression {kind}"
             raise InputError(field, path, expected, "pip install imagecodecs, or save the file uncompressed") from error
         raise InputError(field, where, "a whole page", f"replace it ({said})") from error
+    finally:
+        if closed:
+            handle.close()
     return pixels
 
 

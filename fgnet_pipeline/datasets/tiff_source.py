@@ -162,7 +162,8 @@ def _looks(chosen: Sequence[Any], path: Path, request: Request) -> Look:
     for one in chosen:
         for page in one._pages:  # the pages that are stored; `pages` also has those that are only counted
             if page is None:
-                raise InputError(request.field, request.path, "all sections, but some are lost", "fetch the file anew")
+                expected, remedy = "all sections, but some are lost", "fetch it anew, with all files of its set"
+                raise InputError(request.field, request.path, expected, remedy)
             offsets.setdefault(Path(page.parent.filehandle.path), set()).add(page.offset)
     counted = sum(len(one.pages) for one in chosen)
     stored = sum(len(found) for found in offsets.values())

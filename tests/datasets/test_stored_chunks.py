@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.server
 import json
 import os
 import shutil
@@ -17,12 +18,13 @@ import pytest
 from numpy.typing import NDArray
 from pipeline_tools import Command
 from source_files import RAW, SHAPE, ts, write_n5, write_precomputed
+from web_server import web_server
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, whole
 from fgnet_pipeline.datasets.open_source import open_source
 from fgnet_pipeline.datasets.source import Request, Source
-from fgnet_pipeline.datasets.stored_chunks import precomputed_grid, sharded_grid
+from fgnet_pipeline.datasets.stored_chunks import precomputed_grid, probe_census, sharded_grid
 
 
 def opened(path: Path | str, dataset: str | None = None) -> Source:
@@ -113,12 +115,13 @@ def test_sharded_volumes_are_counted_by_their_index(tmp_path: Path) -> None:
 
 
 def test_keys_in_shards_are_those_that_tensorstore_uses(tmp_path: Path) -> None:
-    scale = json.loads((sharded(tmp_path / "v") / "info").read_text())["scales"][0]
+    scale = json.loads((sharded(tmp_path / "v", Box((0, 0, 0), (10, 30, 44))) / "info").read_text())["scales"][0]
     spec = {"driver": "neuroglancer_uint64_sharded", "base": (tmp_path / "v" / "k").as_uri() + "/",
             "metadata": scale["sharding"]}  # fmt: skip
-    listed = set(ts.KvStore.open(spec).result().list().result())
-    grid = precomputed_grid(scale)
-    assert {sharded_grid(grid).key(index) for index in np.ndindex(*grid.counts)} == listed
+    shards, grid = ts.KvStore.open(spec).result(), sharded_grid(precomputed_grid(scale))
+    written = {grid.key(index) for index in np.ndindex(*grid.counts) if index[2] == 0}
+    assert set(shards.list().result()) == written and len(written) == 2
+    assert probe_census(shards.read, grid).share("--raw", "v") == 0.5
 
 
 @pytest.mark.parametrize("change", ["none", "flat", "gz"])
@@ -248,3 +251,27 @@ def test_hdf5_filters_that_are_missing_and_damaged_chunks_are_one_sentence(tmp_p
     if not h5py.h5z.filter_avail(32015):
         with pytest.raises(InputError, match=r"HDF5 filter 32015.*hdf5plugin"):
             opened(tmp_path / "d.h5", "zstd")
+
+
+class Forbidding(http.server.SimpleHTTPRequestHandler):
+    """A bucket without the right to list: it answers 403 for objects that do not exist."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        super().send_error(403 if code == 404 else code, message, explain)
+
+
+def test_a_remote_volume_is_counted_by_some_of_its_chunks(tmp_path: Path) -> None:
+    write_n5(tmp_path / "c.n5" / "volumes" / "raw", RAW)
+    write_precomputed(tmp_path / "image", RAW, (0, 0, 0))
+    shutil.copytree(tmp_path / "image", tmp_path / "lost")
+    shutil.rmtree(tmp_path / "lost" / "4_4_40")
+    with web_server(tmp_path, Forbidding) as (url, _):
+        for name, share in (("n5://{}/c.n5/volumes/raw", 1), ("precomputed://{}/image", 1)):
+            source = opened(name.format(url))
+            assert source.stored == share
+            assert np.array_equal(source.read(Box((0, 0, 0), (10, 30, 44))), RAW[:10])
+        with pytest.raises(InputError, match="under the names that the format gives them"):
+            opened(f"precomputed://{url}/lost")
