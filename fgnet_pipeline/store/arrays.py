@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import warnings
+import zlib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,10 @@ _OPEN_ERRORS = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
     zarr.errors.BaseZarrError,
 )  # fmt: skip
-#: What Zarr raises when chunks cannot be read or decoded.
-READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
+#: What Zarr and its codecs raise when chunks cannot be read or decoded; zlib's and lzma's errors have no other base.
+READ_ERRORS = (
+    OSError, ValueError, RuntimeError, LookupError, ArithmeticError, TypeError, EOFError, zlib.error, lzma.LZMAError,
+)  # fmt: skip
 
 
 def use_threads(threads: int) -> None:
