@@ -13,6 +13,7 @@ from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
 from fgnet_pipeline.evaluation.evaluate import Comparison, Scores
 from fgnet_pipeline.evaluation.protocols import protocol_of
+from fgnet_pipeline.store.arrays import readable
 from fgnet_pipeline.store.chunk_names import require_stored
 from fgnet_pipeline.store.volume import Frame, Volume, open_volume
 
@@ -103,4 +104,5 @@ class VolumeReader:
         self.chunks = tuple(shards[axis] for axis in volume.order)
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
-        return self._volume.read(Box(vector([s.start for s in key]), vector([s.stop for s in key])))
+        with readable(self._volume.path, self._volume.field):
+            return self._volume.read(Box(vector([s.start for s in key]), vector([s.stop for s in key])))

@@ -19,7 +19,8 @@ from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.kernels.tiling import to_uint8
 from fgnet_pipeline.stages.input_checks import check_raw, check_stored
-from fgnet_pipeline.store.arrays import OutputArray, open_array, read_native
+from fgnet_pipeline.store.arrays import OutputArray, open_array
+from fgnet_pipeline.store.decoding import read_native
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.tissue_mask import Mask

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import lzma
 import os
 import warnings
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, whole
 from fgnet_pipeline.core.signals import interrupts_later
 from fgnet_pipeline.store.chunk_names import with_stored_names
+from fgnet_pipeline.store.decoding import check_metadata, with_safe_codecs
 from fgnet_pipeline.store.foreign_formats import foreign_format, remedy
 from fgnet_pipeline.store.object_store import open_store
 from fgnet_pipeline.store.whole_shard_store import Blank
@@ -31,10 +32,8 @@ _OPEN_ERRORS = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
     zarr.errors.BaseZarrError,
 )  # fmt: skip
-#: What Zarr and its codecs raise when chunks cannot be read or decoded; zlib's and lzma's errors have no other base.
-READ_ERRORS = (
-    OSError, ValueError, RuntimeError, LookupError, ArithmeticError, TypeError, EOFError, zlib.error, lzma.LZMAError,
-)  # fmt: skip
+#: What Zarr raises when chunks cannot be read or decoded.
+READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
 
 
 def use_threads(threads: int) -> None:
@@ -71,7 +70,8 @@ def open_array(path: str, field: str) -> zarr.Array[Any]:
     try:
         node = zarr.open(store, mode="r")
         if isinstance(node, zarr.Array):
-            return _readable(with_stored_names(node, path, field))
+            check_metadata(node, path, field)
+            return with_safe_codecs(with_stored_names(node, path, field))
         members = ", ".join(sorted(node.array_keys())) or "no arrays"
     except ImportError as error:
         raise InputError(field, path, "a location that the installed packages can open", str(error)) from error
@@ -80,6 +80,20 @@ def open_array(path: str, field: str) -> zarr.Array[Any]:
     if members == "no arrays" and (kind := foreign_format(path)):
         raise _foreign(path, field, kind)
     raise InputError(field, path, "a Zarr array, not a group", f"name one of its arrays (it holds: {members})")
+
+
+@contextmanager
+def readable(path: str, field: str) -> Iterator[None]:
+    """Turn what is raised when chunks cannot be read into one sentence.
+
+    Raises:
+        InputError: chunks cannot be read or decoded.
+    """
+    try:
+        yield
+    except READ_ERRORS as error:
+        found = f"{path}, of which chunks cannot be read ({_short(error)})"
+        raise InputError(field, found, "readable voxels", "check the files and codecs of the array") from error
 
 
 def _no_array(path: str, field: str, error: BaseException, denied: str | None) -> InputError:
@@ -96,25 +110,6 @@ def _no_array(path: str, field: str, error: BaseException, denied: str | None) -
 
 def _foreign(path: str, field: str, kind: str) -> InputError:
     return InputError(field, f"{path} ({kind})", "a Zarr array (v2 or v3)", remedy(kind))
-
-
-def _readable(array: zarr.Array[Any]) -> zarr.Array[Any]:
-    """The array, with Zarr's own codecs if its values are big-endian or stored in Fortran order.
-
-    The codecs of the package zarrs refuse both (see `use_threads`).
-    """
-    metadata = array.metadata
-    if np.dtype(array.dtype).isnative and getattr(metadata, "order", "C") == "C":
-        return array
-    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
-        old = array.async_array
-        return zarr.Array(zarr.AsyncArray(old.metadata, old.store_path, old.config))
-
-
-def read_native(array: zarr.Array[Any], selection: tuple[Any, ...]) -> npt.NDArray[Any]:
-    """Values of an array, in C order and in the byte order of this machine, however they are stored."""
-    data = np.asarray(array[selection])
-    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
 
 
 def _short(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.hashing import Hashes, box_sums, of_grid
+from fgnet_pipeline.store.arrays import readable
 from fgnet_pipeline.store.frame import rounding
 from fgnet_pipeline.store.volume import Frame, Volume
 
@@ -80,6 +81,10 @@ class Mask:
         first, size = self._grid[0][axis], self._grid[1][axis]
         return np.floor((np.arange(begin, end) + 0.5 - first) / size).astype(np.int64)
 
+    def _read(self, box: Box) -> npt.NDArray[Any]:
+        with readable(self.volume.path, self.field):
+            return self.volume.read(box)
+
     def read(self, box: Box) -> npt.NDArray[np.bool_]:
         """Whether each voxel of `box` is tissue: bool (z, y, x)."""
         positions = [self._positions(a, box.begin[a], box.end[a]) for a in range(3)]
@@ -89,7 +94,7 @@ class Mask:
         held = span.intersect(self.volume.bounds)
         values = np.zeros(span.shape, bool)
         if held:
-            values[held.slices(span.begin)] = self.volume.read(held) != 0
+            values[held.slices(span.begin)] = self._read(held) != 0
         return values[np.ix_(*(p - b for p, b in zip(positions, span.begin, strict=True)))]
 
     def summarise(self, grid: Grid, blocks: Box, clip: Box) -> tuple[npt.NDArray[np.bool_], Hashes]:
@@ -174,7 +179,7 @@ class Mask:
         values = np.zeros(np.add(span.shape, beyond), dtype)
         held = span.intersect(self.volume.bounds)
         if held:
-            values[held.slices(span.begin)] = self.volume.read(held) != 0
+            values[held.slices(span.begin)] = self._read(held) != 0
         low = [v - b for v, b in zip(low, span.begin, strict=True)]
         high = [v - b for v, b in zip(high, span.begin, strict=True)]
         return values, span, low, high

@@ -13,7 +13,7 @@ import zarr
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
-from fgnet_pipeline.store.arrays import open_array, read_native
+from fgnet_pipeline.store.arrays import open_array
 from fgnet_pipeline.store.attribute_statements import (
     CosemTransform,
     DimensionUnits,
@@ -22,6 +22,7 @@ from fgnet_pipeline.store.attribute_statements import (
     ViewerResolution,
 )
 from fgnet_pipeline.store.axis_names import agreed_order, order_of
+from fgnet_pipeline.store.decoding import read_native
 from fgnet_pipeline.store.frame import Frame, Size, size_of
 from fgnet_pipeline.store.group_files import folders_above, group_attributes, read_json_file
 from fgnet_pipeline.store.ome_metadata import levels_of

@@ -156,3 +156,54 @@ def test_zarr_v3_is_read_in_any_byte_order_and_memory_order(tmp_path: Path) -> N
         tmp_path / "a", data, filters=[TransposeCodec(order=(2, 1, 0))], serializer=BytesCodec(endian="big")
     )
     assert np.array_equal(read_all(path), data)
+
+
+#: Codecs with a checksum: options of the array.
+def checked_codecs() -> dict[str, dict[str, Any]]:
+    from numcodecs import Zlib
+    from zarr.codecs import Crc32cCodec, GzipCodec, ZstdCodec
+
+    crc = [ZstdCodec(), Crc32cCodec()]
+    return {
+        "zlib": {"zarr_format": 2, "compressors": Zlib()},
+        "gzip": {"compressors": GzipCodec()},
+        "crc32c": {"compressors": crc},
+        "crc32c in shards": {"compressors": crc, "chunks": (4, 4, 4), "shards": (8, 8, 8)},
+    }
+
+
+@pytest.mark.parametrize("case", ["zlib", "gzip", "crc32c", "crc32c in shards"])
+def test_a_damaged_chunk_with_a_checksum_is_never_read(case: str, tmp_path: Path) -> None:
+    """Also where only a part of a chunk is read, as at the end of an array."""
+    from fgnet_pipeline.store.arrays import use_threads
+
+    use_threads(1)
+    data = np.random.default_rng(0).integers(0, 20, (10, 10, 10)).astype(np.uint16)
+    path = write_array(tmp_path / "a", data, **{"chunks": (8, 8, 8), **checked_codecs()[case]})
+    (file,) = (f for f in (tmp_path / "a").rglob("*") if str(f)[-5:] in ("1.1.1", "1/1/1"))
+    whole = file.read_bytes()
+    for position in range(12, len(whole) - 4, 5):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x15
+        file.write_bytes(damaged)
+        volume = open_volume(path)
+        try:
+            assert np.array_equal(volume.read(volume.bounds), data), position
+        except (OSError, ValueError) as error:
+            assert str(error)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "true", '"a"', "[[1, 2]]"])
+def test_attributes_that_are_no_object_are_one_sentence(text: str, tmp_path: Path) -> None:
+    path = write_array(tmp_path / "a", zarr_format=2)
+    (tmp_path / "a" / ".zattrs").write_text(text)
+    with pytest.raises(InputError):
+        open_volume(path)
+
+
+@pytest.mark.parametrize("chunks", [[0, 3, 3], [-1, 3, 3], [1.5, 3, 3], ["2", 3, 3], [3, 3], None])
+def test_chunks_without_voxels_are_one_sentence(chunks: Any, tmp_path: Path) -> None:
+    path = write_array(tmp_path / "a", zarr_format=2)
+    edited(tmp_path / "a", lambda m: m.update(chunks=chunks))
+    with pytest.raises(InputError):
+        open_volume(path)
