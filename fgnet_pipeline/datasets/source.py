@@ -26,7 +26,8 @@ class Source(Protocol):
         dtype: of the values as `read` gives them.
         axes: names of the stored axes, in their order.
         by_section: only whole sections can be decoded, so that boxes should span y and x.
-        stored: share of the chunks that are stored, above 0 and up to 1; None if the format has no chunks.
+        stored: share of the chunks that are stored, 0 to 1; None if the format has no chunks. A source of which nothing
+            is stored is refused; a share of 0 means that some chunks are stored, but none that was looked at.
         notes: sentences about what the source states and this program does not use, or reads in a special way.
     """
 

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.store.stored_share import positions
 
-#: How many chunks of a volume that is not on a local disk are looked up, spread evenly.
+#: How many chunks of a volume that is not on a local disk are looked up, spread over it.
 PROBES = 64
 #: Metadata that lie among chunk files.
 _METADATA = {"attributes.json", "info", "provenance", ".zarray", ".zattrs", ".zgroup", "zarr.json"}
@@ -45,9 +46,8 @@ class ChunkGrid:
         return prod(self.counts)
 
     def probes(self) -> list[tuple[int, ...]]:
-        """Positions of up to `PROBES` chunks, spread evenly; of all, if there are no more."""
-        flat = np.unique(np.linspace(0, self.total - 1, min(self.total, PROBES)).round().astype(np.int64))
-        return [tuple(int(i) for i in np.unravel_index(number, self.counts)) for number in flat]
+        """Positions of up to `PROBES` chunks, spread over the grid; of all, if there are no more."""
+        return positions(self.counts, PROBES)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.datasets.axes import arrange
 from fgnet_pipeline.datasets.source import Placed, Placement, Request, foreign, local_path
 from fgnet_pipeline.store.arrays import open_array
+from fgnet_pipeline.store.chunk_names import require_stored
+from fgnet_pipeline.store.stored_share import stored_share
 from fgnet_pipeline.store.volume import frame_of, open_volume
 
 
@@ -25,6 +27,8 @@ class ZarrSource(Placed):
         self.path, self._field = request.path, request.field
         with foreign(request.field, request.path, "a Zarr array"):
             self._volume = open_volume(_place(request), request.field, axes=request.axes)
+            require_stored(self._volume.array, request.path, request.field, "a volume")
+            self.stored = self._volume.stored.share
         self.shape, self.dtype = self._volume.shape, self._volume.dtype
         self.axes = tuple(name for _, name in sorted(zip(self._volume.order, "zyx", strict=True)))
         frame = self._volume.frame
@@ -53,6 +57,8 @@ class ZarrChannels(Placed):
         self.path, self._field = request.path, request.field
         with foreign(request.field, request.path, "a Zarr array"):
             self._array = open_array(_place(request), request.field)
+            require_stored(self._array, request.path, request.field, "affinities")
+            self.stored = stored_share(self._array).share
             stored = tuple(int(n) for n in self._array.shape)
             self.attributes: dict[str, Any] = dict(self._array.attrs)
             names = request.axes or self._stated() or ("c", "z", "y", "x")

@@ -134,6 +134,16 @@ def test_a_zarr_array_is_imported_beside_labels_of_another_format(tmp_path: Path
     assert np.array_equal(group["raw"][:], RAW) and np.array_equal(group["labels"][:], IDS // 1000)
 
 
+def test_a_zarr_array_without_chunks_is_refused(tmp_path: Path) -> None:
+    made = write_volume(tmp_path / "raw.zarr", RAW)
+    assert open_source(Request(made, "--raw")).stored == 1
+    for file in (tmp_path / "raw.zarr" / "c").rglob("*"):
+        if file.is_file():
+            file.rename(file.with_name(f"{file.name}.bak"))
+    with pytest.raises(InputError, match=r"raw\.zarr"):
+        open_source(Request(made, "--raw"))
+
+
 def test_values_of_text_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file["d"] = np.full((2, 3, 4), b"ab", "S2")
