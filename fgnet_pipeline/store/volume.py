@@ -26,7 +26,7 @@ from fgnet_pipeline.store.decoding import read_native
 from fgnet_pipeline.store.frame import Frame, Size, size_of
 from fgnet_pipeline.store.group_files import folders_above, group_attributes, read_json_file
 from fgnet_pipeline.store.ome_metadata import levels_of
-from fgnet_pipeline.store.statement import Asked, Numbers, Order, Place, Statement, shown
+from fgnet_pipeline.store.statement import Asked, Numbers, Order, Place, Statement
 from fgnet_pipeline.store.stored_share import StoredShare, stored_share
 from fgnet_pipeline.store.webknossos import FILE, magnification_of
 
@@ -149,7 +149,7 @@ def _not_three_axes(asked: Asked, array: zarr.Array[Any]) -> InputError:
 
 def _statements(asked: Asked, array: zarr.Array[Any]) -> Iterator[Statement]:
     """Everything that the metadata of an array, and of the folders above it, state of it."""
-    attributes = _attributes(asked, array)
+    attributes = dict(array.attrs)
     above = [(name, group_attributes(folder, asked.field), read_json_file(folder, FILE, asked.field))
              for folder, name in folders_above(asked.path, DEPTH)]  # fmt: skip
     is_paintera = any("painteraData" in found for found in [attributes, *(group for _, group, _ in above)])
@@ -169,15 +169,6 @@ def _statements(asked: Asked, array: zarr.Array[Any]) -> Iterator[Statement]:
     for name, _, properties in above:
         if (magnification := magnification_of(asked, properties, name)) is not None:
             yield magnification
-
-
-def _attributes(asked: Asked, array: zarr.Array[Any]) -> dict[str, Any]:
-    """The attributes of an array; Zarr does not check that the file of Zarr v2 that holds them holds an object."""
-    found = array.metadata.attributes
-    if not isinstance(found, dict):
-        value = f"{asked.path} with attributes {shown(found)}"
-        raise InputError(asked.field, value, "a JSON object", f"correct {asked.path}/.zattrs, or move it away")
-    return dict(found)
 
 
 def frame_of(

@@ -23,22 +23,18 @@ def _metadata(files: Rendered) -> dict[str, Any]:
     return found
 
 
-def _first_is_whole(volume: ZarrVolume) -> bool:
-    """Whether the first chunk is stored and lies inside the array.
-
-    The package zarrs decodes a chunk that reaches over the end of the array only in part, and then skips checksums.
-    """
-    chunks = volume.form.chunks or (1,) * volume.data.ndim
-    return not volume.form.omit_fill and all(c <= n for c, n in zip(chunks, volume.data.shape, strict=True))
-
-
 def _is_checked(volume: ZarrVolume) -> bool:
-    return _first_is_whole(volume) and (volume.form.crc or volume.form.compressor in CHECKED)
+    return volume.form.crc or volume.form.compressor in CHECKED
 
 
 def _notices_length(volume: ZarrVolume) -> bool:
-    """Whether a chunk that is too short is noticed. Blosc (c-blosc 1) reads what lies behind the end in memory."""
-    return _first_is_whole(volume) and not volume.form.sharded and volume.form.compressor != "blosc"
+    """Whether it is noticed that the first chunk is cut: it is stored, lies inside the array, and is not Blosc.
+
+    Blosc (c-blosc 1.21) reads what lies in memory behind the end of a chunk that it stored without compression.
+    """
+    chunks = volume.form.chunks or (1,) * volume.data.ndim
+    inside = all(c <= n for c, n in zip(chunks, volume.data.shape, strict=True))
+    return inside and not volume.form.omit_fill and not volume.form.sharded and volume.form.compressor != "blosc"
 
 
 #: Lost chunks, and metadata that describe no array of one grey volume.
@@ -101,7 +97,7 @@ def _channels(volume: ZarrVolume, rng: random.Random) -> None:
 
 @ARRAY_DAMAGE.destroying("changed bytes in a chunk with a checksum", _is_checked)
 def _corrupt(volume: ZarrVolume, rng: random.Random) -> None:
-    volume.broken["corrupt"] = True
+    volume.broken["corrupt"] = rng.random()
 
 
 @ARRAY_DAMAGE.destroying("a cut chunk file", _notices_length)
@@ -128,19 +124,16 @@ def _separator(files: Rendered, rng: random.Random) -> None:
 
 
 def damaged(files: Rendered, volume: ZarrVolume) -> Rendered:
-    """Change the first chunk, if the specimen says so: after rendering, when the chunks are known."""
-    if not {"corrupt", "cut"} & set(volume.broken):
-        return files
-    name = _chunk_files(files)[0]
-    content = bytearray(files.files[name])
-    if "cut" in volume.broken:
-        content = content[: len(content) // 8]
-    elif (
-        volume.form.sharded
-    ):  # the first inner chunk; an index at the start has 16 bytes per inner chunk and a checksum
-        inner = 2**volume.data.ndim
-        content[(16 * inner + 4 if volume.form.index_first else 0) + 40] ^= 0x55
-    else:
-        content[len(content) // 2] ^= 0x55
-    files.files[name] = bytes(content)
+    """Change a chunk, if the specimen says so: after rendering, when the chunks are known."""
+    names = _chunk_files(files)
+    if "cut" in volume.broken:  # the first one: what is cut off from one at the end may lie outside the array
+        files.files[names[0]] = files.files[names[0]][: len(files.files[names[0]]) // 8]
+    if "corrupt" in volume.broken:
+        name = names[int(volume.broken["corrupt"] * len(names))]
+        content = bytearray(files.files[name])
+        place = len(content) // 2
+        if volume.form.sharded:  # the first inner chunk; an index at the start has 16 bytes per inner chunk and 4 more
+            place = 40 + (16 * 2**volume.data.ndim + 4 if volume.form.index_first else 0)
+        content[place] ^= 0x55
+        files.files[name] = bytes(content)
     return files
