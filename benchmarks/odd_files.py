@@ -12,8 +12,8 @@ changes of its metadata or its container. Every change says what must follow:
 
 A *fault* is an error that is none of the program's own, a crash, or no answer. The exit code is 1 if anything failed.
 The log has the traceback of every fault, and what was understood of undecidable files. Seed and number determine a
-case: `--case 17 --folder DIR` runs only this case and keeps its files. The writers are in `tests/lab_files`, the changes
-in `tests/campaign`. On one core about 100 cases run per second.
+case: `--case 17 --folder DIR` runs only this case and keeps its files. The writers are in `tests/lab_files`, the
+changes in `tests/campaign`. On one core about 100 cases run per second.
 """
 
 from __future__ import annotations

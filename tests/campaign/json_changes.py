@@ -21,7 +21,7 @@ STRANGE: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def json_changes(
+def document_changes(
     homes: Callable[[Rendered], list[dict[str, Any]]], main: Callable[[Rendered], list[str]]
 ) -> tuple[Changes, ...]:
     """The changes of a format.

@@ -253,6 +253,6 @@ def _main(files: Rendered) -> list[str]:
 
 def formats() -> list[Format]:
     """The row of N5."""
-    json = json_changes.json_changes(lambda files: list(files.documents.values()), _main)
+    json = json_changes.document_changes(lambda files: list(files.documents.values()), _main)
     changes = (*json, SAME_MEANING, NO_MEANING, path_changes.ANY_PATH, path_changes.FOLDER_PATH)
     return [Format("N5", _make, rendered, changes)]

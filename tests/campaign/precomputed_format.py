@@ -207,7 +207,7 @@ def _flip(files: Rendered, rng: random.Random) -> None:
 
 def formats() -> list[Format]:
     """The row of Neuroglancer precomputed."""
-    json = json_changes.json_changes(
+    json = json_changes.document_changes(
         lambda files: [files.documents[f"{files.path}/info"]], lambda f: sorted(f.documents)
     )
     changes = (*json, SAME_MEANING, NO_MEANING, path_changes.ANY_PATH, path_changes.FOLDER_PATH)

@@ -85,7 +85,7 @@ def render(volume: ZarrVolume) -> Rendered:
 def formats() -> list[Format]:
     """The rows of Zarr."""
     every = (
-        *json_changes.json_changes(_homes, _main), zarr_changes.ARRAY_CHANGES, zarr_changes.AXIS_CHANGES,
+        *json_changes.document_changes(_homes, _main), zarr_changes.ARRAY_CHANGES, zarr_changes.AXIS_CHANGES,
         zarr_changes.SIZE_CHANGES, zarr_changes.LINKED_CHANGES, zarr_damage.ARRAY_DAMAGE, path_changes.ANY_PATH,
         path_changes.FOLDER_PATH,
     )  # fmt: skip
