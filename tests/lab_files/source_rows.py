@@ -15,7 +15,7 @@ from lab_files.hdf5_volumes import Hdf5Volume
 from lab_files.n5_volumes import N5Volume
 from lab_files.picture_folders import PictureFolder
 from lab_files.precomputed_volumes import PrecomputedVolume
-from lab_files.row import ORIGIN, Row
+from lab_files.row import ORIGIN, SIZE, Row
 from lab_files.specimen import Rendered, Truth
 from lab_files.tiff_volumes import TiffVolume
 from lab_files.zarr_rows import changed, lost, named
@@ -89,6 +89,16 @@ def coloured(truth: Truth) -> Rendered:
     return Rendered({}, {"v.tif": buffer.getvalue()}, "v.tif", "tiff", options={"voxel_size": truth.voxel_size})
 
 
+def beside_labels(truth: Truth) -> Rendered:
+    """An HDF5 file whose only dataset of three axes holds labels, while raw has a fourth axis of length 1."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        raw = file.create_dataset("a/raw", data=truth.voxels[..., None])
+        raw.attrs["axistags"] = hdf5_volumes.axistags(list("zyxc"))
+        raw.attrs["resolution"] = file.create_dataset("z/labels", data=truth.voxels).attrs["resolution"] = SIZE
+    return Rendered({}, {"v.h5": buffer.getvalue()}, "v.h5", "hdf5")
+
+
 def unknown_filter(truth: Truth) -> Rendered:
     """An HDF5 dataset whose chunks need the filter 32004 (LZ4), which is not installed."""
     buffer = io.BytesIO()
@@ -125,6 +135,7 @@ SOURCE_ROWS = [
     Row("HDF5, axistags x, y, z, c", VIGRA, hdf5("bare", axes=list("xyzc"), tags=True, named=True)),
     Row("HDF5, three channels by axistags", VIGRA,
         hdf5("bare", axes=list("zyxc"), tags=True, named=True, lengths={"c": 3}), refused="c"),
+    Row("HDF5, raw of z, y, x, c beside labels of z, y, x", VIGRA, beside_labels, refused="a/raw, z/labels"),
     Row("HDF5, a virtual dataset", HDF5, hdf5(container="virtual")),
     Row("HDF5, a virtual dataset whose source is lost", HDF5, hdf5(container="virtual", lost=True), refused="other.h5"),
     Row("HDF5, an external link", HDF5, hdf5(container="external_link", named=True)),
