@@ -122,6 +122,9 @@ def make(seed: int, number: int) -> Case:
     for change in [m for m in later if m.when(files)]:
         change.apply(files, rng)
         done.append(change)
+    if kind is Kind.PRESERVING and not done:
+        done.append(next(m for m in keeping if m.on_files and m.when(files)))
+        done[0].apply(files, rng)
     if decisive and decisive.on_files:
         decisive = next(m for m in deciding if m.on_files and m.when(files))
         decisive.apply(files, rng)
