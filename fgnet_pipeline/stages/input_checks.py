@@ -27,6 +27,8 @@ def check_raw(raw: Volume, config: Config) -> None:
         InputError: no integers, a range that is missing, or values that a range cannot mean.
     """
     limits = config.volume.range
+    if limits is not None and not np.isfinite(limits).all():
+        raise InputError("volume.range", list(limits), "two finite raw values", "correct it")
     if raw.dtype == np.uint8:
         return
     found = f"{raw.path} of type {raw.dtype}"

@@ -6,7 +6,7 @@ Versions 0.1 to 0.3 state no voxel size. 0.4 and 0.5 have `axes` and `coordinate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,11 +95,11 @@ class OmeLevel:
             raise self._refusal(part, f"{len(listed)} transformations of a level", "one, as version 0.6 demands")
         try:
             own = composed(listed, self.asked.ndim)
-            return (
-                own
-                if is_newer
-                else own.then(composed(self.multiscale.get("coordinateTransformations"), self.asked.ndim))
-            )
+            if is_newer:
+                return own
+            whole = composed(self.multiscale.get("coordinateTransformations"), self.asked.ndim)
+            # A scale of the whole pyramid says nothing of a level that states none of its own.
+            return replace(own.then(whole), has_scale=own.has_scale)
         except (TransformError, RecursionError) as error:
             expected = "identity, scale, translation, or a sequence or affine of these"
             raise self._refusal(part, str(error), expected) from error

@@ -218,6 +218,8 @@ def _frame(
         place, place_from = Place(np.asarray(offset)), "volume.offset"
     elif (stated := _stated_place(asked, statements, order, size)) is not None:
         place, place_from = stated
+    if not np.isfinite(place.offset).all():
+        raise InputError("volume.offset", place.offset.tolist(), "three finite numbers (nm, zyx)", "correct it")
     frame = Frame(size_of(size), size_of(place.offset), place.pyramid)
     return frame, Sources(voxel_size=size_from, offset=place_from)
 

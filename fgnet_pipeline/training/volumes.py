@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.store.chunk_names import require_stored
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Volume, open_volume
 from fgnet_pipeline.training.config import TrainConfig, TrainingVolume
@@ -73,6 +74,8 @@ def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
             cannot be placed, raw values that are not finite.
     """
     raw, labels = open_volume(entry.raw, f"{field}.raw"), open_volume(entry.labels, f"{field}.labels")
+    require_stored(raw.array, raw.path, raw.field, "a volume")
+    require_stored(labels.array, labels.path, labels.field, "labels")
     _check_labels(raw, labels, f"{field}.labels")
     box = Box(entry.begin, entry.end or raw.shape)
     if any(not 0 <= b < e <= n for b, e, n in zip(box.begin, box.end, raw.shape, strict=True)):

@@ -143,6 +143,14 @@ def test_plan_and_run_print_what_was_understood(tmp_path: Path, command: Command
     assert line in err and not out
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["volume.range=[0,inf]", "volume.range=[nan,255]", "volume.offset=[nan,0,0]", "volume.voxel_size=[inf,1,1]"],
+)
+def test_numbers_that_are_not_finite_are_refused(given: str, small_raw: str, tmp_path: Path, refused: Refused) -> None:
+    assert given.partition("=")[0] in refused("run", standard_config(tmp_path, small_raw), "--set", given)
+
+
 SIGNED = {
     "wrapped": (np.int16, [0, 32767], "signed"),
     "beyond the type": (np.int16, [0, 65535], "values of this type"),

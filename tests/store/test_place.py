@@ -103,6 +103,7 @@ SILENT: dict[str, dict[str, Any]] = {
     "ome 0.1": {"multiscales": [{"version": "0.1", "datasets": [{"path": "a"}]}]},
     "ome 0.3": {"multiscales": [{"version": "0.3", "axes": ["z", "y", "x"], "datasets": [{"path": "a"}]}]},
     "only a translation": ome([{"type": "translation", "translation": [1, 2, 3]}]),
+    "only of the pyramid": ome([], coordinateTransformations=SCALE),
     "only the identity": ome([{"type": "identity"}]),
     "another array": pyramid(level("b", [40, 8, 4])),
     "dimensionless": {"ome": {"version": "0.5", "multiscales": []}},

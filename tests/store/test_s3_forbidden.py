@@ -18,7 +18,7 @@ from fgnet_pipeline.store.volume import open_volume
 try:
     import fsspec
     import moto  # noqa: F401
-    from s3_tools import Proxy, asking, client, export
+    from s3_tools import FORBID_MISSING, Proxy, asking, client, export
 except ImportError as error:
     skip_or_fail("s3", f"the packages of the extra `test` are missing ({error})")
 
@@ -27,7 +27,7 @@ except ImportError as error:
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy that answers 403 wherever the bucket answers 404."""
     export(monkeypatch, server)
-    with Proxy(server, lambda *_: "forbid missing") as proxy, asking(proxy.address):
+    with Proxy(server, lambda *_: FORBID_MISSING) as proxy, asking(proxy.address):
         yield proxy
     fsspec.filesystem("s3").clear_instance_cache()
 
@@ -48,7 +48,7 @@ def test_a_whole_array_is_read_with_the_metadata_of_its_group(
     volume = open_volume(f"s3://lab/v{version}/0")
     assert np.array_equal(volume.read(volume.bounds), DATA)
     assert volume.frame is not None and volume.frame.voxel_size == (40, 8, 4)
-    assert volume.stored.share == 1 and "forbid missing" in bucket.faults()
+    assert volume.stored.share == 1 and FORBID_MISSING in bucket.faults()
 
 
 def test_a_chunk_that_may_be_denied_is_never_black(server: str, bucket: Proxy, tmp_path: Path) -> None:
