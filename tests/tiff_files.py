@@ -158,6 +158,29 @@ def lost_member(path: Path) -> Path:
     return path
 
 
+def binary_only(path: Path) -> Path:
+    """One file of a set whose metadata are in another file."""
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:b">'
+        '<BinaryOnly MetadataFile="all.companion.ome" UUID="urn:uuid:a"/></OME>'
+    )
+    with tifffile.TiffWriter(path) as file:
+        for i, section in enumerate(RAW[:10]):
+            more = {"description": text.encode()} if i == 0 else {}
+            file.write(section, contiguous=False, metadata=None, **more, **GREY)
+    return path
+
+
+def stale_count(path: Path) -> Path:
+    """A stack of 20 pages that says it has 8, as if it had been appended to."""
+    text = "ImageJ=1.53t\nimages=8\nslices=8\n"
+    with tifffile.TiffWriter(path) as file:
+        for i, section in enumerate(RAW):
+            more = {"description": text} if i == 0 else {}
+            file.write(section, contiguous=False, metadata=None, **more, **GREY)
+    return path
+
+
 def cut(path: Path) -> Path:
     pages(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -65,16 +65,15 @@ def has_cremi_labels(path: str) -> bool:
 
 
 def datasets(file: h5py.File, ndim: int = 3) -> list[str]:
-    """Paths of all datasets of `ndim` axes, and of those whose further axes can have length 1.
+    """Paths of all datasets of `ndim` axes, and of more if all further ones have length 1.
 
     A dataset that several links lead to is named once.
     """
-    return [name for name, node in _walk(file, "", set(), 0) if _may_have(node.shape, ndim)]
+    return [name for name, node in _walk(file, "", set(), 0) if _fits(node.shape or (), ndim)]
 
 
-def _may_have(shape: tuple[int, ...] | None, ndim: int) -> bool:
-    """Whether an array of this shape can have `ndim` axes, after axes of length 1 are left out."""
-    return shape is not None and len(shape) >= ndim and len(shape) - shape.count(1) <= ndim
+def _fits(shape: tuple[int, ...], ndim: int) -> bool:
+    return len(shape) == ndim or (len(shape) > ndim and sum(n != 1 for n in shape) <= ndim)
 
 
 def _walk(group: h5py.Group, prefix: str, seen: set[Any], depth: int) -> Iterator[tuple[str, h5py.Dataset]]:

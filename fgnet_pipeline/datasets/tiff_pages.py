@@ -26,7 +26,7 @@ _REDUCED = 1
 _LOSSES = re.compile(
     r"zeroed|missing (files|\d)|is missing|corrupt|invalid (page )?offset|invalid circular|incompletely written"
     r"|failed to re(ad|shape)|discontiguous|do(es)? not match|index out of range|invalid TiffData index"
-    r"|expected \d+ frames|returning subset",
+    r"|expected \d+ frames|returning subset|OME series raised",
     re.IGNORECASE,
 )
 

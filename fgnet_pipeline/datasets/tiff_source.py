@@ -144,6 +144,7 @@ def _chosen(file: Any, request: Request) -> list[Any]:
     images = [one for one in file.series if not is_reduced(one.keyframe)]
     if not images:
         raise InputError(request.field, request.path, "a TIFF file with pages", "check the file")
+    _check_metadata_used(file, images, request)
     listed = "; ".join(f"{i}: {one.name or one.axes} {list(one.shape)} {one.dtype}" for i, one in enumerate(images[:8]))
     if request.dataset is not None:
         if not request.dataset.isdecimal() or int(request.dataset) >= len(images):
@@ -154,6 +155,20 @@ def _chosen(file: Any, request: Request) -> list[Any]:
         return images
     remedy = f"name the number of one with {request.field}-dataset, or crop and convert them ({listed})"
     raise InputError(request.field, request.path, "sections of one shape and type, in one image", remedy)
+
+
+def _check_metadata_used(file: Any, images: Sequence[Any], request: Request) -> None:
+    """Refuse a file whose metadata tifffile could not use, or use for a part of its pages only.
+
+    It then reads the pages of this file alone, or the first ones, as if they were all.
+    """
+    if file.is_ome and images[0].kind not in ("ome", "shaped"):
+        expected = "OME metadata that describe its pages (BinaryOnly: those of a set are in another file)"
+        raise InputError(request.field, request.path, expected, "name the file of the set that has the metadata")
+    described = sum(len(level.pages) for one in file.series for level in one.levels)
+    if len(file.pages) > described:
+        expected = f"metadata of {len(file.pages)} pages, but they describe {described}"
+        raise InputError(request.field, request.path, expected, "save it anew with ImageJ or tifffile")
 
 
 def _looks(chosen: Sequence[Any], path: Path, request: Request) -> Look:
@@ -220,12 +235,15 @@ def _parts(chosen: Sequence[Any], lengths: list[int], tifffile: Any, path: Path,
     parts: list[_Part] = []
     for one in chosen:
         count = lengths[0] if len(chosen) == 1 else int(np.prod(one.shape)) // (lengths[1] * lengths[2])
+        if len(one.pages) not in (1, count):  # one page may stand for an array that is stored behind it
+            expected = f"{count} pages, as its metadata state, but it has {len(one.pages)}"
+            raise InputError(request.field, request.path, expected, "save it anew with one section per page")
         if one.dataoffset is not None and np.dtype(one.dtype).isnative and not one.is_multifile:
             mapped = tifffile.memmap(path, mode="r", series=one._index)
             parts.append(_Mapped(np.reshape(mapped, (count, *lengths[1:]))))
         elif len(one.pages) == count:
             parts.append(_Pages(list(one.pages), request.field, request.path))
         else:
-            expected = f"{count} pages, but it has {len(one.pages)}"
-            raise InputError(request.field, request.path, expected, "save it with one section per page")
+            expected = "one section per page, or uncompressed values"
+            raise InputError(request.field, request.path, expected, "save it anew with one section per page")
     return parts
