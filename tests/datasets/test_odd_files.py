@@ -8,7 +8,7 @@ from campaign.mutation import Kind
 from campaign.run import campaign
 from campaign.tally import Tally
 
-SEED, CASES = 20, 5000
+SEED, CASES = 20, 7000
 
 
 @pytest.fixture(scope="module")
