@@ -48,15 +48,17 @@ def run(
     """
     started, schedule = time.time(), config.schedule
     job, names = checked(config, stages, redo, forks=schedule.is_local and schedule.workers > 0)
-    for given in inputs_understood(job):
-        report(str(given))
+    understood = list(map(str, inputs_understood(job)))  # told after all checks, so that a refusal stands alone
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 
         submit.check(job, names, redo)
+        _tell(understood, report)
     if schedule.is_local or schedule.takes_blocks_from_driver:
         refuse_while_submitted(job)
         with driving(job, names, redo):
+            if schedule.is_local:
+                _tell(understood, report)
             passes = Passes(job, names, report)
             for work in passes:
                 passes.trouble = _workers_of(config)(work, observer)
@@ -65,6 +67,11 @@ def run(
         submit.submit_and_wait(job, names, redo, report)
     report(f"finished in {time.time() - started:.1f} s: {job.output.path}")
     return job
+
+
+def _tell(sentences: list[str], report: Callable[[str], None]) -> None:
+    for sentence in sentences:
+        report(sentence)
 
 
 def _workers_of(config: Config) -> Callable[[Work, Observer | None], str | None]:
