@@ -26,7 +26,7 @@ SHAPE = (7, 24, 30)
 
 def noise(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> NDArray[np.uint8]:
     """Values of which neighbours differ."""
-    values = np.random.default_rng(seed).integers(2, 255, shape)
+    values = np.random.default_rng(seed).integers(2, 254, shape)
     return (values // 2 * 2 + np.indices(shape).sum(axis=0) % 2).astype(np.uint8)
 
 
@@ -42,6 +42,18 @@ def test_runs_are_those_of_a_loop(seed: int, shortest: int) -> None:
             marks[at : at + length] = length >= shortest
             at += length
     assert (in_runs(values, shortest) == expected).all()
+
+
+@pytest.mark.parametrize("shortest", [1, 2, 3, 8, 9])
+def test_the_shortest_run_is_found_wherever_it_begins(shortest: int) -> None:
+    for axis, begin in itertools.product((1, 2), range(24 - shortest + 1)):
+        raw = noise()
+        place: list[Any] = [3, 5, 5]
+        place[axis] = slice(begin, begin + shortest)
+        raw[tuple(place)] = 255
+        expected = raw == 255
+        found = padding_of(raw, (shortest, shortest))
+        assert found[expected].all() and (shortest <= 2 or found.sum() == shortest)
 
 
 def test_values_that_are_nan_form_no_run() -> None:
