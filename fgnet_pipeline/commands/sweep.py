@@ -29,6 +29,9 @@ def sweep_command(
 
     Nothing is segmented again.
     """
+    from fgnet_pipeline.core.cache_folder import settle_matplotlib
+
+    settle_matplotlib()
     from fgnet_pipeline.evaluation.sweep import steps, sweep
     from fgnet_pipeline.evaluation.sweep_plot import save_curve
 

@@ -35,6 +35,19 @@ def cache_folder(name: str) -> Path | None:
     return None
 
 
+def settle_matplotlib() -> None:
+    """Name a folder for matplotlib's settings and fonts if HOME cannot be written; to be called before it is imported.
+
+    Otherwise it makes a new folder per process, with a warning, and looks for all fonts again.
+    """
+    home = Path(os.path.expanduser("~"))
+    usual = [home / ".config" / "matplotlib", home / ".cache" / "matplotlib"]
+    if "MPLCONFIGDIR" in os.environ or os.access(home, os.W_OK) or all(os.access(folder, os.W_OK) for folder in usual):
+        return
+    if (folder := cache_folder("matplotlib")) is not None:
+        os.environ["MPLCONFIGDIR"] = str(folder)
+
+
 def is_writable(folder: Path) -> bool:
     """Whether a file can be made in the folder, which is tried: permissions alone do not say it."""
     try:
