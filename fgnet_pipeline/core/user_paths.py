@@ -45,6 +45,25 @@ def absolute_path(path: str, base: Path | None, field: str) -> str:
     return found
 
 
+def check_file_to_write(path: Path, field: str) -> None:
+    """Check, before any work is done for it, that a file can be made at a path.
+
+    Raises:
+        InputError: see `absolute_path`; or something that is no file has this name; or the folder of the file can be
+            neither written nor made.
+    """
+    found = Path(absolute_path(str(path), None, field))
+    if os.path.lexists(found) and not found.is_file():
+        # A new file would take the place of a device, e.g. /dev/null.
+        raise InputError(field, str(path), "the name of a file (a folder or device has this name)", "name a file")
+    above = next(folder for folder in found.parents if os.path.lexists(folder))
+    if not above.is_dir():
+        raise InputError(field, str(path), f"a file in a folder ({above} is none)", "choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        expected = f"a file in a folder that you may write to ({above})"
+        raise InputError(field, str(path), expected, "choose another place")
+
+
 def _require_encodable(path: str, field: str) -> None:
     if "\0" in path:
         raise InputError(field, path, "a path without null characters", "correct it")
