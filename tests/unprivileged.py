@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: Root without the capability to pass over the modes of files.
-_WITHOUT = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"]
+#: Root without the capabilities to pass over the modes of files.
+_LESS = "-dac_override,-dac_read_search"
+_WITHOUT = ["setpriv", "--bounding-set", _LESS, "--inh-caps", _LESS]
 
 
 def run_unprivileged(

@@ -6,6 +6,7 @@ write to, is never used.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -58,12 +59,11 @@ def is_writable(folder: Path) -> bool:
 
 
 def _places() -> Iterator[Path]:
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(given):
-        yield Path(given) / NAME
-    home = os.path.expanduser("~")
-    if os.path.isabs(home) and _is_own(Path(home) / ".cache"):
-        yield Path(home) / ".cache" / NAME
+    for folder in (os.environ.get("XDG_CACHE_HOME", ""), os.path.join(os.path.expanduser("~"), ".cache")):
+        if os.path.isabs(folder):
+            with contextlib.suppress(OSError, ValueError):
+                Path(folder).mkdir(mode=0o700, exist_ok=True)
+            yield Path(folder) / NAME
     try:
         yield Path(tempfile.gettempdir()) / f"{NAME}-cache-{os.geteuid()}"
     except OSError:  # no temporary folder can be written

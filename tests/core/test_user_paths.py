@@ -26,7 +26,7 @@ def test_home_folders_and_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", ["", "n" * 256, "/".join(["d" * 200] * 30), "~no-such-user/x", "a\0b", "a\udcff"])
 def test_what_no_file_system_holds_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="volume.path"):
+    with pytest.raises(InputError, match=r"volume\.path"):
         absolute_path(name, tmp_path, "volume.path")
 
 
