@@ -80,6 +80,9 @@ def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, An
 
 
 def _draw(job: Job, sample: Sample, picture: Path) -> None:
+    from fgnet_pipeline.core.cache_folder import settle_matplotlib
+
+    settle_matplotlib()
     from fgnet_pipeline.evaluation.overlay import Panels, save_overlay
     from fgnet_pipeline.store.arrays import open_array
 

@@ -29,9 +29,15 @@ def sweep_command(
 
     Nothing is segmented again.
     """
+    from fgnet_pipeline.core.cache_folder import settle_matplotlib
+    from fgnet_pipeline.core.user_paths import check_file_to_write
+
+    settle_matplotlib()
     from fgnet_pipeline.evaluation.sweep import steps, sweep
     from fgnet_pipeline.evaluation.sweep_plot import save_curve
 
+    if png is not None:
+        check_file_to_write(png, "--png")
     resolved = configured(config, set_, workers)
     job, result = sweep(resolved, labels, threshold or steps(first, last, step), begin, end)
     picture = png or job.output.root / "sweep.png"

@@ -31,6 +31,7 @@ from fgnet_pipeline.store.ownership import (
     mark_of,
     unreachable,
 )
+from fgnet_pipeline.store.permissions import require_listable, require_writable
 from fgnet_pipeline.store.records.progress import Progress
 from fgnet_pipeline.store.tables import Tables
 
@@ -71,8 +72,9 @@ class Output:
             arrays: names of the arrays that stages write; arrays of that name must be ours.
 
         Raises:
-            InputError: see `fgnet_pipeline.store.ownership`.
+            InputError: see `fgnet_pipeline.store.ownership` and `fgnet_pipeline.store.permissions`.
         """
+        require_listable(self.root)
         if isinstance(self._store, RemoteStore):
             check_object_store(self.path, self._store, self.root, arrays)
         else:
@@ -88,6 +90,8 @@ class Output:
         Raises:
             InputError: the place cannot be written.
         """
+        field = "output.state" if is_url(self.path) else "output.path"
+        require_writable(self.root, field)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if isinstance(self._store, RemoteStore):
@@ -98,7 +102,6 @@ class Output:
         except StoreError as error:
             raise unreachable(self.path, error) from error
         except OSError as error:
-            field = "output.state" if is_url(self.path) else "output.path"
             raise InputError(
                 field, str(self.root), "a folder that can be written", f"check it ({error.strerror or error})"
             ) from error

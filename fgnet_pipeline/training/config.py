@@ -19,9 +19,11 @@ from fgnet.config import NetworkConfig, preset
 from fgnet.training.settings import LoopSettings
 from pydantic import Field, ValidationError
 
-from fgnet_pipeline.core.config_file import apply_override, input_error, read_toml
+from fgnet_pipeline.core.config_file import apply_override, input_error
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.strict import Strict
+from fgnet_pipeline.core.toml_file import read_toml
+from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.training.model_errors import as_input_error
 
 Triple = tuple[int, int, int]
@@ -228,15 +230,17 @@ class TrainConfig(Strict):
 
 def make_paths_absolute(tables: dict[str, Any], base: Path) -> None:
     """Make the paths in the tables of a file absolute, in place; `base` is the file's folder."""
-    entries = [(tables.get("output"), "path"), (tables.get("model"), "encoder_checkpoint")]
+    entries = [("output.path", tables.get("output")), ("model.encoder_checkpoint", tables.get("model"))]
     model = tables.get("model")
     if isinstance(model, dict) and "/" in str(model.get("weights")):  # else a shipped name
-        entries.append((model, "weights"))
+        entries.append(("model.weights", model))
     data = tables.get("data")
     if isinstance(data, dict):
         for name in ("volumes", "validation"):
             volumes = data.get(name, [])
-            entries += [(v, key) for v in volumes if isinstance(v, dict) for key in ("raw", "labels", "mask")]
-    for table, key in entries:
+            for i, volume in enumerate(volumes if isinstance(volumes, list) else []):
+                entries += [(f"data.{name}.{i}.{key}", volume) for key in ("raw", "labels", "mask")]
+    for field, table in entries:
+        key = field.rpartition(".")[2]
         if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
-            table[key] = str((base / Path(table[key]).expanduser()).resolve())
+            table[key] = absolute_path(table[key], base, field)

@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 import cc3d
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.kernels.compiled import njit
 
 
 def relabel_components(
@@ -57,7 +57,7 @@ def fragment_table(labels: NDArray[np.uint32], n: int) -> dict[str, NDArray[Any]
     }
 
 
-@njit(cache=True)
+@njit
 def _renumber(labels: Any, new: Any) -> int:
     """Renumber flat labels in place, in the order in which they first occur; returns the number of labels.
 
@@ -75,7 +75,7 @@ def _renumber(labels: Any, new: Any) -> int:
     return n
 
 
-@njit(cache=True)
+@njit
 def _measure(labels: Any, n: int) -> Any:
     """Voxels (n,), begin (n, 3), end (n, 3) and sum of the voxel indices (n, 3) of each fragment, all int64."""
     depth, height, width = labels.shape
@@ -97,7 +97,7 @@ def _measure(labels: Any, n: int) -> Any:
     return voxels, begin, end, total
 
 
-@njit(cache=True)
+@njit
 def _closest(labels: Any, centroid: Any) -> Any:
     """The voxel of each fragment that is closest to its centroid float64 (n, 3): int64 (n, 3)."""
     depth, height, width = labels.shape
