@@ -29,11 +29,15 @@ sys.stdin.read()
 """
 SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
+ACCESS_DENIED = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"""
 SECRET = "not to be seen anywhere"
 #: What may be done to a request: answered with 503, cut off before it is handed on, cut off after it was carried out,
 #: cut off in the middle of the answer.
 FAULTS = ("slow down", "drop", "lose answer", "cut answer")
-#: (number of the request, method, path) -> one of FAULTS, or None.
+#: A bucket that may not be listed: answered with 403 if there is no such object. No further try helps.
+FORBID_MISSING = "forbid missing"
+#: (number of the request, method, path) -> one of FAULTS, FORBID_MISSING, or None.
 Plan = Callable[[int, str, str], str | None]
 
 
@@ -148,6 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
         if fault == "lose answer":
             self._hang_up()
+        elif fault == FORBID_MISSING and (response.status == 404 or "list-type" in self.path):
+            self._answer(403, {"Content-Type": "application/xml"}, ACCESS_DENIED)
         else:
             self._answer(response.status, headers, data, cut=fault == "cut answer")
 

@@ -19,6 +19,8 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.toml_file import read_toml
 from fgnet_pipeline.core.user_paths import absolute_path
 
+#: Paths of inputs. A link among them keeps its name: metadata of the folder that holds the link may name it.
+INPUT_KEYS = (("volume", "path"), ("volume", "mask"), ("affinities", "path"), ("fragments", "path"))
 PATH_KEYS = (
     ("volume", "path"),
     ("volume", "mask"),
@@ -154,4 +156,4 @@ def _absolute(path: str, base: Path | None, keys: tuple[str, ...]) -> str:
     looks_like_a_name = "/" not in path and not path.endswith((".safetensors", ".pt"))
     if is_url(path) or (keys == ("model", "checkpoint") and looks_like_a_name):
         return path
-    return absolute_path(path, base, ".".join(keys))
+    return absolute_path(path, base, ".".join(keys), follow_links=keys not in INPUT_KEYS)

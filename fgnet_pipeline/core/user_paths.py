@@ -9,8 +9,8 @@ from pathlib import Path
 from fgnet_pipeline.core.errors import InputError
 
 
-def absolute_path(path: str, base: Path | None, field: str) -> str:
-    """Make a path absolute. `~` and `~user` are replaced by home folders, and links are followed.
+def absolute_path(path: str, base: Path | None, field: str, follow_links: bool = True) -> str:
+    """Make a path absolute. `~` and `~user` are replaced by home folders.
 
     Nothing has to exist at the path.
 
@@ -18,6 +18,7 @@ def absolute_path(path: str, base: Path | None, field: str) -> str:
         path: as written by a user.
         base: the folder that a relative path is relative to; None: the working directory.
         field: the key or option, for errors.
+        follow_links: whether links are replaced by what they lead to; if not, links after the last `..` stay.
 
     Raises:
         InputError: the path is empty, no file system can hold it, it names a user who does not exist, its links form
@@ -32,7 +33,10 @@ def absolute_path(path: str, base: Path | None, field: str) -> str:
         remedy = f"name a user who exists, or write ./{path}"
         raise InputError(field, path, "a path below a home folder that is known", remedy) from error
     try:
-        found = str(((Path.cwd() if base is None else base) / expanded).resolve())
+        given = (Path.cwd() if base is None else base) / expanded
+        found = str(given.resolve())  # also finds circles of links
+        if not follow_links:
+            found = str(_without_dots(given))
         _require_encodable(found, field)
         _require_short(found, path, field)
     except FileNotFoundError as error:
@@ -43,6 +47,12 @@ def absolute_path(path: str, base: Path | None, field: str) -> str:
     except OSError as error:
         raise InputError(field, path, "a path that can be opened", f"check it ({error.strerror})") from error
     return found
+
+
+def _without_dots(path: Path) -> Path:
+    """An absolute path without `..`; links after the last `..` keep their names."""
+    last = max((i for i, part in enumerate(path.parts) if part == ".."), default=-1)
+    return Path(*path.parts[: last + 1]).resolve().joinpath(*path.parts[last + 1 :]) if last >= 0 else path
 
 
 def check_file_to_write(path: Path, field: str) -> None:

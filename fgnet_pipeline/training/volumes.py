@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.store.chunk_names import require_stored
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Volume, open_volume
 from fgnet_pipeline.training.config import TrainConfig, TrainingVolume
@@ -73,6 +74,8 @@ def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
             cannot be placed, raw values that are not finite.
     """
     raw, labels = open_volume(entry.raw, f"{field}.raw"), open_volume(entry.labels, f"{field}.labels")
+    require_stored(raw.array, raw.path, raw.field, "a volume")
+    require_stored(labels.array, labels.path, labels.field, "labels")
     _check_labels(raw, labels, f"{field}.labels")
     box = Box(entry.begin, entry.end or raw.shape)
     if any(not 0 <= b < e <= n for b, e, n in zip(box.begin, box.end, raw.shape, strict=True)):
@@ -92,7 +95,7 @@ def _check_labels(raw: Volume, labels: Volume, field: str) -> None:
     if raw.shape != labels.shape:
         remedy = "give labels for the same voxels, or crop raw"
         raise InputError(field, list(labels.shape), f"the shape of raw, {list(raw.shape)}", remedy)
-    if raw.frame and labels.frame and raw.frame != labels.frame:
+    if raw.frame and labels.frame and not labels.frame.seen_from(raw.frame).is_close(raw.frame):
         expected = f"the voxel size and offset of raw, {raw.frame.voxel_size} and {raw.frame.offset} nm"
         found = f"{labels.frame.voxel_size} and {labels.frame.offset} nm"
         raise InputError(field, found, expected, "correct the attributes, or crop")
