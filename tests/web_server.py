@@ -12,11 +12,18 @@ from typing import Any
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve `folder`; gives the URL and a list that grows with the path of every request."""
+def web_server(
+    folder: Path, kind: type[http.server.SimpleHTTPRequestHandler] = http.server.SimpleHTTPRequestHandler
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve `folder`; gives the URL and a list that grows with the path of every request.
+
+    Args:
+        folder: what is served.
+        kind: how requests are answered.
+    """
     asked: list[str] = []
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
+    class Handler(kind):  # type: ignore[valid-type,misc]
         def log_message(self, format: str, *args: Any) -> None:
             asked.append(self.path)
 

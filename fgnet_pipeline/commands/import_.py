@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +17,23 @@ from fgnet_pipeline.core.errors import InputError
 def import_command(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Zarr group to create. It must not exist yet.")],
     raw: Annotated[
-        str, typer.Option(help="HDF5 or TIFF file, folder of PNG or TIFF files, N5, or Neuroglancer precomputed.")
-    ],
+        str | None,
+        typer.Option(help="HDF5 or TIFF file, folder of PNG or TIFF files, N5, Zarr, or Neuroglancer precomputed."),
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="The same for the ground truth. Voxels with 0 are unlabelled.")
+    ] = None,
+    affinities: Annotated[
+        str | None, typer.Option(help="Affinities of another program instead of raw: HDF5, Zarr, N5 or precomputed.")
+    ] = None,
+    neighbourhood: Annotated[
+        str | None,
+        typer.Option(
+            "--neighbourhood",
+            "--offsets",
+            metavar="[[Z,Y,X],...]",
+            help="Per channel of the affinities, the neighbour in voxels. It overrides that of the source.",
+        ),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(help="Published volume: cremi_a, cremi_b, cremi_c, ac3, ac4, snemi3d or wafer4.")
@@ -27,26 +42,39 @@ def import_command(
         str | None, typer.Option(metavar="Z,Y,X", help="Voxel size in nm. It overrides that of the source.")
     ] = None,
     offset: Annotated[
-        str | None, typer.Option(metavar="Z,Y,X", help="Offset of raw in nm. It overrides that of the source.")
+        str | None,
+        typer.Option(metavar="Z,Y,X", help="Offset of raw or affinities in nm. It overrides that of the source."),
     ] = None,
     labels_offset: Annotated[
         str | None, typer.Option(metavar="Z,Y,X", help="Offset of the labels in nm. It overrides that of the source.")
     ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Stored axes of raw or affinities, e.g. x,y,z. They override the source."),
+    ] = None,
+    labels_axes: Annotated[str | None, typer.Option(metavar="NAMES", help="The same for the labels.")] = None,
     value_range: Annotated[
         str | None, typer.Option("--range", metavar="BLACK,WHITE", help="Raw values that become 0 and 255.")
     ] = None,
-    raw_dataset: Annotated[str | None, typer.Option(help="Dataset of raw inside an HDF5 file or N5.")] = None,
-    labels_dataset: Annotated[str | None, typer.Option(help="Dataset of the labels inside an HDF5 file or N5.")] = None,
+    unsigned: Annotated[
+        bool | None,
+        typer.Option("--unsigned/--signed", help="How to read signed integers of raw. --unsigned keeps their bits."),
+    ] = None,
+    raw_dataset: Annotated[
+        str | None, typer.Option(help="Dataset of raw inside HDF5, N5 or Zarr, or the number of a TIFF image.")
+    ] = None,
+    labels_dataset: Annotated[str | None, typer.Option(help="The same for the labels.")] = None,
+    affinities_dataset: Annotated[str | None, typer.Option(help="The same for the affinities.")] = None,
     scale: Annotated[int, typer.Option(min=0, help="Level of a Neuroglancer volume. 0 is the finest.")] = 0,
     raw_format: Annotated[
         str | None,
-        typer.Option("--format", help="hdf5, tiff, folder, n5 or precomputed. Without it, the format is guessed."),
+        typer.Option("--format", help="hdf5, tiff, folder, n5, zarr or precomputed. Without it, it is guessed."),
     ] = None,
     labels_format: Annotated[str | None, typer.Option(help="The same for the labels.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, but write nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Convert a volume and its labels to Zarr.
+    """Convert a volume and its labels, or affinities, to Zarr.
 
     The volume is converted block by block, so memory does not grow with its size.
     """
@@ -55,49 +83,128 @@ def import_command(
     from fgnet_pipeline.datasets.source import Request
     from fgnet_pipeline.store.group_writer import check_free
 
-    labels = labels or _labels_beside(raw, raw_format)
-    opened = open_source(Request(raw, "--raw", raw_dataset, scale), raw_format)
-    truth = open_source(Request(labels, "--labels", labels_dataset, scale), labels_format) if labels else None
-    job = plan(
-        opened,
-        truth,
-        voxel_size=_numbers("--voxel-size", voxel_size, 3),
-        offset=_numbers("--offset", offset, 3),
-        labels_offset=_numbers("--labels-offset", labels_offset, 3),
-        value_range=_numbers("--range", value_range, 2),
-        preset=preset,
-    )
+    _check_choice(raw, labels, affinities)
+    sizes = {"voxel_size": _numbers("--voxel-size", voxel_size, 3), "offset": _numbers("--offset", offset, 3)}
+    names = _names("--axes", axes)
+    if affinities is not None:
+        request = Request(affinities, "--affinities", affinities_dataset, scale, names)
+        job, write = _affinity_job(request, raw_format, neighbourhood, sizes)
+    else:
+        assert raw is not None
+        labels = labels or _labels_beside(raw, raw_format)
+        opened = open_source(Request(raw, "--raw", raw_dataset, scale, names), raw_format)
+        truth = None
+        if labels:
+            of_labels = _names("--labels-axes", labels_axes)
+            truth = open_source(Request(labels, "--labels", labels_dataset, scale, of_labels), labels_format)
+        job = plan(
+            opened,
+            truth,
+            **sizes,
+            labels_offset=_numbers("--labels-offset", labels_offset, 3),
+            value_range=_numbers("--range", value_range, 2),
+            preset=preset,
+            unsigned=unsigned,
+        )
+        write = convert
     check_free(output)
     summary = {**job.describe(), "output": str(output), "dry_run": dry_run}
     if not dry_run:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        with Progress(console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("import", total=None)
-            summary |= convert(job, output, lambda done, total: bar.update(task, completed=done, total=total))
+        summary |= _with_bar(write, job, output)
     if as_json:
         typer.echo(json.dumps(summary))
         return
     _tell(summary)
 
 
+def _check_choice(raw: str | None, labels: str | None, affinities: str | None) -> None:
+    """Check that there is raw, or there are affinities alone."""
+    if raw is None and affinities is None:
+        raise InputError("--raw", "not given", "a volume to import", "give --raw, or --affinities")
+    if affinities is not None and (raw is not None or labels is not None):
+        expected = "affinities alone: raw and labels get a group of their own"
+        raise InputError("--affinities", affinities, expected, "import them one after the other")
+
+
+def _affinity_job(request: Any, kind: str | None, neighbourhood: str | None, sizes: dict[str, Any]) -> tuple[Any, Any]:
+    """A checked import of affinities, and the function that writes it."""
+    from fgnet_pipeline.datasets.affinities import (
+        convert_affinities,
+        open_affinities,
+        parse_neighbourhood,
+        plan_affinities,
+    )
+
+    steps = parse_neighbourhood(neighbourhood, "--neighbourhood", neighbourhood) if neighbourhood is not None else None
+    return plan_affinities(open_affinities(request, kind, steps), steps, **sizes), convert_affinities
+
+
+def _with_bar(write: Callable[..., dict[str, Any]], job: Any, output: Path) -> dict[str, Any]:
+    """Write the output; on a terminal a bar shows the progress."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("import", total=None)
+        return write(job, output, lambda done, total: bar.update(task, completed=done, total=total))
+
+
 def _tell(summary: dict[str, Any]) -> None:
+    for name, found in summary["understood"].items():
+        _tell_source(name, found)
     say(f"{'would write' if summary['dry_run'] else 'wrote'} {summary['output']}: {summary['shape']} voxels of "
         f"{summary['voxel_size_nm']} nm")  # fmt: skip
-    if summary["labelled"]:
+    if summary.get("neighbourhood"):
+        say(f"neighbourhood: {summary['neighbourhood']}")
+    if summary.get("labelled"):
         say(f"labels cover voxels {summary['labelled'][0]} to {summary['labelled'][1]}")
-    for name, (begin, end) in summary["splits"].items():
+    if summary.get("nan_voxels"):
+        say(f"{summary['nan_voxels']} voxels were NaN and became 0")
+    for name, (begin, end) in summary.get("splits", {}).items():
         say(f"{name}: begin = {begin}, end = {end}")
+
+
+def _tell_source(name: str, found: dict[str, Any]) -> None:
+    low, high = found["values"]
+    share = found["stored_share"]
+    say(f"{name}: {found['path']}, axes {', '.join(found['axes'])}; read as z, y, x: {found['shape']} voxels of "
+        f"{found['voxel_size_nm']} nm at {found['offset_nm']} nm")  # fmt: skip
+    nan = f", {found['nan_share']:.2%} NaN" if found["nan_share"] else ""
+    stored = f"; {share:.4g} of its chunks are stored" if share is not None and share < 1 else ""
+    stored = "; all of its chunks are stored" if share == 1 else stored
+    say(f"{name}: {found['dtype']}, values {low} to {high} in a sample{nan}{stored}")
+    for note in found["notes"]:
+        say(f"{name}: {note}")
 
 
 def _labels_beside(raw: str, raw_format: str | None) -> str | None:
     """The file `raw` itself if it is HDF5 and also holds neuron ids, as CREMI's files do; else None."""
     from fgnet_pipeline.datasets.hdf5 import SUFFIXES, has_cremi_labels
+    from fgnet_pipeline.datasets.source import local_path
 
     is_hdf5 = raw_format == "hdf5" or (raw_format is None and Path(raw).suffix.lower() in SUFFIXES)
-    return raw if is_hdf5 and Path(raw).is_file() and has_cremi_labels(raw) else None
+    if not is_hdf5 or "://" in raw or not local_path(raw, "--raw").is_file():
+        return None
+    return raw if has_cremi_labels(raw) else None
+
+
+def _names(option: str, text: str | None) -> tuple[str, ...] | None:
+    """Parse the names of axes, e.g. `x,y,z` or `xyz`.
+
+    Args:
+        option: name, for errors.
+        text: None if the option was not given.
+
+    Raises:
+        InputError: an empty or doubled name.
+    """
+    if text is None:
+        return None
+    names = tuple(part.strip().lower() for part in (text.split(",") if "," in text else text.strip()))
+    if not all(names) or len(set(names)) != len(names):
+        raise InputError(option, text, "one name per stored axis, in its order", "e.g. z,y,x")
+    return names
 
 
 def _numbers(option: str, text: str | None, count: int) -> Any:
@@ -109,7 +216,7 @@ def _numbers(option: str, text: str | None, count: int) -> Any:
         count: how many numbers there must be.
 
     Returns:
-        A tuple of floats; None if the option was not given.
+        A tuple of finite floats; None if the option was not given.
 
     Raises:
         InputError: other text.
@@ -120,6 +227,6 @@ def _numbers(option: str, text: str | None, count: int) -> Any:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != count:
-        raise InputError(option, text, f"{count} numbers separated by commas", "e.g. " + ",".join("4" * count))
+    if len(values) != count or not all(math.isfinite(value) for value in values):
+        raise InputError(option, text, f"{count} finite numbers separated by commas", "e.g. " + ",".join("4" * count))
     return values

@@ -18,6 +18,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector, whole
 from fgnet_pipeline.datasets.presets import Preset, check_shape, preset_of
 from fgnet_pipeline.datasets.source import Size, Source
+from fgnet_pipeline.datasets.understood import check_range, described, sampled_values, signedness, summarized
 from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.store.group_writer import GroupWriter
 from fgnet_pipeline.store.volume import Frame
@@ -41,6 +42,7 @@ class Conversion:
         splits: name -> box in voxels of raw.
         value_range: raw values that become 0 and 255; None keeps uint8 values as they are.
         preset: name of the published volume; None for any other.
+        understood: per name of an array, what was understood of its source, for JSON.
     """
 
     raw: Source
@@ -50,6 +52,7 @@ class Conversion:
     splits: dict[str, Box] = field(default_factory=dict)
     value_range: tuple[float, float] | None = None
     preset: str | None = None
+    understood: dict[str, Any] = field(default_factory=dict)
 
     @property
     def voxels(self) -> int:
@@ -68,6 +71,7 @@ class Conversion:
             "offset_nm": list(self.frame.offset),
             "labelled": self.labelled.to_list() if self.labelled else None,
             "splits": {name: box.to_list() for name, box in self.splits.items()},
+            "understood": self.understood,
         }
 
 
@@ -80,8 +84,11 @@ def plan(
     labels_offset: Size | None = None,
     value_range: tuple[float, float] | None = None,
     preset: str | None = None,
+    unsigned: bool | None = None,
 ) -> Conversion:
     """Check that the sources fit each other and the preset. Sizes given here override those that the sources state.
+
+    A sample of the values of all sources is read.
 
     Args:
         raw: source of the grey values.
@@ -91,22 +98,33 @@ def plan(
         labels_offset: nm, zyx, of the labels.
         value_range: raw values that become 0 and 255.
         preset: a name of `fgnet_pipeline.datasets.presets.PRESETS`.
+        unsigned: whether signed integers of raw are to be read as unsigned ones; None if the user did not say.
 
     Raises:
-        InputError: an unknown voxel size, raw that is not uint8 without a range, labels that are no integers or lie
-            off the grid of raw or outside it, shapes that are not those of the preset.
+        InputError: an unknown voxel size, raw that is not uint8 without a range, a range that does not fit the values,
+            labels that are no integers or lie off the grid of raw or outside it, shapes that are not those of the
+            preset, values that cannot be read.
     """
     known = preset_of(preset) if preset else None
-    frame = _frame(raw, voxel_size, offset, known)
-    _check_range(raw, value_range)
-    labelled = _placed(raw, labels, frame, labels_offset) if labels else None
+    if raw.dtype.kind not in "uif":
+        raise InputError("--raw", f"{raw.path} of {raw.dtype}", "grey values", "name another dataset")
+    raw = signedness(raw, unsigned)
+    frame = frame_of_source(raw, voxel_size, offset, known)
+    labelled = _placed(raw, labels, frame, labels_offset, voxel_size is not None) if labels else None
     splits = {}
     if known and preset:
         check_shape(preset, "--raw", raw.shape, known.raw)
         if labels:
             check_shape(preset, "--labels", labels.shape, known.labels)
         splits = _splits(known, labelled or whole(raw.shape))
-    return Conversion(raw, labels, frame, labelled, splits, value_range, preset)
+    values = summarized(sampled_values(raw, "--raw"))
+    check_range(raw, values, value_range, unsigned)
+    understood = {"raw": described(raw, values, frame.voxel_size, frame.offset)}
+    if labels and labelled:
+        corner = place_of(labelled, frame)
+        ids = summarized(sampled_values(labels, "--labels"))
+        understood["labels"] = described(labels, ids, frame.voxel_size, corner)
+    return Conversion(raw, labels, frame, labelled, splits, value_range, preset, understood)
 
 
 def convert(job: Conversion, output: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -118,7 +136,7 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
         progress: told how far the conversion is.
 
     Returns:
-        `Conversion.describe`, and `labelled_voxels` if there are labels.
+        `Conversion.describe`, `nan_voxels` if raw is of floats, and `labelled_voxels` if there are labels.
 
     Raises:
         InputError: something lies at `output`, a source cannot be decoded, or all labels are 0.
@@ -133,7 +151,10 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
 
     summary = job.describe()
     with GroupWriter(output, summary) as writer:
-        _copy_raw(writer, job, tell)
+        missing = _copy_raw(writer, job, tell)
+        if job.raw.dtype.kind == "f":
+            summary["nan_voxels"] = missing
+            writer.set_attributes({"nan_voxels": missing})
         if job.labels is not None:
             count = _copy_labels(writer, job, tell)
             summary["labelled_voxels"] = count
@@ -141,11 +162,18 @@ def convert(job: Conversion, output: Path, progress: Progress | None = None) -> 
     return summary
 
 
-def _copy_raw(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> None:
-    target = writer.array("raw", job.raw.shape, "uint8", job.frame, job.raw.by_section)
+def _copy_raw(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
+    """Copy raw; returns the number of voxels that are NaN, which become 0."""
+    target, missing = writer.array("raw", job.raw.shape, "uint8", job.frame, job.raw.by_section), 0
     for box in target.blocks():
-        target.write(box, to_uint8(job.raw.read(box), job.value_range))
+        values = job.raw.read(box)
+        if values.dtype.kind == "f":
+            lost = np.isnan(values)
+            missing += int(np.count_nonzero(lost))
+            values = np.where(lost, job.value_range[0] if job.value_range else 0, values)
+        target.write(box, to_uint8(values, job.value_range))
         tell(box)
+    return missing
 
 
 def _copy_labels(writer: GroupWriter, job: Conversion, tell: Callable[[Box], None]) -> int:
@@ -196,39 +224,51 @@ def to_ids(values: NDArray[Any], path: str) -> NDArray[np.uint64]:
     return ids
 
 
-def _frame(raw: Source, voxel_size: Size | None, offset: Size | None, preset: Preset | None) -> Frame:
+def frame_of_source(raw: Source, voxel_size: Size | None, offset: Size | None, preset: Preset | None = None) -> Frame:
+    """The place of a source in the world.
+
+    Args:
+        raw: the source.
+        voxel_size: nm, zyx; overrides that of the source.
+        offset: nm, zyx; overrides that of the source.
+        preset: gives the voxel size if nothing else does.
+
+    Raises:
+        InputError: no voxel size, one that is not that of the preset, or numbers that are not finite.
+    """
     stated = voxel_size or raw.voxel_size
     if preset and stated and not np.allclose(stated, preset.voxel_size, rtol=0.05):
         expected = f"about {list(preset.voxel_size)} nm, as the preset has"
         raise InputError("--voxel-size", list(stated), expected, "correct it, or leave out --preset")
     size = stated or (preset.voxel_size if preset else None)
     if size is None:
-        raise InputError("--voxel-size", "not given", "nm as z,y,x: the source states none", "e.g. --voxel-size 40,4,4")
+        notes = "".join(f"; {note}" for note in raw.notes)
+        expected = f"nm as z,y,x: the source states none{notes}"
+        raise InputError("--voxel-size", "not given", expected, "e.g. --voxel-size 40,4,4")
     if not (np.isfinite(size).all() and min(size) > 0):
         raise InputError("--voxel-size", list(size), "three numbers above 0", "correct it")
-    return Frame(size, offset or raw.offset or (0.0, 0.0, 0.0))
+    corner = offset or raw.offset or (0.0, 0.0, 0.0)
+    if not np.isfinite(corner).all():
+        raise InputError("--offset", list(corner), "three finite numbers", "correct it")
+    return Frame(size, corner)
 
 
-def _check_range(raw: Source, value_range: tuple[float, float] | None) -> None:
-    if value_range is None and raw.dtype != np.uint8:
-        remedy = "e.g. --range 0,65535 (a percentile of the values gives more contrast)"
-        raise InputError("--range", "not given", f"the {raw.dtype} values that become black and white", remedy)
-    if value_range is not None and not value_range[0] < value_range[1]:
-        raise InputError("--range", list(value_range), "black below white", "swap them")
-    if raw.dtype.kind not in "uif":
-        raise InputError("--raw", f"{raw.path} of {raw.dtype}", "grey values", "name another dataset")
-
-
-def _placed(raw: Source, labels: Source, frame: Frame, given: Size | None) -> Box:
-    """The box of raw that the labels cover."""
+def _placed(raw: Source, labels: Source, frame: Frame, given: Size | None, overridden: bool) -> Box:
+    """The box of raw that the labels cover. If the voxel size is overridden, that of the labels is not needed."""
     if labels.dtype.kind not in "ui":
         raise InputError("--labels", f"{labels.path} of {labels.dtype}", "integers, one id an object", "convert them")
-    if labels.voxel_size and not np.allclose(labels.voxel_size, frame.voxel_size, rtol=1e-3):
+    try:
+        stated = labels.voxel_size
+    except InputError:
+        if not overridden:
+            raise
+        stated = None
+    if stated and not np.allclose(stated, frame.voxel_size, rtol=1e-3):
         expected = f"the voxel size of raw, {list(frame.voxel_size)} nm"
-        raise InputError(
-            "--labels", f"{list(labels.voxel_size)} nm", expected, "resample them, or correct --voxel-size"
-        )
+        raise InputError("--labels", f"{list(stated)} nm", expected, "resample them, or correct --voxel-size")
     offset = given or labels.offset
+    if offset is not None and not np.isfinite(offset).all():
+        raise InputError("--labels-offset", list(offset), "three finite numbers", "correct it")
     if offset is None and labels.shape != raw.shape:
         expected = f"an offset, since {list(labels.shape)} voxels do not cover the {list(raw.shape)} of raw"
         raise InputError("--labels-offset", "not given", expected, "give it in nm, e.g. --labels-offset 1480,3644,3644")
@@ -242,6 +282,12 @@ def _placed(raw: Source, labels: Source, frame: Frame, given: Size | None) -> Bo
         expected = f"a box inside raw, {list(raw.shape)} voxels"
         raise InputError("--labels", f"voxels {box.to_list()} of raw", expected, "correct offsets or crop the labels")
     return box
+
+
+def place_of(box: Box, frame: Frame) -> Size:
+    """Position in nm, zyx, of the corner of a box of voxels."""
+    z, y, x = (float(v) for v in np.multiply(box.begin, frame.voxel_size) + frame.offset)
+    return z, y, x
 
 
 def _splits(preset: Preset, labelled: Box) -> dict[str, Box]:

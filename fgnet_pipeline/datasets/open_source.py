@@ -11,16 +11,20 @@ from pathlib import Path
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.datasets.hdf5 import SUFFIXES, Hdf5Source
-from fgnet_pipeline.datasets.sections import TIFF, FolderSource, TiffSource
-from fgnet_pipeline.datasets.source import Request, Source
-from fgnet_pipeline.datasets.tensorstore_source import TensorSource
+from fgnet_pipeline.datasets.sections import FolderSource
+from fgnet_pipeline.datasets.source import Request, Source, foreign, local_path
+from fgnet_pipeline.datasets.tensorstore_source import N5Source, PrecomputedSource
+from fgnet_pipeline.datasets.tiff_pages import TIFF
+from fgnet_pipeline.datasets.tiff_source import TiffSource
+from fgnet_pipeline.datasets.zarr_source import ZarrSource
 
 READERS: dict[str, Callable[[Request], Source]] = {
     "hdf5": Hdf5Source,
     "tiff": TiffSource,
     "folder": FolderSource,
-    "n5": lambda request: TensorSource(request, "n5"),
-    "precomputed": lambda request: TensorSource(request, "neuroglancer_precomputed"),
+    "n5": N5Source,
+    "precomputed": PrecomputedSource,
+    "zarr": ZarrSource,
 }
 
 
@@ -39,7 +43,8 @@ def open_source(request: Request, kind: str | None = None) -> Source:
     chosen = kind or guess(request)
     if chosen not in READERS:
         raise InputError("--format", chosen, f"one of {', '.join(READERS)}", "leave it out to have it guessed")
-    return READERS[chosen](request)
+    with foreign(request.field, request.path, f"a volume that the reader of {chosen} can open"):
+        return READERS[chosen](request)
 
 
 def guess(request: Request) -> str:
@@ -49,23 +54,25 @@ def guess(request: Request) -> str:
         InputError: there is nothing, or neither name nor content tells the format.
     """
     text = request.path
-    if "://" in text:
-        return "n5" if text.startswith("n5://") or ".n5" in text else "precomputed"
-    path = Path(text).expanduser()
+    if "://" in text and not text.startswith("file://"):
+        if text.startswith("n5://") or ".n5" in text:
+            return "n5"
+        return "zarr" if ".zarr" in text and not text.startswith("precomputed://") else "precomputed"
+    path = local_path(text.removeprefix("file://"), request.field)
     if path.is_dir():
         return _folder(path)
-    if not path.exists():
-        raise InputError(request.field, text, "a file, a folder or a URL", "check the path")
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
         return "hdf5"
     if suffix in TIFF:
         return "tiff"
-    expected = "an HDF5 or TIFF file, a folder of pictures, N5 or Neuroglancer precomputed"
+    expected = "an HDF5 or TIFF file, a folder of pictures, N5, Zarr or Neuroglancer precomputed"
     raise InputError(request.field, text, expected, f"name its --format ({', '.join(READERS)})")
 
 
 def _folder(path: Path) -> str:
+    if any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")) or path.suffix == ".zarr":
+        return "zarr"
     if (path / "info").is_file():
         return "precomputed"
     if path.suffix == ".n5" or (path / "attributes.json").is_file() or any(".n5" in part for part in path.parts):

@@ -89,6 +89,32 @@ class GroupWriter:
         return BlockArray(made.array, (shard[0], shape[1], shape[2]) if by_section else shard)
 
     @interrupts_later()
+    def channel_array(
+        self, name: str, channels: int, shape: Vector, dtype: str, frame: Frame, attributes: Mapping[str, Any]
+    ) -> BlockArray:
+        """Create an array (C, z, y, x) that is then written block by block, with all channels.
+
+        Args:
+            name: of the array.
+            channels: C.
+            shape: voxels, zyx.
+            dtype: of the array, e.g. `"uint8"`.
+            frame: voxel size and offset.
+            attributes: further ones of the array, such as `neighbourhood`.
+        """
+        shard, chunk = shard_and_chunk(shape, by_section=False)
+        made = create_array(
+            self._group,
+            name,
+            shape=(channels, *shape),
+            dtype=dtype,
+            shard_shape=shard,
+            chunk_shape=chunk,
+            attributes={**frame.attributes(channels=True), **attributes},
+        )
+        return BlockArray(made.array, shard)
+
+    @interrupts_later()
     def write_array(self, name: str, data: npt.NDArray[Any], frame: Frame) -> None:
         """Create an array of `data` (z, y, x) without shards and write it at once."""
         attributes = frame.attributes()
@@ -128,13 +154,13 @@ class BlockArray:
     """An array that is written once, block by block, so that every shard is written by one block.
 
     Args:
-        array: of shape (z, y, x).
+        array: of shape (z, y, x) or (C, z, y, x).
         block: shape of the blocks in voxels, zyx; whole shards.
     """
 
     def __init__(self, array: zarr.Array[Any], block: Vector) -> None:
         self._array, self._grid = array, Grid(block)
-        self._bounds = whole(vector(array.shape))
+        self._bounds = whole(vector(array.shape[-3:]))
 
     def blocks(self, inside: Box | None = None) -> Iterator[Box]:
         """The boxes to write, in voxels, cut off at the array's end and, if given, at the box `inside`."""
@@ -144,8 +170,8 @@ class BlockArray:
 
     @interrupts_later()
     def write(self, box: Box, data: npt.NDArray[Any]) -> None:
-        """Write `data`, of the shape of `box`, at one of the boxes of `blocks`."""
-        self._array[box.slices()] = data
+        """Write `data`, of the shape of `box` and with all channels, at one of the boxes of `blocks`."""
+        self._array[(..., *box.slices())] = data
 
 
 def write_sample(
@@ -185,7 +211,11 @@ def check_free(path: Path) -> None:
     """Check that nothing lies at `path`, since an import never replaces data.
 
     Raises:
-        InputError: there is a file or a folder.
+        InputError: there is a file, a folder or a link, or no path can have this name.
     """
-    if path.exists():
+    try:
+        taken = path.exists() or path.is_symlink()
+    except (OSError, ValueError) as error:
+        raise InputError("OUTPUT", str(path), "a path that can be created", f"choose another ({error})") from error
+    if taken:
         raise InputError("OUTPUT", str(path), "a path where nothing lies", "choose another, or move it away")
