@@ -59,13 +59,14 @@ for stage in stages().values():
 
 
 def configured(folder: Path, blocks: int, workers: int) -> Config:
-    """A configuration over an empty volume with `blocks` blocks in all stages together."""
+    """A configuration over a volume with one chunk with `blocks` blocks in all stages together."""
     side = 1
     while len(STAGES) * side**3 < blocks:
         side += 1
     if not (folder / "raw").exists():
         array = zarr.create_array(str(folder / "raw"), shape=(side * BLOCK,) * 3, dtype="uint8", chunks=(64,) * 3)
         array.attrs["voxel_size"] = [10, 10, 10]
+        array[0, 0, 0] = 1  # a volume of which nothing is stored is refused
     return validate(
         {
             "volume": {"path": str(folder / "raw")},

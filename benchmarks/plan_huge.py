@@ -27,9 +27,10 @@ SIDE, BLOCK, COARSER = 73728, 340, 128
 
 
 def write_inputs(folder: Path, mask: bool) -> None:
-    """A raw volume without chunks, a mask, and the configuration."""
+    """A raw volume with one chunk, a mask, and the configuration."""
     raw = zarr.create_array(str(folder / "raw"), shape=(SIDE,) * 3, dtype="uint8", chunks=(128,) * 3)
     raw.attrs.update(voxel_size=[8, 8, 8], offset=[0, 0, 0])
+    raw[0, 0, 0] = 1  # a volume of which nothing is stored is refused
     tissue = ""
     if mask:
         side = SIDE // COARSER

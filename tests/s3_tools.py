@@ -29,10 +29,12 @@ sys.stdin.read()
 """
 SLOW_DOWN = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"""
+ACCESS_DENIED = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"""
 SECRET = "not to be seen anywhere"
 #: What may be done to a request: answered with 503, cut off before it is handed on, cut off after it was carried out,
-#: cut off in the middle of the answer.
-FAULTS = ("slow down", "drop", "lose answer", "cut answer")
+#: cut off in the middle of the answer, answered with 403 if there is no such object (a bucket that may not be listed).
+FAULTS = ("slow down", "drop", "lose answer", "cut answer", "forbid missing")
 #: (number of the request, method, path) -> one of FAULTS, or None.
 Plan = Callable[[int, str, str], str | None]
 
@@ -148,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
         if fault == "lose answer":
             self._hang_up()
+        elif fault == "forbid missing" and (response.status == 404 or "list-type" in self.path):
+            self._answer(403, {"Content-Type": "application/xml"}, ACCESS_DENIED)
         else:
             self._answer(response.status, headers, data, cut=fault == "cut answer")
 

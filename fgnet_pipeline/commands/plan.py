@@ -37,7 +37,7 @@ def _lines_of(found: Estimate) -> list[str]:
         f"{'task':14s} {'blocks':>9s} {'empty':>9s} {'done':>9s} {'left':>9s} {'block':>15s} {'read':>15s} "
         f"{'GiB':>6s} {'s/block':>8s} {'hours':>8s}  memory; seconds from"
     ]
-    return [*lines, *map(_stage, found.stages), *_storage(found), *_bounds(found),
+    return [*map(str, found.inputs), *lines, *map(_stage, found.stages), *_storage(found), *_bounds(found),
             *(f"warning: {warning}" for warning in found.warnings)]  # fmt: skip
 
 

@@ -60,6 +60,7 @@ def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bo
 def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
     from fgnet_pipeline.execution import run as runner
     from fgnet_pipeline.execution.resume import check_fresh, left
+    from fgnet_pipeline.stages.inputs_understood import inputs_understood
     from fgnet_pipeline.stages.registry import from_stage_on
 
     if not config.schedule.is_local:
@@ -67,6 +68,8 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
 
         cluster_of(config)  # refuses an unknown system
     job = runner.open_planned(config, stages)
+    for given in inputs_understood(job):
+        typer.echo(str(given))
     names = runner.tasks_of(job.plan, stages)
     check_fresh(job, names, redo)
     for name in names:

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from fgnet_pipeline.core.config import Choices, Config, ScheduleConfig, is_url
 from fgnet_pipeline.core.errors import InputError
 
+#: Paths of inputs. A link among them keeps its name: metadata of the folder that holds the link may name it.
+INPUT_KEYS = (("volume", "path"), ("volume", "mask"), ("affinities", "path"), ("fragments", "path"))
 PATH_KEYS = (
     ("volume", "path"),
     ("volume", "mask"),
@@ -135,4 +137,18 @@ def _absolute(path: str, base: Path, keys: tuple[str, ...]) -> str:
     looks_like_a_name = "/" not in path and not path.endswith((".safetensors", ".pt"))
     if is_url(path) or (keys == ("model", "checkpoint") and looks_like_a_name):
         return path
-    return str((base / Path(path).expanduser()).resolve()) if path else path
+    if not path:
+        return path
+    try:
+        whole = base / Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            ".".join(keys), path, "a path below a folder that exists", f"write it in full ({error})"
+        ) from error
+    return str(_without_dots(whole) if keys in INPUT_KEYS else whole.resolve())
+
+
+def _without_dots(path: Path) -> Path:
+    """An absolute path without `..`; links after the last `..` keep their names."""
+    last = max((i for i, part in enumerate(path.parts) if part == ".."), default=-1)
+    return Path(*path.parts[: last + 1]).resolve().joinpath(*path.parts[last + 1 :]) if last >= 0 else path

@@ -13,6 +13,7 @@ from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
 from fgnet_pipeline.evaluation.evaluate import Comparison, Scores
 from fgnet_pipeline.evaluation.protocols import protocol_of
+from fgnet_pipeline.store.chunk_names import require_stored
 from fgnet_pipeline.store.volume import Frame, Volume, open_volume
 
 #: The frame of two arrays that both state none: voxels of 1 nm, voxel 0 at the origin.
@@ -42,6 +43,7 @@ def compare(
     """
     rules = protocol_of(protocol)
     one = open_volume(segmentation, "SEGMENTATION")
+    require_stored(one.array, segmentation, "SEGMENTATION", "ids")
     comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
     return replace(comparison, workers=workers, protocol=rules).scores()
 
@@ -60,8 +62,9 @@ def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None,
         InputError: labels that cannot be opened, offsets off the voxel grid, corners that are no three numbers.
     """
     other = open_volume(labels, "LABELS")
+    require_stored(other.array, labels, "LABELS", "labels")
     first, second = frame or other.frame or UNPLACED, other.frame or frame or UNPLACED
-    shift = np.subtract(second.offset, first.offset) / np.asarray(first.voxel_size)
+    shift = first.voxels_to(second)
     if not np.allclose(shift, np.rint(shift), atol=0.01):
         raise InputError("LABELS", f"{labels} at {list(second.offset)} nm", "a whole number of voxels away from the "
                          f"segmentation at {list(first.offset)} nm", "correct the offset attributes")  # fmt: skip
@@ -69,11 +72,13 @@ def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None,
     if begin is not None or end is not None:
         region = Box(_corner("--begin", begin, (0, 0, 0)), _corner("--end", end, other.shape))
     known = frame is not None or other.frame is not None
+    extent = vector(np.maximum(ids.shape, other.shape))
+    same = first.has_voxels_of(second, extent)
     return Comparison(
         ids,
         VolumeReader(other),
         labels_offset=vector(np.rint(shift)),
-        segmentation_voxel_size=first.voxel_size if known else None,
+        segmentation_voxel_size=(second if same else first).voxel_size if known else None,
         labels_voxel_size=second.voxel_size if known else None,
         region=region,
     )

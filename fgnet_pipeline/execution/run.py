@@ -17,6 +17,7 @@ from fgnet_pipeline.execution.driver import (
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
+from fgnet_pipeline.stages.inputs_understood import inputs_understood
 from fgnet_pipeline.stages.job import Job
 
 __all__ = ["PREDICT", "open_planned", "run", "tasks_of"]
@@ -47,6 +48,8 @@ def run(
     """
     started, schedule = time.time(), config.schedule
     job, names = checked(config, stages, redo, forks=schedule.is_local and schedule.workers > 0)
+    for given in inputs_understood(job):
+        report(str(given))
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,4 +22,22 @@ def to_grey(raw: NDArray[Any], limits: tuple[float, float] | None) -> NDArray[np
     if limits is None:
         return raw.astype(np.float32)
     black, white = limits
-    return np.clip((raw.astype(np.float32) - black) * np.float32(255 / (white - black)), 0, 255)
+    return np.clip(_above(raw, black, white) * np.float32(255 / (white - black)), 0, 255)
+
+
+def _above(raw: NDArray[Any], black: float, white: float) -> NDArray[np.float32]:
+    """`raw - black` as float32. Numbers that float32 cannot hold are subtracted before they are rounded to it.
+
+    Above 2^24 float32 holds no odd numbers, and float64 none above 2^53. So integers of 64 bits are subtracted as
+    integers, after they were clipped to the limits.
+    """
+    if raw.dtype.itemsize <= 2 or (raw.dtype == np.float32 and float(np.float32(black)) == black):
+        return raw.astype(np.float32) - np.float32(black)
+    if raw.dtype.kind == "f" or raw.dtype.itemsize < 8:
+        return (raw.astype(np.float64) - black).astype(np.float32)
+    lowest, highest = np.iinfo(raw.dtype).min, np.iinfo(raw.dtype).max
+    low = min(max(math.floor(black), lowest), highest)
+    high = min(max(math.ceil(white), lowest), highest)
+    # Unsigned numbers wrap around, so the difference of two signed ones is right even if it needs all 64 bits.
+    above = np.clip(raw, low, high).astype(np.uint64) - np.uint64(low % 2**64)
+    return (above.astype(np.float64) + (low - black)).astype(np.float32)

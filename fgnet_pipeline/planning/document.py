@@ -10,6 +10,7 @@ from typing import Any
 
 from fgnet_pipeline.planning.disk import ArrayFootprint, TableFootprint
 from fgnet_pipeline.stages.density import Density
+from fgnet_pipeline.stages.inputs_understood import InputUnderstood
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Estimate:
         worker_hours: sum over all tasks. None if the time of a task is unknown.
         wall_hours: `worker_hours` divided by the number of workers. None if `worker_hours` is.
         warnings: sentences about what may go wrong.
+        inputs: what was understood of each input array.
     """
 
     stages: list[StageEstimate]
@@ -97,6 +99,7 @@ class Estimate:
     worker_hours: float | None
     wall_hours: float | None
     warnings: list[str]
+    inputs: list[InputUnderstood]
 
     def to_dict(self) -> dict[str, Any]:
         """The document for JSON."""

@@ -22,6 +22,7 @@ from fgnet_pipeline.planning.plan_warnings import warnings_of
 from fgnet_pipeline.planning.stage_estimate import Evidence, estimate_array, estimate_stage
 from fgnet_pipeline.planning.trial_block import Trial, density_of, run_trial
 from fgnet_pipeline.stages.density import Density
+from fgnet_pipeline.stages.inputs_understood import inputs_understood
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.octree import octree_of
 from fgnet_pipeline.stages.registry import plan_job, stage_of
@@ -89,6 +90,7 @@ def _estimate(known: Evidence) -> Estimate:
         worker_hours=hours,
         wall_hours=None if hours is None else hours / max(1, job.config.schedule.workers),
         warnings=[],
+        inputs=inputs_understood(job),
     )
 
 

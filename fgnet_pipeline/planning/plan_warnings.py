@@ -12,6 +12,8 @@ LONG_HOURS = 7 * 24
 MANY_TILES = 0.05
 #: Files and folders above which a quota may be exceeded.
 MANY_INODES = 10**7
+#: Share of the chunks of the raw volume that are stored, below which something may be missing.
+WELL_STORED = 0.9
 
 
 def warnings_of(found: Estimate) -> list[str]:
@@ -35,12 +37,22 @@ def warnings_of(found: Estimate) -> list[str]:
             "use more workers or nodes to shorten it"
         )
     said += _memory_warnings(found)
+    said += _input_warnings(found)
     if found.tiles and found.tiles["computed"] > (1 + MANY_TILES) * found.tiles["needed"]:
         more = found.tiles["computed"] / found.tiles["needed"] - 1
         said.append(
             f"blocks compute {more:.0%} more tiles than needed: use a larger schedule.predict.block_shape "
             f"in whole multiples of {found.tiles['stride']}"
         )
+    return said
+
+
+def _input_warnings(found: Estimate) -> list[str]:
+    said = []
+    for given in found.inputs:
+        if given.key == "volume.path" and given.stored_share < WELL_STORED:
+            said.append(f"only {given.stored_share:.0%} of {given.path} is stored: all else reads as one value; "
+                        "check that it was copied as a whole, or set volume.mask")  # fmt: skip
     return said
 
 

@@ -18,7 +18,8 @@ from fgnet_pipeline.core.geometry import Box, Vector, check_ids_fit, vector, vox
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.kernels.tiling import to_uint8
-from fgnet_pipeline.store.arrays import OutputArray, open_array
+from fgnet_pipeline.stages.input_checks import check_raw, check_stored
+from fgnet_pipeline.store.arrays import OutputArray, open_array, read_native
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.tissue_mask import Mask
@@ -180,7 +181,7 @@ class LabAffinities:
                 raise InputError("affinities.path", found, "floats in [0, 1]", "divide them by their range")
 
     def _read_stored(self, box: Box) -> npt.NDArray[Any]:
-        return np.asarray(self.array[(slice(None), *box.slices())])
+        return read_native(self.array, (slice(None), *box.slices()))
 
     def read(self, box: Box) -> npt.NDArray[np.uint8]:
         """Read the voxels of `box`.
@@ -202,7 +203,7 @@ def open_job(config: Config) -> Job:
     raw = None
     if volume.path is not None:
         raw = open_volume(volume.path, voxel_size=volume.voxel_size, offset=volume.offset, axes=volume.axes)
-        _check_raw(raw, config)
+        check_raw(raw, config)
     affinities = LabAffinities(config.affinities.path) if config.affinities.path else None
     fragments = open_volume(config.fragments.path, "fragments.path") if config.fragments.path else None
     shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
@@ -217,18 +218,8 @@ def open_job(config: Config) -> Job:
     if fragments is None:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
+    check_stored(raw, fragments, mask.volume if mask else None, affinities)
     return Job(config, raw, affinities, fragments, frame, bounds, _roi(config, frame, bounds), mask, output)
-
-
-def _check_raw(raw: Volume, config: Config) -> None:
-    if raw.dtype == np.uint8:
-        return
-    found = f"{raw.path} of type {raw.dtype}"
-    if raw.dtype == np.uint16:
-        if config.volume.range is not None:
-            return
-        raise InputError("volume.range", found, "the raw values of black and white", "set e.g. volume.range=[0,65535]")
-    raise InputError("volume.path", found, "uint8, or uint16 with volume.range", "convert the volume")
 
 
 def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments: Volume | None) -> None:
@@ -248,7 +239,7 @@ def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments
 def _check_frames(frame: Frame, affinities: LabAffinities | None, fragments: Volume | None) -> None:
     """Check that affinities and fragments lie in the same place as the volume, if they state a place."""
     for key, given in (("affinities.path", affinities), ("fragments.path", fragments)):
-        if given is not None and given.frame is not None and not given.frame.is_close(frame):
+        if given is not None and given.frame is not None and not given.frame.seen_from(frame).is_close(frame):
             raise InputError(
                 key,
                 f"voxels of {list(given.frame.voxel_size)} nm at {list(given.frame.offset)} nm",

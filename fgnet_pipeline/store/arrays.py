@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +19,16 @@ from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, whole
 from fgnet_pipeline.core.signals import interrupts_later
+from fgnet_pipeline.store.chunk_names import with_stored_names
+from fgnet_pipeline.store.foreign_formats import foreign_format, remedy
 from fgnet_pipeline.store.object_store import open_store
 from fgnet_pipeline.store.whole_shard_store import Blank
 
 #: What Zarr raises on a path that holds no array: nothing, a group, or bytes that are no metadata.
-_OPEN_ERRORS = (OSError, ValueError, KeyError, TypeError, zarr.errors.BaseZarrError)
+_OPEN_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
+    zarr.errors.BaseZarrError,
+)  # fmt: skip
 #: What Zarr raises when chunks cannot be read or decoded.
 READ_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
 
@@ -47,29 +53,64 @@ def use_threads(threads: int) -> None:
 
 
 def open_array(path: str, field: str) -> zarr.Array[Any]:
-    """Open an array for reading.
+    """Open an array for reading, with the names under which its chunks are stored (see `chunk_names`).
 
     Args:
         path: folder or URL; Zarr v2 or v3, with or without shards.
         field: the configuration key or option to name in errors.
 
     Raises:
-        InputError: there is no array, but nothing, a group or unreadable metadata; or an object store refuses or does
-            not answer.
+        InputError: there is no array, but nothing, a group, another format or unreadable metadata; chunks whose names
+            Zarr cannot read; or an object store refuses or does not answer.
     """
     store = open_store(path, field, read_only=True) if is_url(path) else path
     try:
         node = zarr.open(store, mode="r")
+        if isinstance(node, zarr.Array):
+            return _readable(with_stored_names(node, path, field))
+        members = ", ".join(sorted(node.array_keys())) or "no arrays"
     except ImportError as error:
         raise InputError(field, path, "a location that the installed packages can open", str(error)) from error
     except _OPEN_ERRORS as error:
-        raise InputError(
-            field, path, "a Zarr array (v2 or v3)", f"check that it exists and can be read ({_short(error)})"
-        ) from error
-    if isinstance(node, zarr.Array):
-        return node
-    members = ", ".join(sorted(node.array_keys())) or "no arrays"
+        raise _no_array(path, field, error, getattr(store, "denied", None)) from error
+    if members == "no arrays" and (kind := foreign_format(path)):
+        raise _foreign(path, field, kind)
     raise InputError(field, path, "a Zarr array, not a group", f"name one of its arrays (it holds: {members})")
+
+
+def _no_array(path: str, field: str, error: BaseException, denied: str | None) -> InputError:
+    """The error for a path at which no array can be opened."""
+    if not isinstance(error, StoreError) and (kind := foreign_format(path)):
+        return _foreign(path, field, kind)
+    if denied is not None and not isinstance(error, StoreError):
+        return InputError(field, path, "a Zarr array (v2 or v3)", denied)
+    reason = _short(error)
+    if not is_url(path) and os.path.islink(path):
+        reason = f"it is a link to {os.readlink(path)}, which cannot be opened: {reason}"
+    return InputError(field, path, "a Zarr array (v2 or v3)", f"check that it exists and can be read ({reason})")
+
+
+def _foreign(path: str, field: str, kind: str) -> InputError:
+    return InputError(field, f"{path} ({kind})", "a Zarr array (v2 or v3)", remedy(kind))
+
+
+def _readable(array: zarr.Array[Any]) -> zarr.Array[Any]:
+    """The array, with Zarr's own codecs if its values are big-endian or stored in Fortran order.
+
+    The codecs of the package zarrs refuse both (see `use_threads`).
+    """
+    metadata = array.metadata
+    if np.dtype(array.dtype).isnative and getattr(metadata, "order", "C") == "C":
+        return array
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        old = array.async_array
+        return zarr.Array(zarr.AsyncArray(old.metadata, old.store_path, old.config))
+
+
+def read_native(array: zarr.Array[Any], selection: tuple[Any, ...]) -> npt.NDArray[Any]:
+    """Values of an array, in C order and in the byte order of this machine, however they are stored."""
+    data = np.asarray(array[selection])
+    return np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("="))
 
 
 def _short(error: BaseException) -> str:

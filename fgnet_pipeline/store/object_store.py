@@ -36,6 +36,8 @@ CONNECT_SECONDS, SILENCE_SECONDS = 5, 60
 #: How often a request is tried, if neither the environment nor the user's AWS configuration says so.
 ATTEMPTS = 6
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+#: Files that Zarr asks for to find out which format an array or group has; most of them do not exist.
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata", "datasource-properties.json")
 
 
 class RemoteStore(FsspecStore):
@@ -43,9 +45,18 @@ class RemoteStore(FsspecStore):
 
     Otherwise a bucket that does not exist would read as zeros.
 
+    S3 answers 403 (forbidden) for a key that does not exist, if the credentials have no permission to list the bucket.
+    An input's metadata files of other formats than its own do not exist, so for these files 403 counts as absent. For a
+    chunk it is an error: nobody can tell a chunk that is absent from one that must not be read.
+
+    Attributes:
+        denied: the sentence about the first metadata file that counts as absent because of a 403; None without one.
+
     Raises:
         StoreError: from every method: the server refuses or does not answer.
     """
+
+    denied: str | None = None
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         with self._explained("read", key):
@@ -54,6 +65,11 @@ class RemoteStore(FsspecStore):
             except _MISSING as error:
                 if _code(error) == "NoSuchBucket":
                     raise
+                return None
+            except Exception as error:
+                if not (self.read_only and key.rpartition("/")[2] in _METADATA and _is_forbidden(error)):
+                    raise
+                self.denied = self.denied or f"{self._url(key)} cannot be read: {_reason(error)}"
                 return None
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
@@ -108,12 +124,23 @@ def _code(error: BaseException | None) -> str:
     return ""
 
 
+def _is_forbidden(error: Exception) -> bool:
+    """Whether the server answered 403. A wrong key is answered with 403, too, but with a code of its own."""
+    status = getattr(error, "status", None) or getattr(error, "code", None)
+    return _code(error) in ("AccessDenied", "Forbidden", "403") or str(status) == "403"
+
+
 def _reason(error: Exception) -> str:
     """What happened and what to do, as a sentence without a full stop."""
     lines = str(error).strip().splitlines()
     told = f"{_code(error) or type(error).__name__}{': ' + lines[0] if lines else ''}"
     if _code(error) == "NoSuchBucket":
         return f"there is no such bucket ({told}); check the name, or make the bucket"
+    if _is_forbidden(error):
+        return (
+            f"no permission ({told}), or there is no such object and the credentials may not list the bucket; check "
+            "the credentials and what they may do: s3:GetObject and s3:ListBucket (docs/guides/object-stores.md)"
+        )
     if isinstance(error, PermissionError):
         return f"no permission ({told}); check the credentials and what they may do (docs/guides/object-stores.md)"
     return f"{told}; check address, credentials and network (docs/guides/object-stores.md), then run again"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.hashing import Hashes, box_sums, of_grid
+from fgnet_pipeline.store.frame import rounding
 from fgnet_pipeline.store.volume import Frame, Volume
 
+#: Voxels of the other volume by which a mask may miss a whole or half voxel without lying elsewhere.
+SNAP = 1e-3
 #: Mask voxels that are held at once: as 64-bit numbers for `Mask.summarise`, as bytes for `Mask.tissue`.
 PART_VOXELS, PART_BYTES = 1 << 20, 1 << 24
 
@@ -43,7 +47,8 @@ class Mask:
             raise InputError(
                 self.field, self.volume.path, "voxel_size and offset attributes", "add them to the mask array"
             )
-        finer = np.asarray(self.volume.frame.voxel_size) < np.asarray(self.frame.voxel_size) * (1 - 1e-6)
+        own, other = np.asarray(self.volume.frame.voxel_size), np.asarray(self.frame.voxel_size)
+        finer = own + rounding(own) + rounding(other) < other * (1 - 1e-6)
         if finer.any():
             raise InputError(
                 self.field,
@@ -52,12 +57,28 @@ class Mask:
                 "downsample the mask",
             )
 
+    @cached_property
+    def _grid(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Begin and voxel size of the mask in voxels of the other volume, zyx.
+
+        Rounded numbers (our arrays store whole picometres) are made whole again: far from the origin their error would
+        grow to whole voxels.
+        """
+        assert self.volume.frame is not None  # checked when this was made
+        own = self.volume.frame.seen_from(self.frame)
+        size, own_size = np.asarray(self.frame.voxel_size), np.asarray(own.voxel_size)
+        whole = np.maximum(1, np.rint(own_size / size))
+        close = np.abs(own_size - whole * size) <= rounding(own_size) + whole * rounding(size) + 1e-9 * own_size
+        ratio = np.where(close, whole, own_size / size)
+        size = np.where(close & (rounding(own_size) < whole * rounding(size)), own_size / whole, size)
+        begin = np.subtract(own.offset, self.frame.offset) / size
+        halves = np.rint(2 * begin) / 2
+        return np.where(np.abs(begin - halves) < SNAP, halves, begin), ratio
+
     def _positions(self, axis: int, begin: int, end: int) -> npt.NDArray[np.int64]:
         """Along `axis`: the index in the mask, inside it or not, at the centre of each voxel [begin, end)."""
-        own = self.volume.frame
-        assert own is not None  # checked when this was made
-        centres = self.frame.offset[axis] + (np.arange(begin, end) + 0.5) * self.frame.voxel_size[axis]
-        return np.floor((centres - own.offset[axis]) / own.voxel_size[axis]).astype(np.int64)
+        first, size = self._grid[0][axis], self._grid[1][axis]
+        return np.floor((np.arange(begin, end) + 0.5 - first) / size).astype(np.int64)
 
     def read(self, box: Box) -> npt.NDArray[np.bool_]:
         """Whether each voxel of `box` is tissue: bool (z, y, x)."""

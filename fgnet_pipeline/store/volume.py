@@ -1,9 +1,9 @@
-"""A volume placed in the world: axes, voxel size and offset come from attributes, OME-Zarr metadata or overrides."""
+"""A volume placed in the world: axes, voxel size and offset come from its metadata or from overrides."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,53 +13,37 @@ import zarr
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
-from fgnet_pipeline.core.units import nm_per
-from fgnet_pipeline.store.arrays import open_array
-from fgnet_pipeline.store.ome_metadata import frame_in_nm, level_of
+from fgnet_pipeline.store.arrays import open_array, read_native
+from fgnet_pipeline.store.attribute_statements import (
+    CosemTransform,
+    DimensionUnits,
+    NamedAxes,
+    OwnAttributes,
+    ViewerResolution,
+)
+from fgnet_pipeline.store.axis_names import agreed_order, order_of
+from fgnet_pipeline.store.frame import Frame, Size, size_of
+from fgnet_pipeline.store.group_files import folders_above, group_attributes, read_json_file
+from fgnet_pipeline.store.ome_metadata import levels_of
+from fgnet_pipeline.store.statement import Asked, Numbers, Order, Place, Statement
+from fgnet_pipeline.store.stored_share import StoredShare, stored_share
+from fgnet_pipeline.store.webknossos import FILE, magnification_of
 
-#: Nanometres along z, y and x.
-Size = tuple[float, float, float]
+__all__ = ["Frame", "Size", "Volume", "frame_of", "open_volume"]
+
+#: How many folders above an array metadata about it are looked for.
+DEPTH = 2
+#: Relative difference from which on two statements about a voxel size contradict each other.
+DIFFERENT = 1e-3
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The place of a volume in the world.
+class Sources:
+    """What states the axes, the voxel size and the offset of a volume, for people."""
 
-    Attributes:
-        voxel_size: nm, zyx.
-        offset: position in nm, zyx, of the corner of voxel 0.
-    """
-
-    voxel_size: Size
-    offset: Size
-
-    def is_close(self, other: Frame) -> bool:
-        """Whether both frames agree: offsets within a hundredth of a voxel, sizes within a thousandth."""
-        shift = np.abs(np.subtract(self.offset, other.offset)) / self.voxel_size
-        return bool(np.allclose(self.voxel_size, other.voxel_size, rtol=1e-3) and (shift < 0.01).all())
-
-    def attributes(self, channels: bool = False) -> dict[str, Any]:
-        """The attributes that our arrays carry, and that `funlib.persistence.open_ds` can read.
-
-        That function silently truncates fractions (4.5 to 4). Therefore sizes that are not whole nanometres are stated
-        in a finer unit.
-
-        Args:
-            channels: the array is (C, z, y, x); `^` marks an axis that is not space.
-        """
-        unit, scale = next(
-            (u, s) for u, s in (("nm", 1), ("angstrom", 10), ("pm", 1000)) if u == "pm" or self._is_whole(s)
-        )
-        return {
-            "voxel_size": [round(v * scale) for v in self.voxel_size],
-            "offset": [round(v * scale) for v in self.offset],
-            "axis_names": [*(["c^"] if channels else []), "z", "y", "x"],
-            "units": [unit] * 3,
-        }
-
-    def _is_whole(self, scale: int) -> bool:
-        numbers = np.multiply([*self.voxel_size, *self.offset], scale)
-        return bool(np.allclose(numbers, np.rint(numbers), atol=1e-6, rtol=0))
+    axes: str = "not stated"
+    voxel_size: str = "not stated"
+    offset: str = "not stated"
 
 
 @dataclass(frozen=True)
@@ -71,12 +55,16 @@ class Volume:
         order: which axes of the array are z, y and x.
         frame: voxel size and offset; None if nothing states a voxel size.
         path: folder or URL of the array.
+        field: the configuration key or option that names it.
+        sources: what states its axes and its place.
     """
 
     array: zarr.Array[Any]
     order: tuple[int, int, int]
     frame: Frame | None
     path: str
+    field: str = "volume.path"
+    sources: Sources = Sources()
 
     @cached_property
     def shape(self) -> Vector:
@@ -93,12 +81,17 @@ class Volume:
         """Of the values that `read` gives."""
         return np.dtype(self.array.dtype).newbyteorder("=")
 
+    @cached_property
+    def stored(self) -> StoredShare:
+        """How much of the array is stored at all."""
+        return stored_share(self.array)
+
     def read(self, box: Box) -> npt.NDArray[Any]:
         """The voxels (z, y, x) of `box`, which must lie inside the volume."""
         selection: list[Any] = [0] * self.array.ndim
         for axis, part in zip(self.order, box.slices(), strict=True):
             selection[axis] = part
-        data = np.asarray(self.array[tuple(selection)])
+        data = read_native(self.array, tuple(selection))
         stored = sorted(self.order)
         return np.transpose(data, [stored.index(axis) for axis in self.order])
 
@@ -116,53 +109,76 @@ def open_volume(
     Args:
         path: folder or URL of a Zarr array.
         field: the configuration key or option to name in errors.
-        voxel_size: nm, zyx; overrides attributes and OME metadata.
-        offset: nm, zyx; overrides attributes and OME metadata.
-        axes: names of the stored axes, in their order; override attributes and OME metadata.
+        voxel_size: nm, zyx; overrides all metadata.
+        offset: nm, zyx, of the corner of voxel 0; overrides all metadata.
+        axes: names of the stored axes, in their order; override all metadata.
 
     Raises:
-        InputError: no such array, axes that are not z, y, x (and leading axes of length one), bad sizes.
+        InputError: no such array, axes that are not z, y, x (and further axes of length one), metadata that contradict
+            each other or cannot be read.
     """
     array = open_array(path, field)
-    names = tuple(name.lower() for name in axes) if axes else _declared_axes(array, path)
-    order = _spatial_axes(array, names, field, path)
-    frame = frame_of(array, path, order, voxel_size, offset)
-    return Volume(array, order, frame, path)
+    asked = Asked(path, field, array.ndim)
+    _check_shape(asked, array)
+    statements = list(_statements(asked, array))
+    if axes:
+        order = order_of(asked, array.shape, tuple(name.lower() for name in axes), "names")
+        from_ = "volume.axes"
+    else:
+        order, from_ = agreed_order(asked, array.shape, statements)
+    if any(n != 1 for axis, n in enumerate(array.shape) if axis not in order):
+        raise _not_three_axes(asked, array)
+    frame, sources = _frame(asked, statements, order, voxel_size, offset)
+    return Volume(array, order, frame, path, field, replace(sources, axes=from_))
 
 
-def _declared_axes(array: zarr.Array[Any], path: str) -> tuple[str, ...] | None:
-    names = array.attrs.get("axis_names") or array.attrs.get("axes")
-    if names is None and (found := level_of(path)):
-        names = [axis["name"] if isinstance(axis, dict) else axis for axis in found[0].get("axes", [])] or None
-    if names is None:
-        names = getattr(array.metadata, "dimension_names", None)
-    if isinstance(names, list | tuple) and all(isinstance(n, str) for n in names):
-        return tuple(re.sub(r"\W", "", n).lower() for n in names)
-    return None
-
-
-def _spatial_axes(array: zarr.Array[Any], names: tuple[str, ...] | None, field: str, path: str) -> tuple[int, int, int]:
-    extra = "three axes z, y, x; others (time, channel) only with length 1"
-    spatial = set("zyx")
-    if names is not None and len(names) == 3 and spatial == set(names):
-        names = (*(f"extra{i}" for i in range(array.ndim - 3)), *names)
-    if names is None:
-        names = (*(f"extra{i}" for i in range(array.ndim - 3)), "z", "y", "x")
-    if array.ndim >= 3 and (len(names) != array.ndim or not spatial <= set(names)):
-        expected = f"{array.ndim} names, z, y and x among them"
-        raise InputError("volume.axes", list(names), expected, 'set e.g. volume.axes=["z","y","x"]')
-    order = (names.index("z"), names.index("y"), names.index("x")) if array.ndim >= 3 else (0, 0, 0)
-    if array.ndim < 3 or any(n != 1 for axis, n in enumerate(array.shape) if axis not in order):
-        raise InputError(field, f"{path} of shape {list(array.shape)}", extra, "extract one channel of one time point")
+def _check_shape(asked: Asked, array: zarr.Array[Any]) -> None:
+    if array.ndim < 3:
+        raise _not_three_axes(asked, array)
     if 0 in array.shape:
-        raise InputError(field, f"{path} of shape {list(array.shape)}", "at least one voxel", "check the volume")
-    return order
+        found = f"{asked.path} of shape {list(array.shape)}"
+        raise InputError(asked.field, found, "at least one voxel", "check the volume")
+
+
+def _not_three_axes(asked: Asked, array: zarr.Array[Any]) -> InputError:
+    expected = "three axes z, y, x; others (time, channel) only with length 1"
+    found = f"{asked.path} of shape {list(array.shape)}"
+    return InputError(asked.field, found, expected, "extract one channel of one time point")
+
+
+def _statements(asked: Asked, array: zarr.Array[Any]) -> Iterator[Statement]:
+    """Everything that the metadata of an array, and of the folders above it, state of it."""
+    attributes = dict(array.attrs)
+    above = [(name, group_attributes(folder, asked.field), read_json_file(folder, FILE, asked.field))
+             for folder, name in folders_above(asked.path, DEPTH)]  # fmt: skip
+    is_paintera = any("painteraData" in found for found in [attributes, *(group for _, group, _ in above)])
+    yield OwnAttributes(asked, attributes, is_paintera)
+    for key in ("axis_names", "axes", "_ARRAY_DIMENSIONS"):
+        yield NamedAxes(asked, f"attribute {key}", attributes.get(key))
+    names = getattr(array.metadata, "dimension_names", None)
+    yield NamedAxes(asked, "dimension_names", None if names is None else list(names))
+    levels = next((found for name, group, _ in above if (found := levels_of(asked, group, name))), [])
+    transform = attributes.get("transform")
+    if isinstance(transform, dict) and {"scale", "translate", "axes"} & set(transform):
+        listed = next((level.levels for level in levels if isinstance(level, CosemTransform)), ())
+        yield CosemTransform(asked, transform, listed)
+    yield from levels
+    yield ViewerResolution(asked, attributes)
+    yield DimensionUnits(asked, attributes.get("dimension_units"))
+    for name, _, properties in above:
+        if (magnification := magnification_of(asked, properties, name)) is not None:
+            yield magnification
 
 
 def frame_of(
-    array: zarr.Array[Any], path: str, order: tuple[int, int, int], voxel_size: Size | None, offset: Size | None
+    array: zarr.Array[Any],
+    path: str,
+    order: tuple[int, int, int],
+    voxel_size: Size | None,
+    offset: Size | None,
+    field: str = "affinities.path",
 ) -> Frame | None:
-    """The frame of an array, from overrides, else from its attributes, else from OME metadata.
+    """The frame of an array, from overrides, else from its metadata.
 
     Args:
         array: of any number of axes.
@@ -170,48 +186,73 @@ def frame_of(
         order: which axes of the array are z, y and x.
         voxel_size: nm, zyx; overrides what is stated.
         offset: nm, zyx; overrides what is stated.
+        field: the configuration key or option to name in errors.
 
     Returns:
         The frame; None if nothing states a voxel size. An offset that nothing states is 0.
 
     Raises:
-        InputError: a voxel size that is not positive.
+        InputError: metadata that contradict each other or cannot be read, a voxel size that is not positive.
     """
-    attributes = dict(array.attrs)
-    ome_scale, ome_offset = frame_in_nm(path)
-    units = attributes.get("units")
-    scale = _numbers(_unit_factors(units, array.ndim), order, array.ndim) if units else None
-    scale = np.ones(3) if scale is None else scale
-    size = _numbers(attributes.get("voxel_size", attributes.get("resolution")), order, array.ndim)
-    shift = _numbers(attributes.get("offset"), order, array.ndim)
-    size = np.asarray(voxel_size) if voxel_size else (ome_scale if size is None else size * scale)
-    shift = np.asarray(offset) if offset else (ome_offset if shift is None else shift * scale)
-    if size is None:
-        return None
+    asked = Asked(path, field, array.ndim)
+    return _frame(asked, list(_statements(asked, array)), order, voxel_size, offset)[0]
+
+
+def _frame(
+    asked: Asked, statements: list[Statement], order: Order, voxel_size: Size | None, offset: Size | None
+) -> tuple[Frame | None, Sources]:
+    """The frame, and what states voxel size and offset."""
+    size, size_from = np.asarray(voxel_size), "volume.voxel_size"
+    if voxel_size is None:
+        found = _stated_size(asked, statements, order)
+        if found is None:
+            return None, Sources()
+        size, size_from = found
     if not (np.isfinite(size).all() and (size > 0).all()):
-        raise InputError(
-            "volume.voxel_size", size.tolist(), "three positive numbers (nm, zyx)", "set volume.voxel_size"
-        )
-    shift = np.zeros(3) if shift is None else shift
-    return Frame(_size(size), _size(shift))
+        key = "volume.voxel_size" if asked.field == "volume.path" else asked.field
+        found_size = size.tolist() if key != asked.field else f"{asked.path} with voxels of {size.tolist()} nm"
+        raise InputError(key, found_size, "three positive numbers (nm, zyx)", "correct voxel_size")
+    place, place_from = Place(np.zeros(3)), "not stated, taken as 0"
+    if offset is not None:
+        place, place_from = Place(np.asarray(offset)), "volume.offset"
+    elif (stated := _stated_place(asked, statements, order, size)) is not None:
+        place, place_from = stated
+    frame = Frame(size_of(size), size_of(place.offset), place.pyramid)
+    return frame, Sources(voxel_size=size_from, offset=place_from)
 
 
-def _size(values: npt.NDArray[np.float64]) -> Size:
-    z, y, x = (float(v) for v in values)
-    return z, y, x
+def _stated_size(asked: Asked, statements: list[Statement], order: Order) -> tuple[Numbers, str] | None:
+    """The voxel size that all metadata agree on. Our own attribute `voxel_size` is authoritative: no other is asked."""
+    own = [s for s in statements if isinstance(s, OwnAttributes) and s.is_authoritative]
+    found = [(size, s.source) for s in own or statements if (size := s.voxel_size(order)) is not None]
+    for size, source in found[1:]:
+        if not np.allclose(size, found[0][0], rtol=DIFFERENT, atol=0):
+            stated = f"{found[0][1]} {found[0][0].tolist()} nm, but {source} {size.tolist()} nm"
+            raise asked.refusal("voxel_size", f"{asked.path}: {stated}", "statements about the voxel size that agree")
+    return found[0] if found else None
 
 
-def _numbers(value: object, order: tuple[int, int, int], ndim: int) -> npt.NDArray[np.float64] | None:
-    if not isinstance(value, list | tuple) or len(value) not in (3, ndim):
+def _stated_place(asked: Asked, statements: list[Statement], order: Order, size: Numbers) -> tuple[Place, str] | None:
+    """Where the metadata place the array. Our own attribute `offset` is authoritative: no other is asked.
+
+    A pyramid without any translation is a weak statement: it yields to one that places its levels.
+    """
+    own = [s for s in statements if isinstance(s, OwnAttributes) and s.place(order) is not None]
+    found = [(place, s.source) for s in own or statements if (place := s.place(order)) is not None]
+    strong = [entry for entry in found if entry[0].offset.any() or (entry[0].pyramid and entry[0].pyramid.centred)]
+    for place, source in strong[1:]:
+        if (np.abs(place.offset - strong[0][0].offset) > 0.01 * size).any():
+            stated = f"{strong[0][1]} {strong[0][0].offset.tolist()} nm, but {source} {place.offset.tolist()} nm"
+            raise asked.refusal("offset", f"{asked.path}: {stated}", "statements about the offset that agree")
+    if not found:
         return None
-    numbers = np.asarray(value, dtype=np.float64)
-    if len(numbers) == ndim:
-        return numbers[list(order)]
-    # Three numbers for an array with more axes are those of the spatial axes, in their stored order.
-    return numbers[np.argsort(np.argsort(order))]
+    place, source = (strong or found)[0]
+    return place, "attribute offset" if own else f"{source}{_convention(place)}"
 
 
-def _unit_factors(units: object, ndim: int) -> list[float]:
-    """Nanometres per unit, one per stored axis; a single unit counts for all axes, an unknown one as nm."""
-    names = [units] * ndim if isinstance(units, str) else units if isinstance(units, list | tuple) else []
-    return [nm_per(name) or 1.0 for name in names]
+def _convention(place: Place) -> str:
+    if place.pyramid is None:
+        return ""
+    if place.pyramid.centred:
+        return ", translations place centres of voxels"
+    return ", no translations between levels: one corner"

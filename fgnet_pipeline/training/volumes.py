@@ -92,7 +92,7 @@ def _check_labels(raw: Volume, labels: Volume, field: str) -> None:
     if raw.shape != labels.shape:
         remedy = "give labels for the same voxels, or crop raw"
         raise InputError(field, list(labels.shape), f"the shape of raw, {list(raw.shape)}", remedy)
-    if raw.frame and labels.frame and raw.frame != labels.frame:
+    if raw.frame and labels.frame and not labels.frame.seen_from(raw.frame).is_close(raw.frame):
         expected = f"the voxel size and offset of raw, {raw.frame.voxel_size} and {raw.frame.offset} nm"
         found = f"{labels.frame.voxel_size} and {labels.frame.offset} nm"
         raise InputError(field, found, expected, "correct the attributes, or crop")

@@ -167,6 +167,7 @@ def test_what_slurm_is_asked_for_is_the_limit_there(raw: str, tmp_path: Path) ->
 def test_free_disk_and_hours_are_warnings(tmp_path: Path) -> None:
     array = zarr.create_array(str(tmp_path / "raw"), shape=(60000,) * 3, dtype="uint8", chunks=(128,) * 3)
     array.attrs.update(voxel_size=[8, 8, 8], offset=[0, 0, 0])
+    array[0, 0, 0] = 1
     config = load_config(
         standard_config(tmp_path, str(tmp_path / "raw"), workers=4000), ["schedule.block_shape=[240,240,240]"]
     )
@@ -177,6 +178,7 @@ def test_free_disk_and_hours_are_warnings(tmp_path: Path) -> None:
 def test_ten_million_blocks_take_little_memory(tmp_path: Path) -> None:
     array = zarr.create_array(str(tmp_path / "raw"), shape=(65536,) * 3, dtype="uint8", chunks=(128,) * 3)
     array.attrs.update(voxel_size=[8, 8, 8], offset=[0, 0, 0])
+    array[0, 0, 0] = 1
     mask = write_mask(tmp_path / "mask", np.ones((32, 64, 64)), [8 * 1024] * 3, [0, 0, 0])
     config = standard_config(tmp_path, str(tmp_path / "raw"))
     done = fgnet(

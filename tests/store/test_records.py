@@ -118,7 +118,7 @@ def test_a_key_that_is_no_key_vouches_for_nothing() -> None:
 
 
 def test_voxels_of_blocks_are_those_that_they_write(tmp_path: Path) -> None:
-    raw = write_volume(tmp_path / "raw", np.zeros((50, 40, 45), np.uint8))
+    raw = write_volume(tmp_path / "raw", np.ones((50, 40, 45), np.uint8))
     config = load_config(standard_config(tmp_path, raw), ["volume.roi=[[70,30,0],[430,400,410]]"])
     job = open_planned(config, stage_names())
     blocks = job.plan.blocks("predict")
