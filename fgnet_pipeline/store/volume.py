@@ -124,13 +124,14 @@ def open_volume(
         InputError: no such array, axes that are not z, y, x (and leading axes of length one), bad sizes.
     """
     array = open_array(path, field)
-    names = tuple(name.lower() for name in axes) if axes else _declared_axes(array, path)
+    names = tuple(name.lower() for name in axes) if axes else axis_names(array, path)
     order = _spatial_axes(array, names, field, path)
     frame = frame_of(array, path, order, voxel_size, offset)
     return Volume(array, order, frame, path)
 
 
-def _declared_axes(array: zarr.Array[Any], path: str) -> tuple[str, ...] | None:
+def axis_names(array: zarr.Array[Any], path: str) -> tuple[str, ...] | None:
+    """The names of the stored axes as attributes, OME metadata or Zarr state them, in lower case; None if none do."""
     names = array.attrs.get("axis_names") or array.attrs.get("axes")
     if names is None and (found := level_of(path)):
         names = [axis["name"] if isinstance(axis, dict) else axis for axis in found[0].get("axes", [])] or None
