@@ -133,8 +133,8 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
     """
-    job, threshold = open_agglomerated(config), config.agglomerate.threshold
-    score, part = score_of(config), score_part(config)
+    job = open_agglomerated(config)
+    threshold, score, part = job.config.agglomerate.threshold, score_of(job.config), score_part(job.config)
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)

@@ -14,6 +14,8 @@ from fgnet_pipeline.execution.driver import (
     open_planned,
     tasks_of,
 )
+from fgnet_pipeline.execution.last_run import announcement
+from fgnet_pipeline.execution.region import is_empty, region_sentence
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
@@ -28,6 +30,7 @@ def run(
     redo: str | None = None,
     observer: Observer | None = None,
     report: Callable[[str], None] = lambda _: None,
+    small_region: bool = True,
 ) -> Job:
     """Compute every block of `stages` that is not done.
 
@@ -37,6 +40,7 @@ def run(
         redo: replace the results of this stage and of all after it.
         observer: told of progress.
         report: told in sentences.
+        small_region: whether a region of interest that is shorter than the model's context is accepted.
 
     Returns:
         The job, whose output is complete.
@@ -46,11 +50,14 @@ def run(
         BlocksFailedError: Some blocks failed; all others are done.
     """
     started, schedule = time.time(), config.schedule
-    job, names = checked(config, stages, redo, forks=schedule.is_local and schedule.workers > 0)
+    forks = schedule.is_local and schedule.workers > 0
+    job, names = checked(config, stages, redo, forks=forks, small_region=small_region)
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 
         submit.check(job, names, redo)
+    for sentence in (region_sentence(job), *announcement(job)):
+        report(sentence)
     if schedule.is_local or schedule.takes_blocks_from_driver:
         refuse_while_submitted(job)
         with driving(job, names, redo):
@@ -60,6 +67,8 @@ def run(
             finish(job)
     else:
         submit.submit_and_wait(job, names, redo, report)
+    if is_empty(job, names):
+        report("warning: the segmentation holds no segment: every voxel of the region is background")
     report(f"finished in {time.time() - started:.1f} s: {job.output.path}")
     return job
 

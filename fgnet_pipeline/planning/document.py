@@ -53,6 +53,23 @@ class StageEstimate:
 
 
 @dataclass(frozen=True)
+class Region:
+    """The region of interest.
+
+    Attributes:
+        voxels: `[begin, end]`, zyx.
+        nm: `[begin, end]`, zyx.
+        shape: voxels, zyx.
+        sentence: the same in words.
+    """
+
+    voxels: list[list[int]]
+    nm: list[list[float]]
+    shape: list[int]
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The estimate for all tasks of a run.
 
@@ -76,6 +93,9 @@ class Estimate:
         worker_hours: sum over all tasks. None if the time of a task is unknown.
         wall_hours: `worker_hours` divided by the number of workers. None if `worker_hours` is.
         warnings: sentences about what may go wrong.
+        region: the region of interest.
+        settings: one clause per value of `[fragments]` and `[agglomerate]` that the configuration leaves open, with the
+            place where it comes from.
     """
 
     stages: list[StageEstimate]
@@ -97,6 +117,8 @@ class Estimate:
     worker_hours: float | None
     wall_hours: float | None
     warnings: list[str]
+    region: Region
+    settings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """The document for JSON."""

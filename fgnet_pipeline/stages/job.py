@@ -5,7 +5,7 @@ The driver and every worker open the same job from the same configuration. Openi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fgnet_pipeline.core.geometry import Box, Vector, check_ids_fit, vector, vox
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.stages.lab_affinities import LabAffinities
+from fgnet_pipeline.stages.recommended import resolve, settings_in
 from fgnet_pipeline.store.arrays import OutputArray
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.output import Output
@@ -34,7 +35,7 @@ class Job:
     """Everything that a stage needs besides its own block.
 
     Attributes:
-        config: the configuration.
+        config: the configuration, with values for all keys of `[fragments]` and `[agglomerate]`.
         raw: the raw volume; None if only affinities are given.
         affinities: the lab's own affinities; None if they are predicted.
         fragments: the lab's own fragments; None if a fragments method makes them.
@@ -43,6 +44,7 @@ class Job:
         roi: the region of interest in voxels.
         mask: the tissue mask; None if everything is tissue.
         output: everything below `output.path`.
+        origins: for values of these tables that the configuration leaves open (`table.key`), where they come from.
         new_affinities: whether affinities are to be predicted now. If not, stored affinities are used as they are.
         plan: set by `fgnet_pipeline.stages.registry.plan_job` or by a worker.
         left: per task, the comparison of records and plan that `fgnet_pipeline.execution.resume.left` keeps.
@@ -57,6 +59,7 @@ class Job:
     roi: Box
     mask: Mask | None
     output: Output
+    origins: Mapping[str, str] = field(default_factory=dict)
     new_affinities: bool = True
     plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
     left: dict[str, tuple[Plan, Any, Any]] = field(default_factory=dict, repr=False)
@@ -154,7 +157,8 @@ def open_job(config: Config) -> Job:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
     roi = region_of_interest(volume.roi, frame, bounds)
-    return Job(config, raw, affinities, fragments, frame, bounds, roi, mask, output)
+    resolved, origins = resolve(config, settings_in(output.saved_configuration()[1]))
+    return Job(resolved, raw, affinities, fragments, frame, bounds, roi, mask, output, origins)
 
 
 def _check_raw(raw: Volume, config: Config) -> None:
