@@ -106,16 +106,12 @@ def computed_part(path: str, volume: Volume) -> Computed | None:
     if not done:
         expected = "at least one block that is done"
         raise InputError("SEGMENTATION", path, expected, "run fgnet run with its configuration first")
-    tables = Output(str(place.parent)).saved_configuration()[0].get("volume", {})
+    output = Output(str(place.parent))
+    tables = output.saved_configuration()[0].get("volume", {})
     if volume.frame is None:
         return Computed(volume.bounds, None, grid, done)
-    return Computed(_roi(tables, volume), _mask(tables, volume.frame), grid, done)
-
-
-def _roi(tables: Mapping[str, Any], volume: Volume) -> Box:
-    """The region of interest of the latest run."""
-    assert volume.frame is not None  # the caller has seen it
-    return region_of_interest(tables.get("roi"), volume.frame, volume.bounds)
+    roi = output.saved_region() or region_of_interest(tables.get("roi"), volume.frame, volume.bounds)
+    return Computed(roi, _mask(tables, volume.frame), grid, done)
 
 
 def _mask(tables: Mapping[str, Any], frame: Frame) -> Mask | None:

@@ -95,7 +95,7 @@ def driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
     """
     with disk_errors(job.output.root), _locked(job):
         check_fresh(job, names, redo)
-        job.output.save_configuration(job.config.model_dump(mode="json"), begun_values(job, names, redo))
+        job.output.save_configuration(job.config.model_dump(mode="json"), begun_values(job, names, redo), job.roi)
         prepare(job, names, redo)
         _clear_inactive(job, names)
         _requeue_lost(job, names)
