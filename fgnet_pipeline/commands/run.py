@@ -83,7 +83,7 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: boo
         from fgnet_pipeline.execution.cluster.lookup import cluster_of
 
         cluster_of(config)  # refuses an unknown system
-    job = runner.open_planned(config, stages)
+    job = runner.open_planned(config, stages, redo)
     names = runner.tasks_of(job.plan, stages)
     check_region(job, small_region=yes)
     check_fresh(job, names, redo)

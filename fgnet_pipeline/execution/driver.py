@@ -30,18 +30,19 @@ PREDICT = ("predict",)
 PASSES = 3
 
 
-def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
+def open_planned(config: Config, stages: tuple[str, ...], redo: str | None = None) -> Job:
     """Open the job of a configuration with its plan; nothing is written.
 
     Args:
         config: a validated configuration.
         stages: stages that are about to run. Without `predict`, stored affinities are used as they are.
+        redo: the stage whose results, and those of all later stages, are replaced; None for no stage.
 
     Raises:
         InputError: the first thing that does not fit.
     """
     use_threads(config.schedule.threads)
-    job = open_job(config)
+    job = open_job(config, from_stage_on(redo) if redo in stage_names() else ())
     if "predict" in stages and job.affinities is not None and stages == PREDICT:
         raise InputError("affinities.path", config.affinities.path, "no affinities of your own to predict affinities",
                          "leave affinities.path out")  # fmt: skip
@@ -74,7 +75,7 @@ def checked(
         DamageError: results of an earlier stage are gone.
     """
     stages = stage_names() if stages is None else stages
-    job = open_planned(config, stages)
+    job = open_planned(config, stages, redo)
     names = tasks_of(job.plan, stages)
     if redo is not None and redo in stage_names() and redo not in stages:
         raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")

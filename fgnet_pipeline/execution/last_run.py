@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.recommended import Values, settings_in
+from fgnet_pipeline.stages.recommended import Values, settings_in, stage_of_key
 from fgnet_pipeline.stages.registry import from_stage_on
 
 #: Tables of the configuration that decide results, and those of their keys that do not.
 COMPARED = ("volume", "model", "affinities", "fragments", "edges", "agglomerate")
 NOT_COMPARED = ("volume.path", "model.device", "model.batch", "affinities.path", "fragments.path")
-#: Key that a stage alone reads -> this stage. All other keys of `[fragments]` and `[agglomerate]` belong to the stage
-#: that is called as the table.
-STAGE_OF_KEY = {"agglomerate.threshold": "lut"}
 
 
 def changed_values(job: Job) -> list[str]:
@@ -80,7 +77,7 @@ def begun_values(job: Job, names: Iterable[str], redo: str | None) -> Values:
 
 def _settled(table: str, before: Mapping[str, Any], now: Mapping[str, Any], anew: set[str]) -> dict[str, Any]:
     """The values of one table: those of `now` for stages that begin, else those of `before`."""
-    stages = {key: STAGE_OF_KEY.get(f"{table}.{key}", table) for key in before.keys() | now.keys()}
+    stages = {key: stage_of_key(table, key) for key in before.keys() | now.keys()}
     fresh = {key: value for key, value in now.items() if stages[key] in anew or not before}
     return {key: value for key, value in before.items() if stages[key] not in anew} | fresh
 

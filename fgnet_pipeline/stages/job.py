@@ -5,7 +5,7 @@ The driver and every worker open the same job from the same configuration. Openi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from fgnet_pipeline.core.geometry import Box, Vector, check_ids_fit, vector, vox
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.stages.lab_affinities import LabAffinities
-from fgnet_pipeline.stages.recommended import resolve, settings_in
+from fgnet_pipeline.stages.recommended import resolve, settings_in, without_stages
 from fgnet_pipeline.store.arrays import OutputArray
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.output import Output
@@ -131,8 +131,12 @@ class Job:
         return list(array.shard_files(block.whole.intersect(array.bounds)))
 
 
-def open_job(config: Config) -> Job:
+def open_job(config: Config, anew: Collection[str] = ()) -> Job:
     """Open and check everything that `config` names.
+
+    Args:
+        config: a validated configuration.
+        anew: names of stages whose results are about to be replaced: the output keeps no values for them.
 
     Raises:
         InputError: the first input that does not fit. Nothing has been written.
@@ -157,7 +161,8 @@ def open_job(config: Config) -> Job:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
     roi = region_of_interest(volume.roi, frame, bounds)
-    resolved, origins = resolve(config, settings_in(output.saved_configuration()[1]))
+    begun = settings_in(output.saved_configuration()[1])
+    resolved, origins = resolve(config, without_stages(begun, anew))
     return Job(resolved, raw, affinities, fragments, frame, bounds, roi, mask, output, origins)
 
 

@@ -13,7 +13,7 @@ of files, so torch is not needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fgnet_pipeline.core.config import Config
@@ -112,6 +112,24 @@ def check_recommended(values: Mapping[str, Mapping[str, Any]]) -> None:
                 expected = f"a key of [{'] or ['.join(SELECTORS)}] that belongs to a model"
                 raise InputError(f"{table}.{key}", value, expected, "leave it out")
     validate({"volume": {"path": "any"}, "output": {"path": "any"}, **{t: dict(v) for t, v in values.items()}})
+
+
+def without_stages(values: Values, stages: Collection[str]) -> Values:
+    """The values that no stage of `stages` reads.
+
+    Args:
+        values: table -> key -> value.
+        stages: names of stages whose results are begun anew.
+    """
+    return {
+        table: {key: value for key, value in found.items() if stage_of_key(table, key) not in stages}
+        for table, found in values.items()
+    }
+
+
+def stage_of_key(table: str, key: str) -> str:
+    """The first stage that reads a key of `[fragments]` or `[agglomerate]`."""
+    return "lut" if (table, key) == ("agglomerate", "threshold") else table
 
 
 def settings_in(tables: Mapping[str, Any]) -> Values:

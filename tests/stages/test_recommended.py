@@ -201,6 +201,23 @@ def test_a_redo_begins_with_new_values(copied_run: tuple[Path, Path], command: C
     assert code == 0 and f"fragments.min_seed_distance = 3 ({BEGUN})" in text and "blocks to do: predict 0 of" in text
 
 
+def test_a_redo_keeps_no_values(copied_run: tuple[Path, Path], command: Command) -> None:
+    """An output that was begun with the defaults takes the model's values when its stages are begun anew."""
+    config, out = copied_run
+    weights = weights_with(out.parent / "w.safetensors", '{"agglomerate": {"threshold": 0.3, "min_contact": 2}}')
+    given = ["--set", f"affinities.path={out / 'affinities'}", "--set", f"model.checkpoint={weights}"]
+    other = ["--set", f"output.path={out.parent / 'other.zarr'}"]
+    config.write_text(config.read_text().replace('[model]\ncheckpoint = "identity"\n', ""))
+    assert command("run", config, *given[:2], *other)[0] == 0
+    text = command("run", config, *given, *other)[2]
+    assert f"agglomerate.threshold = 0.5 ({BEGUN})" in text
+    text = command("run", config, *given, *other, "--redo", "agglomerate")[2]
+    assert "agglomerate.min_contact = 2 (recommended" in text and "agglomerate.threshold = 0.3 (recommended" in text
+    assert f"fragments.min_seed_distance = 5 ({BEGUN})" in text
+    text = command("run", config, *given, *other)[2]
+    assert f"agglomerate.min_contact = 2 ({BEGUN})" in text and f"agglomerate.threshold = 0.3 ({BEGUN})" in text
+
+
 def test_a_first_run_of_later_stages_settles_their_values(tmp_path: Path, small_raw: str, command: Command) -> None:
     config = standard_config(tmp_path, small_raw)
     assert command("predict", config)[0] == 0
