@@ -75,7 +75,7 @@ def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bo
 def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: bool) -> None:
     from fgnet_pipeline.execution import run as runner
     from fgnet_pipeline.execution.last_run import announcement
-    from fgnet_pipeline.execution.region import check_region, region_sentence
+    from fgnet_pipeline.execution.region import check_region
     from fgnet_pipeline.execution.resume import check_fresh, left
     from fgnet_pipeline.stages.registry import from_stage_on
 
@@ -87,7 +87,7 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: boo
     names = runner.tasks_of(job.plan, stages)
     check_region(job, small_region=yes)
     check_fresh(job, names, redo)
-    for sentence in (region_sentence(job), *announcement(job)):
+    for sentence in announcement(job):
         typer.echo(sentence)
     for name in names:
         state, task = left(job, name), job.plan.tasks[name]

@@ -56,7 +56,7 @@ def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 
 
 def checked(
-    config: Config, stages: tuple[str, ...] | None, redo: str | None, *, forks: bool = False, small_region: bool = True
+    config: Config, stages: tuple[str, ...] | None, redo: str | None, forks: bool = False, small_region: bool = True
 ) -> tuple[Job, list[str]]:
     """Do all checks that write nothing and ask no cluster.
 

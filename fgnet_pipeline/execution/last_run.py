@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from fgnet_pipeline.execution.region import region_sentence
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.recommended import Values, settings_in, stage_of_key
 from fgnet_pipeline.stages.registry import from_stage_on
@@ -35,8 +36,8 @@ def changed_values(job: Job) -> list[str]:
 
 
 def announcement(job: Job) -> list[str]:
-    """The sentences with which a run begins about its values: what has changed, and where open values come from."""
-    said = []
+    """The sentences with which a run begins: its region, what has changed, and where open values come from."""
+    said = [region_sentence(job)]
     if changed := changed_values(job):
         said.append(
             "this configuration differs from the latest run of this output: "

@@ -15,7 +15,7 @@ from fgnet_pipeline.execution.driver import (
     tasks_of,
 )
 from fgnet_pipeline.execution.last_run import announcement
-from fgnet_pipeline.execution.region import is_empty, region_sentence
+from fgnet_pipeline.execution.region import is_empty
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
@@ -50,27 +50,34 @@ def run(
         BlocksFailedError: Some blocks failed; all others are done.
     """
     started, schedule = time.time(), config.schedule
-    forks = schedule.is_local and schedule.workers > 0
-    job, names = checked(config, stages, redo, forks=forks, small_region=small_region)
+    job, names = checked(config, stages, redo, schedule.is_local and schedule.workers > 0, small_region)
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 
         submit.check(job, names, redo)
-    for sentence in (region_sentence(job), *announcement(job)):
-        report(sentence)
+    report("\n".join(announcement(job)))
     if schedule.is_local or schedule.takes_blocks_from_driver:
         refuse_while_submitted(job)
         with driving(job, names, redo):
-            passes = Passes(job, names, report)
-            for work in passes:
-                passes.trouble = _workers_of(config)(work, observer)
-            finish(job)
+            _make_passes(job, names, observer, report)
     else:
         submit.submit_and_wait(job, names, redo, report)
+    _say_end(job, names, time.time() - started, report)
+    return job
+
+
+def _say_end(job: Job, names: list[str], seconds: float, report: Callable[[str], None]) -> None:
     if is_empty(job, names):
         report("warning: the segmentation holds no segment: every voxel of the region is background")
-    report(f"finished in {time.time() - started:.1f} s: {job.output.path}")
-    return job
+    report(f"finished in {seconds:.1f} s: {job.output.path}")
+
+
+def _make_passes(job: Job, names: list[str], observer: Observer | None, report: Callable[[str], None]) -> None:
+    """Compute the blocks that are left, pass by pass; the output is held."""
+    passes = Passes(job, names, report)
+    for work in passes:
+        passes.trouble = _workers_of(job.config)(work, observer)
+    finish(job)
 
 
 def _workers_of(config: Config) -> Callable[[Work, Observer | None], str | None]:

@@ -14,7 +14,6 @@ from fgnet_pipeline.execution.cluster.lookup import cluster_of
 from fgnet_pipeline.execution.driver import again, all_left, announce, checked, driving, spec_of, summary
 from fgnet_pipeline.execution.failures import require_done
 from fgnet_pipeline.execution.last_run import announcement
-from fgnet_pipeline.execution.region import region_sentence
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import SubmittedJob
 from fgnet_pipeline.stages.job import Job
@@ -99,7 +98,7 @@ def submit_and_wait(job: Job, names: list[str], redo: str | None, report: Callab
 
 
 def _announce(job: Job, report: Callable[[str], None]) -> None:
-    for sentence in (region_sentence(job), *announcement(job)):
+    for sentence in announcement(job):
         report(sentence)
 
 
