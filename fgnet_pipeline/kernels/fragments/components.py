@@ -7,6 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from fgnet_pipeline.core.geometry import Box
+
 
 def relabel_components(
     labels: NDArray[Any], mask: NDArray[np.bool_] | None = None, *, connectivity: Literal[6, 18, 26] = 6
@@ -113,3 +115,30 @@ def _closest(labels: Any, centroid: Any) -> Any:
                     nearest[i] = distance
                     point[i, 0], point[i, 1], point[i, 2] = z, y, x
     return point
+
+
+def describe(labels: NDArray[np.uint32], n: int, box: Box) -> dict[str, NDArray[Any]]:
+    """All columns of a fragment table except the ids.
+
+    Args:
+        labels: uint32 (z, y, x), 0 = background, otherwise 1..n.
+        n: number of fragments.
+        box: place of `labels` in the volume, voxels.
+
+    Returns:
+        Columns of n rows; positions are voxels of the volume.
+    """
+    rows: dict[str, NDArray[Any]] = fragment_table(labels, n) if n else _no_rows()
+    for name in ("begin", "end", "point", "centroid"):
+        rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
+    return dict(rows)
+
+
+def _no_rows() -> dict[str, NDArray[Any]]:
+    return {
+        "voxels": np.zeros(0, np.int64),
+        "begin": np.zeros((0, 3), np.int64),
+        "end": np.zeros((0, 3), np.int64),
+        "centroid": np.zeros((0, 3), np.float64),
+        "point": np.zeros((0, 3), np.int64),
+    }
