@@ -46,9 +46,12 @@ def sweep_command(
         typer.echo(json.dumps({**result.to_dict(), "png": str(picture)}))
         return
     typer.echo(f"{'threshold':>9s} {'VOI split':>9s} {'merge':>9s} {'sum':>9s} {'Rand error':>10s}")
-    for p in result.curve:
+    for p, segments in zip(result.curve, result.segments, strict=True):
         voi = f"{p.voi_split:9.4f} {p.voi_merge:9.4f} {p.voi_sum:9.4f}"
-        typer.echo(f"{p.threshold:9g} {voi} {p.adapted_rand_error:10.4f}{'  best' if p == result.best else ''}")
+        few = f"  {('no segment', 'one segment')[segments]}" if segments < 2 else ""
+        typer.echo(f"{p.threshold:9g} {voi} {p.adapted_rand_error:10.4f}{'  best' if p == result.best else ''}{few}")
     low, high = result.plateau
     typer.echo(f"best threshold {result.best.threshold:g}; plateau {low:g} to {high:g}; "
                f"far from cliffs: {result.robust.threshold:g}\n{picture}")  # fmt: skip
+    for sentence in result.warnings:
+        typer.echo(f"warning: {sentence}")

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
+from fgnet_pipeline.evaluation.computed import computed_part
 from fgnet_pipeline.evaluation.evaluate import Comparison, Scores
 from fgnet_pipeline.evaluation.protocols import protocol_of
 from fgnet_pipeline.store.arrays import readable
@@ -31,6 +32,8 @@ def compare(
 ) -> Scores:
     """Score a segmentation against labels where they overlap in the world.
 
+    Of an output of this program, only voxels count that were computed; the scores say how many were left out.
+
     Args:
         segmentation: path or URL of a Zarr array of ids (z, y, x).
         labels: path or URL of a Zarr array of ids (z, y, x); voxels with 0 are ignored.
@@ -46,7 +49,8 @@ def compare(
     one = open_volume(segmentation, "SEGMENTATION")
     require_stored(one.array, segmentation, "SEGMENTATION", "ids")
     comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
-    return replace(comparison, workers=workers, protocol=rules).scores()
+    computed = computed_part(segmentation, one)
+    return replace(comparison, workers=workers, protocol=rules, computed=computed).scores()
 
 
 def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:

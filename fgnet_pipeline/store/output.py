@@ -19,9 +19,9 @@ from zarr.core.sync import collect_aiterator
 
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import DamageError, InputError, StoreError
-from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.store.arrays import OutputArray, create_array
-from fgnet_pipeline.store.atomic_files import write_json
+from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.object_store import RemoteStore, open_store
 from fgnet_pipeline.store.ownership import (
     FORMAT_VERSION,
@@ -80,9 +80,34 @@ class Output:
         else:
             check_folder(self.root, arrays)
 
-    def save_configuration(self, configuration: dict[str, Any]) -> None:
-        """Save the resolved configuration in the output."""
-        write_json(self.root / "config.json", {"format": FORMAT_VERSION, "config": configuration})
+    def save_configuration(self, configuration: dict[str, Any], begun: dict[str, Any], region: Box) -> None:
+        """Save the resolved configuration in the output.
+
+        Args:
+            configuration: of the run that begins now.
+            begun: the values that the results of the output were begun with, table -> key -> value.
+            region: the region of interest in voxels.
+        """
+        document = {"format": FORMAT_VERSION, "config": configuration, "begun": begun, "region": region.to_list()}
+        write_json(self.root / "config.json", document)
+
+    def saved_region(self) -> Box | None:
+        """The region of interest of the latest run, in voxels; None if an earlier version saved the configuration."""
+        document = read_json(self.root / "config.json")
+        region = document.get("region") if isinstance(document, dict) else None
+        return None if region is None else Box(vector(region[0]), vector(region[1]))
+
+    def saved_configuration(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The resolved configuration of the latest run, and what the results were begun with.
+
+        Outputs of earlier versions do not state the latter; the configuration then stands for it. Both are empty if no
+        run has begun.
+        """
+        document = read_json(self.root / "config.json")
+        if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+            return {}, {}
+        configuration: dict[str, Any] = document["config"]
+        return configuration, document.get("begun") or configuration
 
     def create(self) -> None:
         """Make the group and the folder of the records if they do not exist.

@@ -78,10 +78,25 @@ class TileGeometry(Strict):
 
 
 class Export(Strict):
-    """What is done to the averaged weights before they are written: see `fgnet.training.checkpoints.sharpened`."""
+    """What is done to the averaged weights before they are written, and what they state.
+
+    Attributes:
+        sharpness: see `fgnet.training.checkpoints.sharpened`.
+        shift: see there.
+        fragments: values of `[fragments]` that the weights recommend for a run.
+        agglomerate: values of `[agglomerate]` that the weights recommend for a run.
+    """
 
     sharpness: Annotated[float, Field(gt=0)] = 1.0
     shift: float = 0.0
+    fragments: Annotated[dict[str, Any] | None, Field(exclude_if=lambda table: table is None)] = None
+    agglomerate: Annotated[dict[str, Any] | None, Field(exclude_if=lambda table: table is None)] = None
+
+    @property
+    def recommended(self) -> dict[str, dict[str, Any]]:
+        """The tables that hold values."""
+        tables = {"fragments": self.fragments, "agglomerate": self.agglomerate}
+        return {name: table for name, table in tables.items() if table}
 
 
 class DataConfig(Strict):
@@ -182,6 +197,7 @@ class TrainConfig(Strict):
         self._check_shapes()
         self._check_schedule()
         self.exported_geometry()
+        self._check_recommended()
         try:
             self.optimise.augment.check()
         except ModelError as error:
@@ -209,6 +225,16 @@ class TrainConfig(Strict):
         if not 1 <= optimise.ends <= len(optimise.cycles):
             expected = f"1 to the number of cycles, {len(optimise.cycles)}"
             raise InputError("optimise.ends", optimise.ends, expected, "lower it, or add cycles")
+
+    def _check_recommended(self) -> None:
+        """Recommended values must be such that a run accepts them."""
+        if self.export.recommended:
+            from fgnet_pipeline.stages.recommended import check_recommended  # compiled kernels, which few need
+
+            try:
+                check_recommended(self.export.recommended)
+            except InputError as error:
+                raise InputError(f"export.{error.field}", error.value, error.expected, error.remedy) from error
 
     def network(self) -> NetworkConfig:
         """The architecture with its guidance."""
