@@ -176,3 +176,16 @@ def test_labels_of_another_program_meet_raw_at_the_right_voxel(tmp_path: Path) -
     group = {"resolution": [0.004, 0.006, 0.04], "offset": [0.032, 0.03, 0.08], "units": ["um"] * 3}
     (folder.parent / "attributes.json").write_text(json.dumps(group))
     assert imported(tmp_path / "o.zarr", raw, folder)["labelled"] == [[2, 5, 8], [14, 25, 40]]
+
+
+def test_an_array_with_an_axis_of_length_one_counts_when_the_only_array_is_looked_for(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["a"] = RAW[None]
+        file["b"] = np.zeros((2, 3, 4), np.uint8)
+    with pytest.raises(InputError, match="name one of: a, b"):
+        opened(tmp_path / "v.h5")
+    with h5py.File(tmp_path / "v.h5", "a") as file:
+        del file["b"]
+        file["many"] = np.zeros((2, 3, 4, 5), np.uint8)
+    source = opened(tmp_path / "v.h5")
+    assert np.array_equal(source.read(whole(source.shape)), RAW)
