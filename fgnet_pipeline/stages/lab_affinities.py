@@ -16,7 +16,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.kernels.tiling import to_uint8
-from fgnet_pipeline.stages.affinity_values import check_values
+from fgnet_pipeline.store.affinity_checks import check_values
 from fgnet_pipeline.store.arrays import open_array
 from fgnet_pipeline.store.decoding import read_native
 from fgnet_pipeline.store.input_identity import sample
@@ -66,7 +66,7 @@ class LabAffinities:
         self.channels = len(self._chosen)
         self.shape: Vector = vector([self.array.shape[axis] for axis in self.order])
         self.frame = frame_of(self.array, path, self.order, None, None)
-        check_values(sample(self.shape, self._read_stored, FIELD), path)
+        check_values(sample(self.shape, self._read_stored, FIELD), FIELD, path)
 
     def _set_offsets(self, offsets: Sequence[Vector]) -> None:
         """Put the nearest neighbours first.
