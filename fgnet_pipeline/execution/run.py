@@ -52,16 +52,18 @@ def run(
     """
     started, schedule = time.time(), config.schedule
     job, names = checked(config, stages, redo, schedule.is_local and schedule.workers > 0, small_region)
-    for given in inputs_understood(job):
-        report(str(given))
+    # Told after all checks, so that a refusal stands alone.
+    sentences = [*map(str, inputs_understood(job)), *announcement(job)]
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 
         submit.check(job, names, redo)
-    report("\n".join(announcement(job)))
+        report("\n".join(sentences))
     if schedule.is_local or schedule.takes_blocks_from_driver:
         refuse_while_submitted(job)
         with driving(job, names, redo):
+            if schedule.is_local:
+                report("\n".join(sentences))
             _make_passes(job, names, observer, report)
     else:
         submit.submit_and_wait(job, names, redo, report)
