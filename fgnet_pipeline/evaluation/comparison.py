@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
@@ -20,6 +21,12 @@ from fgnet_pipeline.store.volume import Frame, Volume, open_volume
 
 #: The frame of two arrays that both state none: voxels of 1 nm, voxel 0 at the origin.
 UNPLACED = Frame((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+#: Said of an output of this program in an object store.
+UNKNOWN = (
+    "the records of this output are in its output.state, which is not on this machine: voxels outside volume.roi or "
+    "volume.mask and unfinished blocks count as background, if there are any (fgnet sweep leaves them out)"
+)
 
 
 def compare(
@@ -50,7 +57,10 @@ def compare(
     require_stored(one.array, segmentation, "SEGMENTATION", "ids")
     comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
     computed = computed_part(segmentation, one)
-    return replace(comparison, workers=workers, protocol=rules, computed=computed).scores()
+    scores = replace(comparison, workers=workers, protocol=rules, computed=computed).scores()
+    if computed is None and is_url(segmentation) and "fgnet_format" in one.array.attrs:
+        return replace(scores, warnings=[UNKNOWN, *scores.warnings])
+    return scores
 
 
 def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:

@@ -19,8 +19,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.stages.job import region_of_interest
 from fgnet_pipeline.stages.registry import stages
-from fgnet_pipeline.store.output import Output
-from fgnet_pipeline.store.records.progress import Progress
+from fgnet_pipeline.store.output import Output, state_folder
 from fgnet_pipeline.store.records.results import latest_reads
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Frame, Volume, open_volume
@@ -92,21 +91,21 @@ def computed_part(path: str, volume: Volume) -> Computed | None:
     Raises:
         InputError: no block of the array is done, or the tissue mask of the run cannot be opened.
     """
-    if is_url(path):
-        return None  # the records are in output.state, which the arrays do not name
-    place = Path(path).resolve()
-    stage = next((s for s in stages().values() if s.array is not None and s.array.name == place.name), None)
-    progress = Progress(place.parent / "progress")
-    fingerprint = progress.fingerprint(stage.name) if stage is not None else None
-    if stage is None or fingerprint is None:
+    parent, _, name = (path if is_url(path) else str(Path(path).resolve())).rstrip("/").rpartition("/")
+    stage = next((s for s in stages().values() if s.array is not None and s.array.name == name), None)
+    folder = state_folder(parent) if stage is not None else None
+    if stage is None or folder is None:
+        return None
+    output = Output(str(folder))
+    fingerprint = output.progress.fingerprint(stage.name)
+    if fingerprint is None:
         return None
     grid = Grid(vector(fingerprint["block_shape"]))
-    reads = latest_reads(progress, stage.name)
+    reads = latest_reads(output.progress, stage.name)
     done = {block: grid.box(block).intersect(read) for block, read in reads.items()}
     if not done:
         expected = "at least one block that is done"
         raise InputError("SEGMENTATION", path, expected, "run fgnet run with its configuration first")
-    output = Output(str(place.parent))
     tables = output.saved_configuration()[0].get("volume", {})
     if volume.frame is None:
         return Computed(volume.bounds, None, grid, done)

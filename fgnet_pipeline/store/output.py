@@ -138,7 +138,9 @@ class Output:
             write_json(self.root / STATE_FILE, {"mark": uuid.uuid4().hex})
         try:
             group = zarr.open_group(store, mode="a", zarr_format=3)
-            _set_attributes(group, {"fgnet_format": FORMAT_VERSION, "fgnet_state": mark_of(self.root)})
+            folder = str(self.root.resolve())
+            attributes = {"fgnet_state": mark_of(self.root), "fgnet_state_folder": folder}
+            _set_attributes(group, {"fgnet_format": FORMAT_VERSION, **attributes})
         except BaseException:
             if mark is None:
                 (self.root / STATE_FILE).unlink(missing_ok=True)
@@ -214,6 +216,26 @@ class Output:
             chunk_shape=chunk,
             attributes={**attributes, "fgnet_format": FORMAT_VERSION},
         )
+
+
+def state_folder(path: str) -> Path | None:
+    """The folder of tables and records that belongs to the arrays of an output.
+
+    Args:
+        path: `output.path`, a folder or the URL of an object store.
+
+    Returns:
+        None if `path` is no output, or if its folder is not on this machine.
+    """
+    if not is_url(path):
+        return Path(path)
+    try:
+        attributes = zarr.open_group(open_store(path, "output.path", read_only=True), mode="r").attrs
+        folder, mark = attributes.get("fgnet_state_folder"), attributes.get("fgnet_state")
+    except (OSError, ValueError, KeyError, InputError):
+        return None
+    known = isinstance(folder, str) and mark is not None and mark_of(Path(folder)) == mark
+    return Path(str(folder)) if known else None
 
 
 def _set_attributes(group: zarr.Group, wanted: dict[str, Any]) -> None:
