@@ -20,14 +20,25 @@ from fgnet_pipeline.store.object_store import open_store
 def folders_above(path: str, depth: int) -> Iterator[tuple[str, str]]:
     """The folders that hold an array, nearest first, with the path of the array below each.
 
+    If the path leads through links, the folders that hold the array itself come after those that hold the links.
+
     Args:
         path: folder or URL of the array.
-        depth: how many folders to give at most.
+        depth: how many folders to give at most, for the path and for what it links to.
     """
-    whole = path.rstrip("/") if is_url(path) else os.path.abspath(path)
+    if is_url(path):
+        yield from _above(path.rstrip("/"), depth)
+        return
+    named, real = os.path.abspath(path), os.path.realpath(path)
+    yield from _above(named, depth)
+    if real != named:
+        yield from _above(real, depth)
+
+
+def _above(whole: str, depth: int) -> Iterator[tuple[str, str]]:
     parent, _, name = whole.rpartition("/")
     for _ in range(depth):
-        if is_url(path) and not urlsplit(parent).netloc + urlsplit(parent).path.strip("/"):
+        if is_url(whole) and not urlsplit(parent).netloc + urlsplit(parent).path.strip("/"):
             return
         yield parent or "/", name
         if not parent:
