@@ -41,8 +41,9 @@ def test_blank_sections_and_tiny_volumes_are_segmented(tmp_path: Path) -> None:
 
 
 def test_all_background_gives_an_empty_but_finished_output(tmp_path: Path) -> None:
-    stored = {"write_empty_chunks": True}
-    raw = write_volume(tmp_path / "raw.zarr", np.zeros((20, 20, 20), np.uint8), config=stored)
+    data = np.zeros((20, 20, 20), np.uint8)
+    data[0, 0, 0] = 1  # so that its chunk is stored
+    raw = write_volume(tmp_path / "raw.zarr", data)
     run(load_config(standard_config(tmp_path, raw)))
     assert len(np.unique(read(tmp_path / "out.zarr", "segmentation"))) >= 1
 
