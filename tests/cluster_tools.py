@@ -17,12 +17,18 @@ PATIENCE = 300.0
 
 
 def wait_for(condition: Callable[[], object], what: str, goes_on: Callable[[], bool] = lambda: True) -> None:
-    """Wait until `condition` holds; fail if it takes too long, or once `goes_on` says that it never will."""
+    """Wait until `condition` holds; fail if it takes too long, or once `goes_on` says that it never will.
+
+    A condition that takes long, for example a command, is asked less often, or it would slow down what it waits for.
+    """
     give_up = time.monotonic() + PATIENCE
-    while not condition():
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
         assert time.monotonic() < give_up, f"waited {PATIENCE:.0f} s for {what}"
         assert goes_on(), f"the process ended while waiting for {what}"
-        time.sleep(0.02)
+        time.sleep(min(1.0, max(0.02, 2 * (time.monotonic() - asked))))
 
 
 def write_after_prediction(folder: Path, local: Path, **schedule: object) -> Path:

@@ -19,6 +19,7 @@ from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
 from fgnet_pipeline.commands.evaluate import evaluate_command
 from fgnet_pipeline.commands.import_ import import_command
 from fgnet_pipeline.commands.inspect import inspect_command
+from fgnet_pipeline.commands.last_resort import FaultError, last_resort
 from fgnet_pipeline.commands.model_describe import describe_command
 from fgnet_pipeline.commands.plan import plan_command
 from fgnet_pipeline.commands.run import agglomerate_command, predict_command, run_command
@@ -29,6 +30,7 @@ from fgnet_pipeline.commands.train import train_command
 from fgnet_pipeline.commands.verify import verify_command
 from fgnet_pipeline.commands.worker import worker_command
 from fgnet_pipeline.core.errors import InputError, PipelineError
+from fgnet_pipeline.execution.processes.standard_streams import output_error
 
 #: Settings of all commands for Click.
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -72,22 +74,49 @@ for group, members in GROUPS.items():
 def guarded(command: Callable[[], Any]) -> NoReturn:
     """Run a command, and end the process.
 
-    A `PipelineError` or an interrupt becomes one sentence on standard error and an exit code. Other errors keep their
-    traceback.
+    A `PipelineError` or an interrupt becomes one sentence on standard error and an exit code. For any other error the
+    sentence names the log that holds the traceback (`fgnet_pipeline.commands.last_resort`). If standard output cannot
+    be written, the command fails.
     """
     try:
-        command()
+        code = _exit_code_of(command)
     except PipelineError as error:
         kind = "error" if isinstance(error, InputError) else "failed"
         typer.echo(f"{kind}: {error}", err=True)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BaseException as error:  # also the panics of libraries in Rust, which are no `Exception`
+        code = _unforeseen(error)
+    if code == INTERRUPTED:
         _interrupted()
+    if (unwritten := output_error()) is not None:
+        code = _unprinted(unwritten)
+    sys.exit(code)
+
+
+def _exit_code_of(command: Callable[[], Any]) -> int | str | None:
+    """Run a command of typer, which ends with SystemExit; its exit code."""
+    try:
+        command()
     except SystemExit as ended:
-        if ended.code == INTERRUPTED:  # typer has turned an interrupt into this exit code
-            _interrupted()
-        raise
-    sys.exit(0)
+        return ended.code
+    return 0
+
+
+def _unforeseen(error: BaseException) -> int:
+    """Say what happened, and return the exit code."""
+    if isinstance(error, OSError) and (unwritten := output_error()) is not None:
+        return _unprinted(unwritten)
+    fault = error.fault if isinstance(error, FaultError) else last_resort(error)
+    typer.echo(fault.sentence, err=True)
+    return fault.exit_code
+
+
+def _unprinted(error: OSError) -> int:
+    if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough
+        typer.echo(f"failed: standard output cannot be written ({error.strerror})", err=True)
+    return 1
 
 
 def _interrupted() -> NoReturn:

@@ -63,11 +63,13 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
 
 
 def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, Any]:
+    from fgnet_pipeline.core.geometry import Box, vector
     from fgnet_pipeline.evaluation.comparison import compare
 
     segmentation, labels = f"{job.output.path}/segmentation", str(sample.path / "labels")
     scores = {"all": compare(segmentation, labels).to_dict()}
-    if job.bounds.end == (180, 250, 250):
+    unseen = Box(*(vector([int(n) for n in corner.split(",")]) for corner in UNSEEN))
+    if job.bounds.end == unseen.end and job.roi.intersect(unseen):
         scores["z 140-179"] = compare(segmentation, labels, *UNSEEN).to_dict()
     for where, found in scores.items():
         seen = "sections never trained on" if where != "all" else "mostly training data"
@@ -76,14 +78,20 @@ def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, An
             f"{where} ({seen}): VOI split {found['voi_split']:.3f} + merge {found['voi_merge']:.3f} = "
             f"{found['voi_sum']:.3f} bits, adapted Rand error {found['adapted_rand_error']:.3f}"
         )
+        for warning in found["warnings"]:
+            say(f"warning: {warning}")
     return scores
 
 
 def _draw(job: Job, sample: Sample, picture: Path) -> None:
+    from fgnet_pipeline.core.cache_folder import settle_matplotlib
+
+    settle_matplotlib()
+    from fgnet_pipeline.evaluation.computed import Computed
     from fgnet_pipeline.evaluation.overlay import Panels, save_overlay
     from fgnet_pipeline.store.arrays import open_array
 
-    z = min(160, job.bounds.end[0] - 1)
+    z = min(max(160, job.roi.begin[0]), job.roi.end[0] - 1)
     panels = Panels(
         open_array(str(sample.path / "raw"), "sample"),
         affinities=job.output.array("affinities").array,
@@ -91,5 +99,6 @@ def _draw(job: Job, sample: Sample, picture: Path) -> None:
         segmentation=job.output.array("segmentation").array,
         labels=open_array(str(sample.path / "labels"), "sample"),
         voxel_size=job.frame.voxel_size,
+        computed=Computed(job.roi, job.mask),
     )
     save_overlay(picture, panels, z=z)

@@ -1,4 +1,4 @@
-"""The entry points of the commands, and the handling of Ctrl-C.
+"""The entry points of the commands: what must be settled before anything else is imported, and Ctrl-C.
 
 As usual in Python, Ctrl-C raises `KeyboardInterrupt`. During an import it is delayed until the import has ended,
 because a package that is being imported may swallow the exception, or crash with a long message. Before the commands
@@ -7,7 +7,12 @@ have been imported, Ctrl-C ends the process at once.
 
 import os
 import signal
+import sys
 from types import FrameType
+from typing import NoReturn
+
+from fgnet_pipeline.commands.last_resort import last_resort
+from fgnet_pipeline.execution.processes.standard_streams import repair_streams
 
 #: Exit code after an interrupt.
 INTERRUPTED = 130
@@ -34,15 +39,34 @@ def run_agglomerate() -> None:
 
 
 def _start(name: str) -> None:
+    repair_streams()
+    _require_working_folder()
     heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # false in a script's background job (`&`)
     if heeds:
         signal.signal(signal.SIGINT, _end)
-    from fgnet_pipeline.commands import cli
-
+    try:
+        from fgnet_pipeline.commands import cli
+    except Exception as error:
+        fault = last_resort(error)
+        _give_up(fault.sentence, fault.exit_code)
     if heeds:
         signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
         signal.signal(signal.SIGINT, _interrupt)
     getattr(cli, name)()
+
+
+def _require_working_folder() -> None:
+    """Refuse to work in a folder that was removed: relative paths have no meaning there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        expected = f"a folder that exists and can be entered ({error.strerror})"
+        _give_up(f"error: working directory = {os.environ.get('PWD', '')!r}: expected {expected}; change to another", 2)
+
+
+def _give_up(sentence: str, code: int) -> NoReturn:
+    sys.stderr.write(f"{sentence}\n")
+    sys.exit(code)
 
 
 def _end(*_: object) -> None:

@@ -36,4 +36,9 @@ def evaluate_command(
         typer.echo(json.dumps(scores.to_dict()))
         return
     for name, value in scores.to_dict().items():
-        typer.echo(f"{name:20s} {value:.6g}" if isinstance(value, float) else f"{name:20s} {value}")
+        if isinstance(value, float):
+            typer.echo(f"{name:20s} {value:.6g}")
+        elif not isinstance(value, dict | list):
+            typer.echo(f"{name:20s} {value}")
+    for sentence in scores.warnings:
+        typer.echo(f"warning: {sentence}")

@@ -29,6 +29,8 @@ def inspect_command(
     typer.echo(f"segment {found.segment} at threshold {found.threshold:g}: {found.voxels} voxels, "
                f"{len(found.fragments)} fragments, {found.merges} merges, "
                f"voxels {list(found.begin)} to {list(found.end)}")  # fmt: skip
+    if found.cut_by_region:
+        typer.echo("it reaches the border of the region of interest: the neuron may go on in what was not computed")
     typer.echo("largest fragments (id, voxels, a voxel inside)")
     for f in found.fragments[:limit]:
         typer.echo(f"  {f.id:20d} {f.voxels:10d} {list(f.point)}")

@@ -25,8 +25,10 @@ def describe_command(
 
     Operations are given for every mode of inference.
     """
+    from fgnet_pipeline.core.user_paths import absolute_path
     from fgnet_pipeline.training.describe_model import describe_model
 
+    absolute_path(name, None, "NAME")  # refuses what can be no file
     found = describe_model(name)
     typer.echo(json.dumps(found) if as_json else _table(found))
 

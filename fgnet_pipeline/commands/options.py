@@ -23,6 +23,9 @@ Redo = Annotated[
     str | None,
     typer.Option("--redo", metavar="STAGE", help="Replace the results of this stage and of all later stages."),
 ]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Accept a region of interest that is shorter than the model's context.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

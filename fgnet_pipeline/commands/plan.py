@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
+from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, Yes, configured
 
 if TYPE_CHECKING:
     from fgnet_pipeline.planning.document import Estimate, StageEstimate
@@ -20,6 +20,7 @@ def plan_command(
     trial: Annotated[
         bool, typer.Option("--trial", help="Compute one block of every stage in a temporary folder, and measure it.")
     ] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Estimate blocks, memory, disk and hours of a run, and check that it can work.
@@ -28,17 +29,23 @@ def plan_command(
     """
     from fgnet_pipeline.planning.estimate import estimate
 
-    found = estimate(configured(config, set_, workers), trial)
+    found = estimate(configured(config, set_, workers), trial, small_region=yes)
     typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(_lines_of(found)))
 
 
 def _lines_of(found: Estimate) -> list[str]:
     lines = [
+        found.region.sentence,
         f"{'task':14s} {'blocks':>9s} {'empty':>9s} {'done':>9s} {'left':>9s} {'block':>15s} {'read':>15s} "
-        f"{'GiB':>6s} {'s/block':>8s} {'hours':>8s}  memory; seconds from"
+        f"{'GiB':>6s} {'s/block':>8s} {'hours':>8s}  memory; seconds from",
     ]
     return [*map(str, found.inputs), *lines, *map(_stage, found.stages), *_storage(found), *_bounds(found),
+            *_settings(found),
             *(f"warning: {warning}" for warning in found.warnings)]  # fmt: skip
+
+
+def _settings(found: Estimate) -> list[str]:
+    return [f"values that the configuration leaves open: {', '.join(found.settings)}"] if found.settings else []
 
 
 def _stage(s: StageEstimate) -> str:

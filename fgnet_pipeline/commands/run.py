@@ -6,29 +6,44 @@ from typing import Any
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo, Workers, configured, extra, say
+from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo, Workers, Yes, configured, extra, say
 
 
 def run_command(
-    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    redo: Redo = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Compute everything that is not done yet: raw -> affinities -> segmentation."""
     from fgnet_pipeline.stages.registry import stage_names
 
-    _execute(stage_names(), configured(config, set_, workers), redo, dry_run)
+    _execute(stage_names(), configured(config, set_, workers), redo, dry_run, yes)
 
 
 def predict_command(
-    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    redo: Redo = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Compute only the affinities: raw -> affinities. run_predict.py does the same."""
     from fgnet_pipeline.execution.run import PREDICT
 
-    _execute(PREDICT, configured(config, set_, workers), redo, dry_run)
+    _execute(PREDICT, configured(config, set_, workers), redo, dry_run, yes)
 
 
 def agglomerate_command(
-    config: ConfigFile, set_: Overrides = None, workers: Workers = None, redo: Redo = None, dry_run: DryRun = False
+    config: ConfigFile,
+    set_: Overrides = None,
+    workers: Workers = None,
+    redo: Redo = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Compute all stages after the affinities: affinities -> segmentation. run_agglomerate.py does the same.
 
@@ -41,24 +56,26 @@ def agglomerate_command(
     resolved = configured(config, set_, workers)
     from fgnet_pipeline.stages.registry import stages_after
 
-    _execute(stages_after("predict"), resolved, redo, dry_run)
+    _execute(stages_after("predict"), resolved, redo, dry_run, yes)
 
 
-def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool) -> None:
+def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool, yes: bool) -> None:
     from fgnet_pipeline.commands.progress_bars import Bars
     from fgnet_pipeline.execution import run as runner
     from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 
     forgo_pandas()
     if dry_run:
-        _print_plan(config, stages, redo)
+        _print_plan(config, stages, redo, yes)
         return
     with Bars() as bars:
-        runner.run(config, stages, redo, bars, say)
+        runner.run(config, stages, redo, bars, say, small_region=yes)
 
 
-def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
+def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: bool) -> None:
     from fgnet_pipeline.execution import run as runner
+    from fgnet_pipeline.execution.last_run import announcement
+    from fgnet_pipeline.execution.region import check_region
     from fgnet_pipeline.execution.resume import check_fresh, left
     from fgnet_pipeline.stages.inputs_understood import inputs_understood
     from fgnet_pipeline.stages.registry import from_stage_on
@@ -67,11 +84,14 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None) -> None:
         from fgnet_pipeline.execution.cluster.lookup import cluster_of
 
         cluster_of(config)  # refuses an unknown system
-    job = runner.open_planned(config, stages)
+    job = runner.open_planned(config, stages, redo)
     for given in inputs_understood(job):
         typer.echo(str(given))
     names = runner.tasks_of(job.plan, stages)
+    check_region(job, small_region=yes)
     check_fresh(job, names, redo)
+    for sentence in announcement(job):
+        typer.echo(sentence)
     for name in names:
         state, task = left(job, name), job.plan.tasks[name]
         again = redo is not None and task.stage in from_stage_on(redo)

@@ -96,6 +96,9 @@ def _lines_of(status: Status) -> list[str]:
         lines.append(f"failed: {f.stage} block {f.block}: {f.error}" + (f" (log: {f.log})" if f.log else ""))
     if len(status.failures) > FAILURES_PRINTED:
         lines.append(f"failed: {len(status.failures) - FAILURES_PRINTED} more, --json lists them all")
+    if status.changed:
+        lines.append(f"changed since the latest run: {'; '.join(status.changed)}; the next run makes results again "
+                     "that depend on it")  # fmt: skip
     return [*lines, _driver_line(status)]
 
 

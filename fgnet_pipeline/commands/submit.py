@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Redo, configured, say
+from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Redo, Yes, configured, say
 
 if TYPE_CHECKING:
     from fgnet_pipeline.execution.cluster.job_chain import Chain
@@ -28,6 +28,7 @@ def submit_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the commands and scripts, but write nothing.")
     ] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Submit everything that is not done as a chain of job arrays on the cluster, and return."""
@@ -36,9 +37,9 @@ def submit_command(
 
     resolved = configured(config, [*(set_ or []), ARRAY], workers)
     if dry_run:
-        _print_chain(planned_chain(resolved, redo=redo), as_json)
+        _print_chain(planned_chain(resolved, redo=redo, report=say, small_region=yes), as_json)
         return
-    job, jobs = submit(resolved, redo=redo, report=say)
+    job, jobs = submit(resolved, redo=redo, report=say, small_region=yes)
     if as_json:
         run_number = job.output.progress.driver() if jobs else None
         document = {"output": job.output.path, "run": run_number, "jobs": [asdict(one) for one in jobs]}

@@ -29,9 +29,15 @@ def sweep_command(
 
     Nothing is segmented again.
     """
+    from fgnet_pipeline.core.cache_folder import settle_matplotlib
+    from fgnet_pipeline.core.user_paths import check_file_to_write
+
+    settle_matplotlib()
     from fgnet_pipeline.evaluation.sweep import steps, sweep
     from fgnet_pipeline.evaluation.sweep_plot import save_curve
 
+    if png is not None:
+        check_file_to_write(png, "--png")
     resolved = configured(config, set_, workers)
     job, result = sweep(resolved, labels, threshold or steps(first, last, step), begin, end)
     picture = png or job.output.root / "sweep.png"
@@ -40,9 +46,12 @@ def sweep_command(
         typer.echo(json.dumps({**result.to_dict(), "png": str(picture)}))
         return
     typer.echo(f"{'threshold':>9s} {'VOI split':>9s} {'merge':>9s} {'sum':>9s} {'Rand error':>10s}")
-    for p in result.curve:
+    for p, segments in zip(result.curve, result.segments, strict=True):
         voi = f"{p.voi_split:9.4f} {p.voi_merge:9.4f} {p.voi_sum:9.4f}"
-        typer.echo(f"{p.threshold:9g} {voi} {p.adapted_rand_error:10.4f}{'  best' if p == result.best else ''}")
+        few = f"  {('no segment', 'one segment')[segments]}" if segments < 2 else ""
+        typer.echo(f"{p.threshold:9g} {voi} {p.adapted_rand_error:10.4f}{'  best' if p == result.best else ''}{few}")
     low, high = result.plateau
     typer.echo(f"best threshold {result.best.threshold:g}; plateau {low:g} to {high:g}; "
                f"far from cliffs: {result.robust.threshold:g}\n{picture}")  # fmt: skip
+    for sentence in result.warnings:
+        typer.echo(f"warning: {sentence}")

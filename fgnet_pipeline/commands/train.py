@@ -24,9 +24,12 @@ def train_command(
     preview: Annotated[Path | None, typer.Option(help="Only draw augmented training patches into this PNG.")] = None,
 ) -> None:
     """Train a model. If a training was interrupted, the same command resumes it."""
+    from fgnet_pipeline.core.user_paths import check_file_to_write
     from fgnet_pipeline.training.config import TrainConfig
     from fgnet_pipeline.training.train import train
 
+    if preview is not None:
+        check_file_to_write(preview, "--preview")
     threads = [] if workers is None else [f"machine.threads={workers}"]
     resolved = TrainConfig.load(config, [*(set_ or []), *threads])
     if preview is not None:

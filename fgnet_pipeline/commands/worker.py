@@ -22,16 +22,24 @@ def worker_command(
     finish: Annotated[bool, typer.Option("--finish", help="Check that every block is done.")] = False,
 ) -> None:
     """Run one element of a job array. The scripts of `fgnet submit` call it."""
+    from fgnet_pipeline.commands.last_resort import faults_logged_in
+
+    # The temporary folder of a node is out of reach for the user: the log goes beside the other logs of the output.
+    with faults_logged_in(submission.parent.parent / "logs"):
+        say(_work(submission, task, share, connect, finish))
+
+
+def _work(submission: Path, task: str | None, share: int | None, connect: Path | None, finish: bool) -> str:
+    """Do what the options ask for; a sentence that says what was done."""
     from fgnet_pipeline.core.errors import InputError
     from fgnet_pipeline.execution.cluster.array_element import finish_submission, run_share
 
     if finish:
-        say(finish_submission(submission))
-    elif task is None:
+        return finish_submission(submission)
+    if task is None:
         raise InputError("--task", None, "the name of a task", "give it, or --finish")
-    elif connect is not None:
+    if connect is not None:
         from fgnet_pipeline.execution.cluster.driver_workers import serve_driver
 
-        say(f"{task}: computed {serve_driver(submission, task, connect)} blocks")
-    else:
-        say(f"{task}: computed {run_share(submission, task, share)} blocks")
+        return f"{task}: computed {serve_driver(submission, task, connect)} blocks"
+    return f"{task}: computed {run_share(submission, task, share)} blocks"

@@ -10,17 +10,15 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.memory_size import megabytes, slurm_memory
+from fgnet_pipeline.core.sbatch_options import check_option
 from fgnet_pipeline.core.strict import Strict
 
-#: Options of sbatch that the pipeline sets itself.
-OWN_SBATCH_OPTIONS = (
-    "--array", "--begin", "--chdir", "--comment", "--dependency", "--error", "--hold", "--input", "--job-name",
-    "--kill-on-invalid-dep", "--open-mode", "--output", "--parsable", "--requeue", "--no-requeue", "--signal",
-    "--test-only", "--wait", "--wrap",
-)  # fmt: skip
+_TIME = re.compile(r"[0-9]+-[0-9]+(:[0-9]+){0,2}|[0-9]+(:[0-9]+){0,2}")
 OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="one line, no control characters")]
 
 
@@ -29,8 +27,25 @@ def _text_of_number(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _memory(text: str) -> str:
+    """The size as sbatch takes it."""
+    try:
+        return slurm_memory(text)
+    except ValueError as error:
+        raise PydanticCustomError("memory", "{reason}", {"reason": str(error)}) from error
+
+
+def _time(text: str) -> str:
+    """Refuse what sbatch does not take for a time."""
+    if not _TIME.fullmatch(text):
+        raise PydanticCustomError(
+            "time", 'minutes, "hours:minutes:seconds" or "days-hours", e.g. 480, "8:00:00", "2-12"'
+        )
+    return text
+
+
 Text = BeforeValidator(_text_of_number)
-SlurmTime = Annotated[str, Text, Field(pattern=r"^(\d+-\d+(:\d+){0,2}|\d+(:\d+){0,2})$")]
+SlurmTime = Annotated[str, AfterValidator(_time), Text]
 
 
 class SlurmStage(Strict):
@@ -41,7 +56,8 @@ class SlurmStage(Strict):
     Attributes:
         partition: as sbatch takes it; so are `account`, `qos` and `constraint`.
         time: walltime as sbatch takes it: minutes, `"8:00:00"` or `"2-12"` (days-hours).
-        memory: per element of a job array, e.g. `"32G"`; a bare number is in megabytes.
+        memory: per element of a job array, e.g. `"32G"` or `"32 GB"`; a bare number is in megabytes. Stored as sbatch
+            takes it.
         cpus: per element, at least 1.
         gpus: per element: a number or `type:number`.
         options: further options of sbatch, each `--name=value`.
@@ -57,7 +73,7 @@ class SlurmStage(Strict):
     qos: OneLine | None = None
     constraint: OneLine | None = None
     time: SlurmTime | None = None
-    memory: Annotated[str, Text, Field(pattern=r"^[1-9]\d*[KMGT]?$")] | None = None
+    memory: Annotated[str, AfterValidator(_memory), Text] | None = None
     cpus: Annotated[int, Field(ge=1)] | None = None
     gpus: Annotated[str, Text, Field(pattern=r"^([A-Za-z][\w.-]*:)?[1-9]\d*$")] | None = None
     options: tuple[OneLine, ...] | None = None
@@ -69,13 +85,7 @@ class SlurmStage(Strict):
     @model_validator(mode="after")
     def _options_are_options(self) -> SlurmStage:
         for option in self.options or ():
-            name = option.partition("=")[0]
-            if not re.match(r"^(--[a-z]|-[A-Za-z])", option):
-                raise InputError("schedule.slurm.options", option, "one option of sbatch", "write it as --name=value")
-            # sbatch accepts abbreviations: --arr means --array.
-            if any(own == name or (len(name) > 2 and own.startswith(name)) for own in OWN_SBATCH_OPTIONS):
-                raise InputError("schedule.slurm.options", option, "an option that fgnet does not set itself",
-                                 "leave it out")  # fmt: skip
+            check_option(option)
         return self
 
     def grown(self) -> SlurmStage:
@@ -106,12 +116,6 @@ def minutes(text: str) -> float:
 def _minutes_text(total: int) -> str:
     days, rest = divmod(total, 1440)
     return f"{days}-{rest // 60:02d}:{rest % 60:02d}:00"
-
-
-def megabytes(text: str) -> float:
-    """Convert a value of `schedule.slurm.memory`, e.g. `"32G"`, to units of 2^20 bytes."""
-    factors = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
-    return int(text[:-1]) * factors[text[-1]] if text[-1] in factors else float(text)
 
 
 class SlurmConfig(SlurmStage):

@@ -113,9 +113,10 @@ class ModelConfig(Strict):
 
 
 class AffinitiesConfig(Strict):
-    """The table `[affinities]`: the lab's own affinities instead of predicted ones."""
+    """The table `[affinities]`: the lab's own affinities instead of predicted ones. `channels` chooses some of them."""
 
     path: str | None = None
+    channels: Annotated[tuple[NotNegative, ...], Field(min_length=3, description="indices of channels")] | None = None
 
 
 class FragmentsConfig(Strict):

@@ -7,6 +7,7 @@ file. Relative paths in `--set` are relative to the working directory.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pydantic import ValidationError
 
 from fgnet_pipeline.core.config import Choices, Config, ScheduleConfig, is_url
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.toml_file import read_toml
+from fgnet_pipeline.core.user_paths import absolute_path
 
 #: Paths of inputs. A link among them keeps its name: metadata of the folder that holds the link may name it.
 INPUT_KEYS = (("volume", "path"), ("volume", "mask"), ("affinities", "path"), ("fragments", "path"))
@@ -27,6 +30,8 @@ PATH_KEYS = (
     ("fragments", "path"),
     ("model", "checkpoint"),
 )
+#: A text of numbers alone, or of lists of numbers.
+_NUMBERS = re.compile(r"[\d\s.,\[\]+\-eE]+")
 
 
 def load_config(file: str | Path, overrides: list[str] | None, choices: Choices) -> Config:
@@ -46,22 +51,6 @@ def load_config(file: str | Path, overrides: list[str] | None, choices: Choices)
     for override in overrides or []:
         apply_override(tables, override)
     return validate(tables, choices)
-
-
-def read_toml(file: Path) -> dict[str, Any]:
-    """Read the tables of a TOML file.
-
-    Raises:
-        InputError: the file cannot be read, or it is not TOML.
-    """
-    try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError("CONFIG", str(file), "a readable TOML file", f"check the path ({reason})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError("CONFIG", str(file), "valid TOML", f"correct the file: {error}") from error
 
 
 def validate(tables: dict[str, Any], choices: Choices) -> Config:
@@ -90,6 +79,8 @@ def input_error(error: ValidationError) -> InputError:
     if first["type"] == "extra_forbidden":
         remedy = "check the spelling (docs/reference/configuration.md lists them)"
         return InputError(field, first["input"], "a known key", remedy)
+    if first["type"] == "json_invalid":
+        return InputError("CONFIG", "its values", "text in UTF-8 and lists that are not nested deeply", "correct it")
     if first["type"] == "missing":
         return InputError(field, None, "a value", f"set it in the file or with --set {field}=...")
     return InputError(field, first["input"], first["msg"][0].lower() + first["msg"][1:], "change the value")
@@ -107,22 +98,51 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
         raise InputError("--set", override, "section.key=value", "e.g. --set schedule.workers=4")
+    if not _is_utf8(override):
+        raise InputError("--set", override, "text in UTF-8", "correct it, or rename the file")
     table = tables
     for key in keys[:-1]:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise InputError("--set", override, f"a section, but {key} is a value", "check the key")
-    table[keys[-1]] = _parse_value(text.strip())
     if tuple(keys) in PATH_KEYS:
         # A path is never read as TOML: a folder may be called 1.5 or true.
-        table[keys[-1]] = _absolute(text.strip(), Path.cwd(), tuple(keys))
+        table[keys[-1]] = _absolute(_unquoted(text.strip()), None, tuple(keys))
+    else:
+        table[keys[-1]] = _parse_value(text.strip())
+
+
+def _is_utf8(text: str) -> bool:
+    """False if Python has put surrogates for bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    """The value that a user typed: TOML, numbers such as .16, which TOML does not know, or else plain text."""
+    for spelled in (text, _with_zeros(text)):
+        try:
+            document = tomllib.loads(f"value = {spelled}")
+        except (ValueError, RecursionError):
+            continue
+        if document.keys() == {"value"}:  # else the text has several lines
+            return document["value"]
+    return text
+
+
+def _with_zeros(text: str) -> str:
+    """Write the numbers of a text that holds only numbers, brackets and commas as TOML does: 0.16 for .16."""
+    if not _NUMBERS.fullmatch(text):
         return text
+    return re.sub(r"(?<![\d.])\.(?=\d)", "0.", re.sub(r"(?<=\d)\.(?!\d)", ".0", text))
+
+
+def _unquoted(text: str) -> str:
+    """The text without one pair of quotes around it."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _make_absolute(tables: dict[str, Any], base: Path) -> None:
@@ -132,23 +152,8 @@ def _make_absolute(tables: dict[str, Any], base: Path) -> None:
             table[key] = _absolute(table[key], base, (section, key))
 
 
-def _absolute(path: str, base: Path, keys: tuple[str, ...]) -> str:
-    path = path.strip("\"'")
+def _absolute(path: str, base: Path | None, keys: tuple[str, ...]) -> str:
     looks_like_a_name = "/" not in path and not path.endswith((".safetensors", ".pt"))
     if is_url(path) or (keys == ("model", "checkpoint") and looks_like_a_name):
         return path
-    if not path:
-        return path
-    try:
-        whole = base / Path(path).expanduser()
-    except RuntimeError as error:
-        raise InputError(
-            ".".join(keys), path, "a path below a folder that exists", f"write it in full ({error})"
-        ) from error
-    return str(_without_dots(whole) if keys in INPUT_KEYS else whole.resolve())
-
-
-def _without_dots(path: Path) -> Path:
-    """An absolute path without `..`; links after the last `..` keep their names."""
-    last = max((i for i, part in enumerate(path.parts) if part == ".."), default=-1)
-    return Path(*path.parts[: last + 1]).resolve().joinpath(*path.parts[last + 1 :]) if last >= 0 else path
+    return absolute_path(path, base, ".".join(keys), follow_links=keys not in INPUT_KEYS)

@@ -20,12 +20,11 @@ from fgnet_pipeline.datasets.presets import Preset, check_shape, preset_of
 from fgnet_pipeline.datasets.source import Size, Source
 from fgnet_pipeline.datasets.understood import check_range, described, sampled_values, signedness, summarized
 from fgnet_pipeline.kernels.grey import to_grey
+from fgnet_pipeline.kernels.labels import known_labels
 from fgnet_pipeline.store.group_writer import GroupWriter
 from fgnet_pipeline.store.volume import Frame
 
 FORMAT = "fgnet-import-1"
-#: The lowest of the ids by which CREMI marks voxels without ground truth (bigcat: outside, invalid, transparent).
-RESERVED = np.uint64(2**64 - 3)
 #: Told the number of voxels read so far, and of all voxels to read.
 Progress = Callable[[int, int], None]
 
@@ -208,7 +207,7 @@ def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None) -> N
 
 
 def to_ids(values: NDArray[Any], path: str) -> NDArray[np.uint64]:
-    """Labels as uint64. CREMI's ids for voxels without ground truth, and -1 to -3, become 0.
+    """Labels as uint64. Ids of voxels without ground truth become 0 (`fgnet_pipeline.kernels.labels`).
 
     Args:
         values: integers (z, y, x).
@@ -217,11 +216,7 @@ def to_ids(values: NDArray[Any], path: str) -> NDArray[np.uint64]:
     Raises:
         InputError: an id below -3.
     """
-    if values.dtype.kind == "i" and values.size and int(values.min()) < -3:
-        raise InputError("--labels", f"{path} with id {int(values.min())}", "ids of at least 0", "renumber them")
-    ids = values.astype(np.uint64)
-    ids[ids >= RESERVED] = 0
-    return ids
+    return known_labels(values, "--labels", path)
 
 
 def frame_of_source(raw: Source, voxel_size: Size | None, offset: Size | None, preset: Preset | None = None) -> Frame:

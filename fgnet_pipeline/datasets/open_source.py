@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.datasets.hdf5 import SUFFIXES, Hdf5Source
 from fgnet_pipeline.datasets.sections import FolderSource
 from fgnet_pipeline.datasets.source import Request, Source, foreign, local_path
@@ -37,6 +38,8 @@ def open_source(request: Request, kind: str | None = None) -> Source:
     Raises:
         InputError: there is nothing, the format is unknown, or the reader refuses the content.
     """
+    if "://" not in request.path:
+        absolute_path(request.path, None, request.field)  # refuses what can be no path
     chosen = kind or guess(request)
     if chosen not in READERS:
         raise InputError("--format", chosen, f"one of {', '.join(READERS)}", "leave it out to have it guessed")

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
+from fgnet_pipeline.evaluation.computed import computed_part
 from fgnet_pipeline.evaluation.evaluate import Comparison, Scores
 from fgnet_pipeline.evaluation.protocols import protocol_of
 from fgnet_pipeline.store.arrays import readable
@@ -19,6 +21,12 @@ from fgnet_pipeline.store.volume import Frame, Volume, open_volume
 
 #: The frame of two arrays that both state none: voxels of 1 nm, voxel 0 at the origin.
 UNPLACED = Frame((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+
+#: Said of an output of this program in an object store.
+UNKNOWN = (
+    "the records of this output are in its output.state, which is not on this machine: voxels outside volume.roi or "
+    "volume.mask and unfinished blocks count as background, if there are any (fgnet sweep leaves them out)"
+)
 
 
 def compare(
@@ -30,6 +38,8 @@ def compare(
     protocol: str = "fgnet",
 ) -> Scores:
     """Score a segmentation against labels where they overlap in the world.
+
+    Of an output of this program, only voxels count that were computed; the scores say how many were left out.
 
     Args:
         segmentation: path or URL of a Zarr array of ids (z, y, x).
@@ -46,7 +56,11 @@ def compare(
     one = open_volume(segmentation, "SEGMENTATION")
     require_stored(one.array, segmentation, "SEGMENTATION", "ids")
     comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
-    return replace(comparison, workers=workers, protocol=rules).scores()
+    computed = computed_part(segmentation, one)
+    scores = replace(comparison, workers=workers, protocol=rules, computed=computed).scores()
+    if computed is None and is_url(segmentation) and "fgnet_format" in one.array.attrs:
+        return replace(scores, warnings=[UNKNOWN, *scores.warnings])
+    return scores
 
 
 def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,12 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector, whole
 from fgnet_pipeline.evaluation.blockwise import ArrayLike, default_block, lattice, moved, summed
+from fgnet_pipeline.evaluation.computed import Computed
+from fgnet_pipeline.evaluation.left_out import LeftOut, degenerate, segments_in
 from fgnet_pipeline.evaluation.protocols import FGNET, EvaluationProtocol
 from fgnet_pipeline.kernels import contingency as kernel
 from fgnet_pipeline.kernels.contingency import Contingency
+from fgnet_pipeline.kernels.labels import known_labels
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ class Scores:
         cremi_score: sqrt(voi_sum * adapted_rand_error), the ranking score of the CREMI challenge.
         voxels: number of voxels scored (label not 0, and not ignored by the protocol).
         protocol: name of the rules, see `fgnet_pipeline.evaluation.protocols`.
+        segments: number of segments in the voxels scored, without the background.
+        left_out: labelled voxels that were not scored, because the segmentation was not computed there.
+        left_out_share: their share of all labelled voxels of the comparison, in [0, 1].
+        left_out_because: reason -> number of labelled voxels.
+        outside_segmentation: voxels of the labels that lie outside the array of the segmentation.
+        warnings: sentences about what the scores hide.
     """
 
     voi_split: float
@@ -42,18 +52,42 @@ class Scores:
     cremi_score: float
     voxels: int
     protocol: str = FGNET.name
+    segments: int = 0
+    left_out: int = 0
+    left_out_share: float = 0.0
+    left_out_because: dict[str, int] = field(default_factory=dict)
+    outside_segmentation: int = 0
+    warnings: list[str] = field(default_factory=list)
 
-    def to_dict(self) -> dict[str, float | int | str]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the floats round-trip."""
         return asdict(self)
 
 
-def scores_of(table: Contingency, protocol: EvaluationProtocol = FGNET) -> Scores:
-    """The scores of a contingency table. A table without voxels scores 0 everywhere."""
+def scores_of(table: Contingency, protocol: EvaluationProtocol = FGNET, left_out: LeftOut | None = None) -> Scores:
+    """The scores of a contingency table. A table without voxels scores 0 everywhere.
+
+    Args:
+        table: segments against labels.
+        protocol: the rules.
+        left_out: what the table does not count.
+    """
     split, merged = kernel.conditional_entropies(table)
     rand = protocol.rand_error(table)
-    total = split + merged
-    return Scores(split, merged, total, rand, math.sqrt(total * rand), table.voxels, protocol.name)
+    total, segments, missing = split + merged, segments_in(table), left_out or LeftOut()
+    warning = degenerate(segments)
+    return Scores(
+        split,
+        merged,
+        total,
+        rand,
+        math.sqrt(total * rand),
+        table.voxels,
+        protocol.name,
+        segments,
+        **missing.fields(table.voxels),
+        warnings=[*missing.sentences(table.voxels), *([warning] if warning else [])],
+    )
 
 
 @dataclass(frozen=True)
@@ -71,6 +105,7 @@ class Comparison:
         block: shape in voxels, zyx, read at a time; None chooses one from the chunks of the segmentation.
         workers: number of threads.
         protocol: what is ignored, and how the Rand error is computed.
+        computed: which voxels of the segmentation were computed; None if all of them were. The others are left out.
     """
 
     segmentation: ArrayLike
@@ -83,6 +118,7 @@ class Comparison:
     block: Sequence[int] | None = None
     workers: int = 1
     protocol: EvaluationProtocol = FGNET
+    computed: Computed | None = None
 
     def scores(self) -> Scores:
         """Score the segmentation where it overlaps the labels.
@@ -90,15 +126,15 @@ class Comparison:
         Raises:
             InputError: the arrays cannot be compared (see `contingency`), or no voxel has a label.
         """
-        table = self.contingency()
+        table, left_out = self.counted()
         if not len(table):
             raise InputError(
                 "labels",
-                "0 in every voxel compared",
+                "0 in every voxel compared" + "".join(f"; {text}" for text in left_out.sentences(0)),
                 "at least one voxel with a label",
                 "choose a region that holds labels or a protocol without an ignored border",
             )
-        return scores_of(table, self.protocol)
+        return scores_of(table, self.protocol, left_out)
 
     def contingency(self) -> Contingency:
         """The contingency table over the overlap; it does not depend on `block` and `workers`.
@@ -106,8 +142,15 @@ class Comparison:
         Raises:
             InputError: dimensions, dtype, voxel sizes, region, block or workers do not fit, or nothing overlaps.
         """
+        return self.counted()[0]
+
+    def counted(self) -> tuple[Contingency, LeftOut]:
+        """The contingency table, and what was left out of it. See `contingency` for the errors."""
         self._check()
-        return summed(self._table, self._blocks(), self.workers)
+        region = _checked_region(self.region, whole(vector(self.labels.shape)))
+        overlap = self._overlap(region)
+        left_out = LeftOut(region.size - overlap.size)
+        return summed(lambda box: self._table(box, left_out), self._blocks(overlap), self.workers), left_out
 
     def _check(self) -> None:
         _check_array("segmentation", self.segmentation)
@@ -118,8 +161,7 @@ class Comparison:
             remedy = "give the array a voxel_size, or take the protocol fgnet"
             raise InputError("labels_voxel_size", None, "nm along each axis, to measure the ignored border", remedy)
 
-    def _blocks(self) -> Iterator[Box]:
-        overlap = self._overlap(_checked_region(self.region, whole(vector(self.labels.shape))))
+    def _blocks(self, overlap: Box) -> Iterator[Box]:
         shape = self.block if self.block is not None else default_block(self.segmentation)
         _check_at_least_one("block", shape, dims=3)
         return lattice(overlap, vector(shape), self.segmentation_offset)
@@ -138,18 +180,28 @@ class Comparison:
             )
         return box
 
-    def _table(self, box: Box) -> Contingency:
+    def _table(self, box: Box, left_out: LeftOut) -> Contingency:
         segments = np.asarray(self.segmentation[box.slices(vector(self.segmentation_offset))])
-        return kernel.contingency(segments, self._labels_within(box))
+        if segments.dtype.kind == "i":
+            segments = np.maximum(segments, 0)  # -1 is background, too
+        labels = self._labels_within(box)
+        reasons = None
+        if self.computed is not None:
+            reasons = self.computed.reasons(moved(box, np.negative(self.segmentation_offset)))
+        if reasons is not None:
+            left_out.count(reasons, labels > 0)
+            labels = np.where(reasons > 0, np.uint64(0), labels)
+        return kernel.contingency(segments, labels)
 
-    def _labels_within(self, box: Box) -> npt.NDArray[np.integer]:
-        """Labels of a box, 0 where the protocol ignores them."""
+    def _labels_within(self, box: Box) -> npt.NDArray[np.uint64]:
+        """Labels of a box, 0 if a voxel has none or the protocol ignores it."""
         context = self.protocol.context(self.labels_voxel_size)
         read = box.grow(context, context).intersect(_placed(self.labels, self.labels_offset))
         labels = np.asarray(self.labels[read.slices(vector(self.labels_offset))])
         inside = box.slices(read.begin)
         ignored = self.protocol.ignored(labels, self.labels_voxel_size)
-        return labels[inside] if ignored is None else np.where(ignored[inside], labels.dtype.type(0), labels[inside])
+        known = known_labels(labels[inside], "labels")
+        return known if ignored is None else np.where(ignored[inside], np.uint64(0), known)
 
 
 def _placed(array: ArrayLike, offset: Sequence[int]) -> Box:

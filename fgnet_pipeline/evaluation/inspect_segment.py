@@ -21,6 +21,7 @@ from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, cut, names_after
 from fgnet_pipeline.kernels.agglomeration.scores.score import Part, Score
 from fgnet_pipeline.stages.configuration import score_of, score_part
+from fgnet_pipeline.stages.job import Job
 
 Ids = npt.NDArray[np.uint64]
 Position = tuple[float, float, float]
@@ -103,6 +104,8 @@ class Inspection:
         strongest: those with the highest scores, highest first; at most as many as asked for.
         weakest: those with the lowest scores, lowest first; at most as many as asked for.
         neighbours: by falling score; all scores are below the threshold, or they would be part of the segment.
+        cut_by_region: whether the segment reaches a face of the region of interest behind which the volume goes on, so
+            that it may be longer than what was computed.
     """
 
     segment: int
@@ -116,6 +119,7 @@ class Inspection:
     strongest: list[Merge]
     weakest: list[Merge]
     neighbours: list[Neighbour]
+    cut_by_region: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -133,8 +137,8 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     Raises:
         InputError: an unfinished agglomeration, or no segment of that id at that threshold.
     """
-    job, threshold = open_agglomerated(config), config.agglomerate.threshold
-    score, part = score_of(config), score_part(config)
+    job = open_agglomerated(config)
+    threshold, score, part = job.config.agglomerate.threshold, score_of(job.config), score_part(job.config)
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
     members = stored.members(segment, threshold)
@@ -156,7 +160,15 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
         strongest=[listed[i] for i in range(count)],
         weakest=[listed[i] for i in range(total - 1, total - 1 - count, -1)],
         neighbours=_neighbours(stored, graph, members, threshold, (score, part)),
+        cut_by_region=_is_cut(rows["begin"].min(0), rows["end"].max(0), job),
     )
+
+
+def _is_cut(begin: npt.NDArray[np.int64], end: npt.NDArray[np.int64], job: Job) -> bool:
+    """Whether a bounding box (voxels, zyx) touches a face of the region of interest inside the volume."""
+    low = (begin <= job.roi.begin) & (np.asarray(job.roi.begin) > job.bounds.begin)
+    high = (end >= job.roi.end) & (np.asarray(job.roi.end) < job.bounds.end)
+    return bool((low | high).any())
 
 
 def _require_segment(stored: StoredTree, segment: int, threshold: float) -> None:

@@ -18,8 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.core.hashing import mix
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
+from fgnet_pipeline.evaluation.computed import Computed
+from fgnet_pipeline.kernels.labels import known_labels
 from fgnet_pipeline.store.atomic_files import write_atomic
 
 Rgb = npt.NDArray[np.uint8]
@@ -28,6 +31,8 @@ Cut = Literal["z", "y"]
 
 _PANEL_INCHES = 4.2
 _DPI = 110
+#: Divides the colours of voxels that were not computed.
+DARKER = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Panels:
         segmentation: (z, y, x) ids, 0 = background.
         labels: (z, y, x) ids, 0 = no ground truth.
         voxel_size: nm, zyx.
+        computed: which voxels of affinities, fragments and segmentation were computed; None if all of them were. The
+            others are drawn dark.
     """
 
     raw: ArrayLike
@@ -49,6 +56,7 @@ class Panels:
     segmentation: ArrayLike | None = None
     labels: ArrayLike | None = None
     voxel_size: Sequence[float] = (1.0, 1.0, 1.0)
+    computed: Computed | None = None
 
     @property
     def ids(self) -> dict[str, ArrayLike]:
@@ -162,12 +170,28 @@ def _row(panels: Panels, cut: Cut, at: int) -> dict[str, Rgb]:
     row = {"raw": grey(section)}
     if panels.affinities is not None:
         channels = panels.affinities[:, at] if cut == "z" else panels.affinities[:, :, at]
-        row["affinities (z, y, x = red, green, blue)"] = affinity_colours(np.asarray(channels))
+        caption = "affinities (z, y, x = red, green, blue)"
+        row[caption] = _darkened(affinity_colours(np.asarray(channels)), panels, cut, at)
     for name, array in panels.ids.items():
         part = np.asarray(array[index])
+        part = known_labels(part, name) if name == "labels" else part
         caption = f"{name}: {len(np.unique(part[part != 0]))} ids in this section"
-        row[caption] = overlay(section, part)
+        picture = overlay(section, part)
+        row[caption] = picture if name == "labels" else _darkened(picture, panels, cut, at)
     return row
+
+
+def _darkened(picture: Rgb, panels: Panels, cut: Cut, at: int) -> Rgb:
+    """A picture of one section, dark wherever nothing was computed."""
+    if panels.computed is None:
+        return picture
+    z, y, x = panels.raw.shape
+    box = Box((at, 0, 0), (at + 1, y, x)) if cut == "z" else Box((0, at, 0), (z, at + 1, x))
+    reasons = panels.computed.reasons(box)
+    if reasons is None:
+        return picture
+    dark = np.squeeze(reasons, 0 if cut == "z" else 1) > 0
+    return np.where(dark[..., None], picture // DARKER, picture).astype(np.uint8)
 
 
 def _figure(rows: list[dict[str, Rgb]], cuts: list[tuple[Cut, int]], voxel_size: Sequence[float], title: str) -> Figure:

@@ -1,12 +1,13 @@
 """The rules by which a segmentation is scored: `fgnet` (the default), `cremi`, `snemi`.
 
-All three leave out voxels whose label is 0. They differ in what else they leave out, and in the adapted Rand error.
+All three leave out voxels without a label (`fgnet_pipeline.kernels.labels`). They differ in what else they leave out,
+and in the adapted Rand error.
 
 fgnet: VOI in bits and the adapted Rand error as scikit-image counts them, over pairs of distinct voxels. Segment 0 is a
     segment like any other. No border is ignored.
 cremi: as the challenge's own code does (github.com/cremi/cremi_python, evaluation/NeuronIds.py, border_mask.py and
-    rand.py). Voxels at most 25 nm, within their section, from a voxel beside another label are ignored, and so are the
-    ids that mark missing ground truth. The Rand error is SNEMI3D's, but voxels of the background are no objects (that
+    rand.py). Voxels at most 25 nm, within their section, from a voxel beside another label are ignored. The Rand
+    error is SNEMI3D's, but voxels of the background are no objects (that
     code weights each of them by 1/n, which is less than one pair in sum; this program leaves that out).
 snemi: the adapted Rand error of the SNEMI3D challenge (Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142;
     CREMI's rand.py and gala's evaluate.py port its script): squares of counts, pairs of a voxel with itself included,
@@ -30,9 +31,6 @@ from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.kernels import contingency as kernel
 from fgnet_pipeline.kernels.contingency import Contingency
 
-#: CREMI marks voxels without ground truth by the highest three ids.
-RESERVED = 2**64 - 3
-
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
@@ -42,13 +40,11 @@ class EvaluationProtocol:
         name: by which users choose it.
         border_nm: ignore voxels at most this far, within their section, from a border between labels; None ignores
             none.
-        ignores_reserved: whether ids from `RESERVED` on are no ground truth.
         rand_error: gives the adapted Rand error, in [0, 1], of a contingency table.
     """
 
     name: str
     border_nm: float | None = None
-    ignores_reserved: bool = False
     rand_error: Callable[[Contingency], float] = kernel.adapted_rand_error
 
     @property
@@ -70,29 +66,24 @@ class EvaluationProtocol:
     def ignored(
         self, labels: npt.NDArray[np.integer], voxel_size: Sequence[float] | None
     ) -> npt.NDArray[np.bool_] | None:
-        """Which voxels do not count, besides those with label 0.
+        """Which voxels do not count, besides those without a label.
 
         Args:
-            labels: ids (z, y, x).
+            labels: ids (z, y, x) as they are stored, so that an edge of the ground truth is a border, too.
             voxel_size: nm, zyx.
 
         Returns:
             bool (z, y, x); None if all voxels count.
         """
-        mask = None
-        if self.border_nm is not None and voxel_size is not None:
-            mask = border_mask(labels, self.border_nm, (float(voxel_size[1]), float(voxel_size[2])))
-        if self.ignores_reserved:
-            marks = np.asarray(labels).astype(np.uint64) >= np.uint64(RESERVED)
-            mask = marks if mask is None else mask | marks
-        return mask
+        if self.border_nm is None or voxel_size is None:
+            return None
+        return border_mask(labels, self.border_nm, (float(voxel_size[1]), float(voxel_size[2])))
 
 
 FGNET = EvaluationProtocol("fgnet")
 CREMI = EvaluationProtocol(
     "cremi",
     border_nm=25.0,
-    ignores_reserved=True,
     rand_error=functools.partial(kernel.snemi_rand_error, singletons=False),
 )
 SNEMI = EvaluationProtocol("snemi", rand_error=kernel.snemi_rand_error)

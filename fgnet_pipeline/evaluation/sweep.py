@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +19,9 @@ from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector
 from fgnet_pipeline.evaluation.comparison import line_up
+from fgnet_pipeline.evaluation.computed import Computed
 from fgnet_pipeline.evaluation.evaluate import scores_of
+from fgnet_pipeline.evaluation.left_out import degenerate
 from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels import contingency
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
@@ -64,12 +66,26 @@ class Sweep:
             the best point can be close to thresholds at which most of another volume merges into one segment.
         plateau: first and last threshold of the run around `best` in which every voi_sum is at most
             `1 + PLATEAU_SHARE` times the best.
+        segments: number of segments at each threshold, without the background, in the order of `curve`.
+        voxels: number of voxels scored.
+        left_out: labelled voxels that were not scored, because they were not computed.
+        left_out_share: their share of all labelled voxels of the comparison, in [0, 1].
+        left_out_because: reason -> number of labelled voxels.
+        outside_segmentation: voxels of the labels that lie outside the volume.
+        warnings: sentences about what the scores hide.
     """
 
     curve: list[Point]
     best: Point
     robust: Point
     plateau: tuple[float, float]
+    segments: tuple[int, ...] = ()
+    voxels: int = 0
+    left_out: int = 0
+    left_out_share: float = 0.0
+    left_out_because: dict[str, int] = field(default_factory=dict)
+    outside_segmentation: int = 0
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -97,10 +113,28 @@ def sweep(
     check_thresholds(thresholds)
     job = open_agglomerated(config)
     comparison = line_up(FragmentReader(job), job.frame, labels, begin, end)
-    table = replace(comparison, workers=max(1, config.schedule.workers)).contingency()
+    computed = Computed(job.roi, job.mask)
+    table, left_out = replace(comparison, workers=max(1, config.schedule.workers), computed=computed).counted()
     if not len(table):
-        raise InputError("LABELS", labels, "at least one voxel with a label", "choose a region that holds labels")
-    return job, summarise(score_thresholds(StoredTree(job), table, thresholds))
+        value = labels + "".join(f"; {text}" for text in left_out.sentences(0))
+        raise InputError("LABELS", value, "at least one voxel with a label", "choose a region that holds labels")
+    stored = StoredTree(job)
+    found = summarise(score_thresholds(stored, table, thresholds))
+    segments = segment_counts(stored, table, [point.threshold for point in found.curve])
+    return job, replace(
+        found,
+        segments=segments,
+        voxels=table.voxels,
+        **left_out.fields(table.voxels),
+        warnings=(*left_out.sentences(table.voxels), *_degenerate(found, segments)),
+    )
+
+
+def _degenerate(found: Sweep, segments: Sequence[int]) -> Iterator[str]:
+    """A warning if the best point or the robust point is no segmentation."""
+    for name, point in (("best", found.best), ("robust", found.robust)):
+        if warning := degenerate(segments[found.curve.index(point)]):
+            yield f"{name} threshold {point.threshold:g}: {warning}"
 
 
 def check_thresholds(thresholds: Sequence[float]) -> None:
@@ -158,6 +192,21 @@ def score_thresholds(stored: StoredTree, table: Contingency, thresholds: Sequenc
             )
         )
     return points
+
+
+def segment_counts(stored: StoredTree, table: Contingency, thresholds: Sequence[float]) -> tuple[int, ...]:
+    """The number of segments that the fragments of a table form at each threshold.
+
+    Args:
+        stored: the merge tree, with the nodes that the fragments need.
+        table: contingency of fragments against labels.
+        thresholds: each in [0, 1].
+    """
+    fragments = np.unique(table.segments)
+    fragments = fragments[fragments > 0]
+    names, merges = stored.names(fragments), stored.merges
+    places = np.searchsorted(names, fragments)
+    return tuple(len(np.unique(lut(names, merges, threshold)[places])) for threshold in thresholds)
 
 
 def summarise(curve: list[Point]) -> Sweep:

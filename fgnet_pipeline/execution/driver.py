@@ -13,7 +13,9 @@ from fgnet_pipeline.core.errors import DamageError, InputError
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.failures import require_done
+from fgnet_pipeline.execution.last_run import begun_values
 from fgnet_pipeline.execution.processes.fork_server import fork_server
+from fgnet_pipeline.execution.region import check_region
 from fgnet_pipeline.execution.resume import Left, blocks_where, check_fresh, left, lost, prepare
 from fgnet_pipeline.execution.work import Work
 from fgnet_pipeline.stages.job import Job, open_job
@@ -28,18 +30,19 @@ PREDICT = ("predict",)
 PASSES = 3
 
 
-def open_planned(config: Config, stages: tuple[str, ...]) -> Job:
+def open_planned(config: Config, stages: tuple[str, ...], redo: str | None = None) -> Job:
     """Open the job of a configuration with its plan; nothing is written.
 
     Args:
         config: a validated configuration.
         stages: stages that are about to run. Without `predict`, stored affinities are used as they are.
+        redo: the stage whose results, and those of all later stages, are replaced; None for no stage.
 
     Raises:
         InputError: the first thing that does not fit.
     """
     use_threads(config.schedule.threads)
-    job = open_job(config)
+    job = open_job(config, from_stage_on(redo) if redo in stage_names() else ())
     if "predict" in stages and job.affinities is not None and stages == PREDICT:
         raise InputError("affinities.path", config.affinities.path, "no affinities of your own to predict affinities",
                          "leave affinities.path out")  # fmt: skip
@@ -53,7 +56,7 @@ def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 
 
 def checked(
-    config: Config, stages: tuple[str, ...] | None, redo: str | None, forks: bool = False
+    config: Config, stages: tuple[str, ...] | None, redo: str | None, forks: bool = False, small_region: bool = True
 ) -> tuple[Job, list[str]]:
     """Do all checks that write nothing and ask no cluster.
 
@@ -62,6 +65,7 @@ def checked(
         stages: what is about to run; None: all stages.
         redo: the stage whose results, and those of all later stages, are replaced; None for no stage.
         forks: whether workers will be forked here; if so, the process that they are forked from starts meanwhile.
+        small_region: whether a region of interest that is shorter than the model's context is accepted.
 
     Returns:
         The planned job, and the names of the tasks that are about to run.
@@ -71,10 +75,11 @@ def checked(
         DamageError: results of an earlier stage are gone.
     """
     stages = stage_names() if stages is None else stages
-    job = open_planned(config, stages)
+    job = open_planned(config, stages, redo)
     names = tasks_of(job.plan, stages)
     if redo is not None and redo in stage_names() and redo not in stages:
         raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
+    check_region(job, small_region)
     check_fresh(job, names, redo)
     _require_inputs(job, names)
     _check_ready(job, names, forks)
@@ -91,7 +96,7 @@ def driving(job: Job, names: list[str], redo: str | None) -> Iterator[None]:
     """
     with disk_errors(job.output.root), _locked(job):
         check_fresh(job, names, redo)
-        job.output.save_configuration(job.config.model_dump(mode="json"))
+        job.output.save_configuration(job.config.model_dump(mode="json"), begun_values(job, names, redo), job.roi)
         prepare(job, names, redo)
         _clear_inactive(job, names)
         _requeue_lost(job, names)

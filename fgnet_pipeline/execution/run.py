@@ -14,6 +14,8 @@ from fgnet_pipeline.execution.driver import (
     open_planned,
     tasks_of,
 )
+from fgnet_pipeline.execution.last_run import announcement
+from fgnet_pipeline.execution.region import is_empty
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
@@ -29,6 +31,7 @@ def run(
     redo: str | None = None,
     observer: Observer | None = None,
     report: Callable[[str], None] = lambda _: None,
+    small_region: bool = True,
 ) -> Job:
     """Compute every block of `stages` that is not done.
 
@@ -38,6 +41,7 @@ def run(
         redo: replace the results of this stage and of all after it.
         observer: told of progress.
         report: told in sentences.
+        small_region: whether a region of interest that is shorter than the model's context is accepted.
 
     Returns:
         The job, whose output is complete.
@@ -47,31 +51,38 @@ def run(
         BlocksFailedError: Some blocks failed; all others are done.
     """
     started, schedule = time.time(), config.schedule
-    job, names = checked(config, stages, redo, forks=schedule.is_local and schedule.workers > 0)
-    understood = list(map(str, inputs_understood(job)))  # told after all checks, so that a refusal stands alone
+    job, names = checked(config, stages, redo, schedule.is_local and schedule.workers > 0, small_region)
+    # Told after all checks, so that a refusal stands alone.
+    sentences = [*map(str, inputs_understood(job)), *announcement(job)]
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 
         submit.check(job, names, redo)
-        _tell(understood, report)
+        report("\n".join(sentences))
     if schedule.is_local or schedule.takes_blocks_from_driver:
         refuse_while_submitted(job)
         with driving(job, names, redo):
             if schedule.is_local:
-                _tell(understood, report)
-            passes = Passes(job, names, report)
-            for work in passes:
-                passes.trouble = _workers_of(config)(work, observer)
-            finish(job)
+                report("\n".join(sentences))
+            _make_passes(job, names, observer, report)
     else:
         submit.submit_and_wait(job, names, redo, report)
-    report(f"finished in {time.time() - started:.1f} s: {job.output.path}")
+    _say_end(job, names, time.time() - started, report)
     return job
 
 
-def _tell(sentences: list[str], report: Callable[[str], None]) -> None:
-    for sentence in sentences:
-        report(sentence)
+def _say_end(job: Job, names: list[str], seconds: float, report: Callable[[str], None]) -> None:
+    if is_empty(job, names):
+        report("warning: the segmentation holds no segment: every voxel of the region is background")
+    report(f"finished in {seconds:.1f} s: {job.output.path}")
+
+
+def _make_passes(job: Job, names: list[str], observer: Observer | None, report: Callable[[str], None]) -> None:
+    """Compute the blocks that are left, pass by pass; the output is held."""
+    passes = Passes(job, names, report)
+    for work in passes:
+        passes.trouble = _workers_of(job.config)(work, observer)
+    finish(job)
 
 
 def _workers_of(config: Config) -> Callable[[Work, Observer | None], str | None]:

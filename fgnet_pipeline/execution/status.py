@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.execution.last_run import changed_values
 from fgnet_pipeline.execution.resume import compare, failed_blocks, voxels_where
 from fgnet_pipeline.execution.submitted_jobs import submitted_jobs
 from fgnet_pipeline.stages.job import open_job
@@ -79,6 +80,7 @@ class Status:
         driver: number, host, process and start of the latest run; None before the first.
         jobs: of the latest run, as far as the cluster remembers them.
         unseen: whether there are such jobs, but the cluster does not answer.
+        changed: values in which the configuration differs from that of the latest run, one clause per value.
     """
 
     stages: tuple[StageStatus, ...]
@@ -87,6 +89,7 @@ class Status:
     driver: dict[str, Any] | None = None
     jobs: tuple[JobState, ...] = ()
     unseen: bool = False
+    changed: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
@@ -135,7 +138,8 @@ class Watch:
         jobs = self._jobs()
         running = running or any(job.alive for job in jobs or ())
         driver = read_json(self._progress.root / "driver.json")
-        return Status(tuple(stages), tuple(failures), running, driver, jobs or (), jobs is None)
+        changed = tuple(changed_values(self.job))
+        return Status(tuple(stages), tuple(failures), running, driver, jobs or (), jobs is None, changed)
 
     def looks(self, interval: float) -> Iterator[Status]:
         """A status every `interval` seconds; the last is the first that has ended."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.hash_table import doubled_pairs, find_pair
 
 Ids = npt.NDArray[np.uint64]
@@ -43,7 +43,7 @@ class Contingency:
         return int(self.counts.sum())
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _count_voxels(segments: Ids, labels: Ids) -> Ids:
     """Count the pairs of two flat arrays: uint64 (n, 3), segment, label and voxels, unsorted. Label 0 is left out."""
     table = np.zeros((1024, 3), np.uint64)

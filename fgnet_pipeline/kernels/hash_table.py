@@ -14,12 +14,13 @@ removed. The order of the slots means nothing: it depends on the bits of the key
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fgnet_pipeline.kernels.compiled import njit
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio, odd: Knuth's multiplicative hashing
 
 
-@njit(cache=True)
+@njit
 def find(keys: Any, key: Any) -> Any:
     """Find the slot of a key.
 
@@ -38,7 +39,7 @@ def find(keys: Any, key: Any) -> Any:
     return np.int64(slot)
 
 
-@njit(cache=True)
+@njit
 def find_pair(table: Any, first: Any, second: Any) -> Any:
     """Find the slot of a pair of keys.
 
@@ -58,7 +59,7 @@ def find_pair(table: Any, first: Any, second: Any) -> Any:
     return np.int64(slot)
 
 
-@njit(cache=True)
+@njit
 def doubled(keys: Any, values: Any) -> Any:
     """Copy a table of keys into one of twice the length.
 
@@ -77,7 +78,7 @@ def doubled(keys: Any, values: Any) -> Any:
     return more_keys, more_values
 
 
-@njit(cache=True)
+@njit
 def doubled_pairs(table: Any) -> Any:
     """Copy a table of pairs into one of twice the length.
 

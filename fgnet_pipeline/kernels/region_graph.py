@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.hash_table import doubled_pairs, find_pair
 
 NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
@@ -126,7 +126,7 @@ class _Sums(NamedTuple):
     table: Any  # uint64 (twice the capacity, 3): u, v (0 = free slot), row
 
 
-@njit(cache=True)
+@njit
 def _collect(affinities: Any, labels: Any, bounds: Any, histogram: bool) -> Any:
     """Add up the affinities of all voxels within bounds: the filled part of the columns of `_Sums`.
 
@@ -145,7 +145,7 @@ def _collect(affinities: Any, labels: Any, bounds: Any, histogram: bool) -> Any:
     return edges.keys[:n], edges.sums[:n], edges.counts[:n], edges.position[:n], edges.bins[:n]
 
 
-@njit(cache=True)
+@njit
 def _add_row(edges: Any, n: int, values: Any, labels: Any, bounds: Any, at: Any) -> int:
     """Add the affinities of one channel between a row of voxels and the voxels before them.
 
@@ -176,7 +176,7 @@ def _add_row(edges: Any, n: int, values: Any, labels: Any, bounds: Any, at: Any)
     return n
 
 
-@njit(cache=True)
+@njit
 def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
     """The row of edge (u, v): row n, the first empty one, if the edge is new."""
     table = edges.table
@@ -187,7 +187,7 @@ def _row_of(edges: Any, n: int, u: Any, v: Any) -> Any:
     return np.int64(table[slot, 2])
 
 
-@njit(cache=True)
+@njit
 def _made(capacity: int, histogram: bool) -> Any:
     """Columns for so many edges, all empty."""
     return _Sums(
@@ -200,7 +200,7 @@ def _made(capacity: int, histogram: bool) -> Any:
     )
 
 
-@njit(cache=True)
+@njit
 def _grown(edges: Any) -> Any:
     """The same rows with twice the capacity."""
     return _Sums(
@@ -213,7 +213,7 @@ def _grown(edges: Any) -> Any:
     )
 
 
-@njit(cache=True)
+@njit
 def _doubled(array: Any) -> Any:
     """A copy of an array (n, k) with n rows of zeros after it."""
     wide = np.zeros((2 * len(array), array.shape[1]), array.dtype)

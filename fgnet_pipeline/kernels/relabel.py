@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from fgnet_pipeline.kernels.compiled import njit
 
 Ids = npt.NDArray[np.uint64]
 
@@ -28,7 +29,7 @@ def relabel(fragments: Ids, ids: Ids, segments: Ids) -> tuple[Ids, int]:
     return result.reshape(fragments.shape), int(missing)
 
 
-@njit(cache=True)
+@njit
 def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> Any:
     """Write the segments of flat fragments into `result`; returns the last fragment that `ids` does not hold, or 0."""
     last, segment, missing = np.uint64(0), np.uint64(0), np.uint64(0)
@@ -48,7 +49,7 @@ def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> Any:
     return missing
 
 
-@njit(cache=True)
+@njit
 def id_range(fragments: Ids) -> Any:
     """The smallest and the largest non-zero id of an array; (0, 0) if all of it is background."""
     low, high = np.uint64(0), np.uint64(0)

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
 
 #: Standard deviation of the blending weights on a radial grid over [-1, 1] (the value of the authors' code).
 SIGMA = 0.2
-Predict = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+Predict = Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Tiling:
 
     def predict(
         self,
-        raw: npt.NDArray[np.float32],
+        raw: npt.NDArray[Any],
         origin: Vector,
         volume: Box,
         box: Box,
@@ -122,10 +123,10 @@ class Tiling:
         """Blend the network's outputs over `box`.
 
         Args:
-            raw: normalised voxels (z, y, x) of at least `reads`; its first voxel is `origin` of the volume.
+            raw: voxels (z, y, x) of at least `reads`, as `network` takes them; the first one is `origin`.
             volume: extent of the volume; tiles beyond it see it mirrored.
             box: what to predict, voxels.
-            network: (B, \\*tile) float32 -> (B, C, \\*output) float32 in [0, 1].
+            network: (B, \\*tile) of the dtype of `raw` -> (B, C, \\*output) float32 in [0, 1].
             channels: C.
             batch: tiles per call; the last call is filled up with copies, so that every call has the same shape.
 
@@ -159,7 +160,7 @@ class Tiling:
         total[(slice(None), *here)] += output[(slice(None), *there)] * weights
         weight[here] += weights
 
-    def _input(self, raw: npt.NDArray[np.float32], origin: Vector, volume: Box, tile: Box) -> npt.NDArray[np.float32]:
+    def _input(self, raw: npt.NDArray[Any], origin: Vector, volume: Box, tile: Box) -> npt.NDArray[Any]:
         wanted = tile.grow(self.margin, self.margin)
         if volume.contains(wanted):
             return raw[wanted.slices(origin)]

@@ -54,6 +54,23 @@ class StageEstimate:
 
 
 @dataclass(frozen=True)
+class Region:
+    """The region of interest.
+
+    Attributes:
+        voxels: `[begin, end]`, zyx.
+        nm: `[begin, end]`, zyx.
+        shape: voxels, zyx.
+        sentence: the same in words.
+    """
+
+    voxels: list[list[int]]
+    nm: list[list[float]]
+    shape: list[int]
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Estimate:
     """The estimate for all tasks of a run.
 
@@ -78,6 +95,9 @@ class Estimate:
         wall_hours: `worker_hours` divided by the number of workers. None if `worker_hours` is.
         warnings: sentences about what may go wrong.
         inputs: what was understood of each input array.
+        region: the region of interest.
+        settings: one clause per value of `[fragments]` and `[agglomerate]` that the configuration leaves open, with the
+            place where it comes from.
     """
 
     stages: list[StageEstimate]
@@ -100,6 +120,8 @@ class Estimate:
     wall_hours: float | None
     warnings: list[str]
     inputs: list[InputUnderstood]
+    region: Region
+    settings: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """The document for JSON."""

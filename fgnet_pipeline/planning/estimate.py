@@ -13,10 +13,12 @@ import numpy as np
 
 from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.geometry import BLOCK_BITS, MAX_BLOCKS_PER_AXIS, MAX_FRAGMENTS_PER_BLOCK, NUMBER_BITS
+from fgnet_pipeline.execution.last_run import changed_values, origins_of
+from fgnet_pipeline.execution.region import check_region, region_nm, region_sentence
 from fgnet_pipeline.execution.resume import check_fresh
 from fgnet_pipeline.planning.block_counts import Counts, count_blocks, middle_voxel
 from fgnet_pipeline.planning.disk import free_space, table_footprint
-from fgnet_pipeline.planning.document import Estimate, StageEstimate
+from fgnet_pipeline.planning.document import Estimate, Region, StageEstimate
 from fgnet_pipeline.planning.memory import refuse_large_blocks
 from fgnet_pipeline.planning.plan_warnings import warnings_of
 from fgnet_pipeline.planning.stage_estimate import Evidence, estimate_array, estimate_stage
@@ -29,12 +31,13 @@ from fgnet_pipeline.stages.registry import plan_job, stage_of
 from fgnet_pipeline.store.arrays import use_threads
 
 
-def estimate(config: Config, trial: bool = False) -> Estimate:
+def estimate(config: Config, trial: bool = False, small_region: bool = True) -> Estimate:
     """Estimate what a run of `config` needs.
 
     Args:
         config: of the run.
         trial: compute one block of every stage in a temporary folder, and measure it.
+        small_region: whether a region of interest that is shorter than the model's context is accepted.
 
     Raises:
         InputError: the run cannot work: shapes that do not divide each other, ids that do not fit, a volume that does
@@ -44,12 +47,15 @@ def estimate(config: Config, trial: bool = False) -> Estimate:
     use_threads(config.schedule.threads)
     job = open_job(config)
     plan_job(job)
+    check_region(job, small_region)
     check_fresh(job, list(job.plan.tasks), None)
     counts = count_blocks(job)
     measured = run_trial(job, middle_voxel(job)) if trial else None
     found = _estimate(Evidence(job, counts, measured, _density(counts, measured)))
     refuse_large_blocks(job.config, found)
     found.warnings.extend(warnings_of(found))
+    if changed := changed_values(job):
+        found.warnings.append(f"this configuration differs from the latest run of this output: {'; '.join(changed)}")
     return found
 
 
@@ -91,6 +97,8 @@ def _estimate(known: Evidence) -> Estimate:
         wall_hours=None if hours is None else hours / max(1, job.config.schedule.workers),
         warnings=[],
         inputs=inputs_understood(job),
+        region=Region(job.roi.to_list(), region_nm(job), list(job.roi.shape), region_sentence(job)),
+        settings=origins_of(job),
     )
 
 

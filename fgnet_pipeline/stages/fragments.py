@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError, InputError
-from fgnet_pipeline.core.geometry import MAX_FRAGMENTS_PER_BLOCK, Box, Grid, first_id
+from fgnet_pipeline.core.geometry import MAX_FRAGMENTS_PER_BLOCK, Grid, first_id
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
-from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
+from fgnet_pipeline.kernels.fragments.components import describe, relabel_components
 from fgnet_pipeline.kernels.fragments.method import FragmentsMethod, methods, segment_fragments
+from fgnet_pipeline.kernels.padding import void_of
 from fgnet_pipeline.stages.density import Density, written_voxels
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, BlockWorker, Contradiction, Stage, TableOutput
+from fgnet_pipeline.stages.tile_network import fills_padding
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.tables import Columns
@@ -68,6 +70,8 @@ class FragmentsStage(Stage):
             fingerprint |= _settings(job, method, block) | {"context": list(context)}
             if job.affinities is None:
                 upstream = ("predict",)
+                if fills_padding(job.output.progress.fingerprint("predict")):
+                    fingerprint["void"] = "background"
             else:
                 values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
                 fingerprint["affinities"] = identity(job.bounds.shape, values)
@@ -79,7 +83,7 @@ class FragmentsStage(Stage):
 
     def open(self, job: Job, task: Task, worker: int) -> BlockWorker:
         """Make the object that computes fragments, or that lists the lab's own."""
-        return Fragments(job) if job.fragments is None else Census(job)
+        return Fragments(job, "void" in task.fingerprint) if job.fragments is None else Census(job)
 
     def array_of(self, job: Job) -> ArrayOutput | None:
         """No array if the fragments are the lab's own."""
@@ -160,10 +164,15 @@ class Fragments:
 
     The method segments the read region. The result is cropped to the write region. Every connected piece in it becomes
     one fragment.
+
+    Args:
+        job: the opened job.
+        without_void: whether the inside of padding is background.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, without_void: bool) -> None:
         self.job, self.tables = job, job.output.tables("fragments", "fragments")
+        self.without_void = without_void
 
     def load(self, block: Block) -> npt.NDArray[np.uint8]:
         """Affinities uint8 (C, z, y, x) of the read region."""
@@ -184,8 +193,11 @@ class Fragments:
             neighbourhood=self.job.neighbourhood,
             **config.method_options,
         )
-        cropped = np.ascontiguousarray(labels[block.write.slices(block.read.begin)])
+        written = block.write.slices(block.read.begin)
+        cropped = np.ascontiguousarray(labels[written])
         mask = self.job.mask.read(block.write) if self.job.mask is not None else None
+        if self.without_void and (void := void_of(loaded)[written]).any():
+            mask = ~void if mask is None else mask & ~void
         return relabel_components(cropped, mask)
 
     def store(self, block: Block, computed: tuple[Labels, int]) -> Outcome:
@@ -249,33 +261,6 @@ def fragment_columns(labels: Labels, n: int, block: Block) -> Columns:
     """
     ids = np.arange(1, n + 1, dtype=np.uint64) + np.uint64(first_id(block.index))
     return {"id": ids, **describe(labels, n, block.write)}
-
-
-def describe(labels: Labels, n: int, box: Box) -> Columns:
-    """All columns of a fragment table except the ids.
-
-    Args:
-        labels: uint32 (z, y, x), 0 = background, otherwise 1..n.
-        n: number of fragments.
-        box: place of `labels` in the volume, voxels.
-
-    Returns:
-        Columns of n rows; positions are voxels of the volume.
-    """
-    rows: dict[str, npt.NDArray[Any]] = fragment_table(labels, n) if n else _no_rows()
-    for name in ("begin", "end", "point", "centroid"):
-        rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
-    return dict(rows)
-
-
-def _no_rows() -> dict[str, npt.NDArray[Any]]:
-    return {
-        "voxels": np.zeros(0, np.int64),
-        "begin": np.zeros((0, 3), np.int64),
-        "end": np.zeros((0, 3), np.int64),
-        "centroid": np.zeros((0, 3), np.float64),
-        "point": np.zeros((0, 3), np.int64),
-    }
 
 
 def _ids_reason(ids: Ids, block: Block, listed: bool = False) -> str | None:

@@ -5,6 +5,7 @@ The driver and every worker open the same job from the same configuration. Openi
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector, check_ids_fit, vector, voxels_from_nm
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Block
-from fgnet_pipeline.kernels.tiling import to_uint8
 from fgnet_pipeline.stages.input_checks import check_raw, check_stored
-from fgnet_pipeline.store.arrays import OutputArray, open_array
-from fgnet_pipeline.store.decoding import read_native
+from fgnet_pipeline.stages.lab_affinities import LabAffinities
+from fgnet_pipeline.stages.recommended import resolve, settings_in, without_stages
+from fgnet_pipeline.store.arrays import OutputArray
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.tissue_mask import Mask
@@ -28,7 +29,6 @@ from fgnet_pipeline.store.volume import Frame, Volume, frame_of, open_volume
 
 #: Voxels by which an end of the region of interest may miss the voxel grid without being rounded outwards.
 ROUNDING = 1e-3
-NEAREST = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Job:
     """Everything that a stage needs besides its own block.
 
     Attributes:
-        config: the configuration.
+        config: the configuration, with values for all keys of `[fragments]` and `[agglomerate]`.
         raw: the raw volume; None if only affinities are given.
         affinities: the lab's own affinities; None if they are predicted.
         fragments: the lab's own fragments; None if a fragments method makes them.
@@ -45,6 +45,7 @@ class Job:
         roi: the region of interest in voxels.
         mask: the tissue mask; None if everything is tissue.
         output: everything below `output.path`.
+        origins: for values of these tables that the configuration leaves open (`table.key`), where they come from.
         new_affinities: whether affinities are to be predicted now. If not, stored affinities are used as they are.
         plan: set by `fgnet_pipeline.stages.registry.plan_job` or by a worker.
         left: per task, the comparison of records and plan that `fgnet_pipeline.execution.resume.left` keeps.
@@ -59,6 +60,7 @@ class Job:
     roi: Box
     mask: Mask | None
     output: Output
+    origins: Mapping[str, str] = field(default_factory=dict)
     new_affinities: bool = True
     plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
     left: dict[str, tuple[Plan, Any, Any]] = field(default_factory=dict, repr=False)
@@ -130,72 +132,12 @@ class Job:
         return list(array.shard_files(block.whole.intersect(array.bounds)))
 
 
-class LabAffinities:
-    """Affinities (C, z, y, x) that a lab brings: uint8, or float in [0, 1] with NaN as 0 (a boundary).
+def open_job(config: Config, anew: Collection[str] = ()) -> Job:
+    """Open and check everything that `config` names.
 
     Args:
-        path: of the array.
-
-    Attributes:
-        array: the opened array.
-        path: of the array.
-        channels: C, at least 3.
-        neighbourhood: the known offsets, one zyx step per channel. Without an attribute only the offsets of the first
-            three channels are known.
-        shape: voxels, zyx.
-        frame: voxel size and offset in nm, zyx; None if the array does not state them.
-
-    Raises:
-        InputError: shape, dtype, offsets or values do not fit.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.array, self.path = open_array(path, "affinities.path"), path
-        shape = self.array.shape
-        if len(shape) != 4 or shape[0] < 3 or 0 in shape:
-            raise InputError(
-                "affinities.path", f"{path} of shape {list(shape)}", "(C, z, y, x) with C >= 3", "name another array"
-            )
-        if self.array.dtype != np.uint8 and not np.issubdtype(self.array.dtype, np.floating):
-            raise InputError(
-                "affinities.path",
-                f"{path} of type {self.array.dtype}",
-                "uint8 (value/255) or float in [0, 1]",
-                "convert it",
-            )
-        offsets: Any = self.array.attrs.get("neighbourhood", self.array.attrs.get("neighborhood"))
-        self.channels = int(shape[0])
-        if offsets is not None and [list(o) for o in list(offsets)[:3]] != NEAREST:
-            raise InputError(
-                "affinities.path",
-                f"{path} with neighbourhood {offsets}",
-                f"one that begins with {NEAREST}",
-                "reorder or shift its channels",
-            )
-        self.neighbourhood: tuple[Vector, ...] = tuple(vector(offset) for offset in offsets or NEAREST)
-        self.shape: Vector = vector(shape[1:])
-        self.frame = frame_of(self.array, path, (1, 2, 3), None, None)
-        if np.issubdtype(self.array.dtype, np.floating):
-            largest = np.nanmax(np.append(sample(self.shape, self._read_stored, "affinities.path"), 0.0))
-            if largest > 1 + 1e-3:
-                found = f"{path} with values up to {largest}"
-                raise InputError("affinities.path", found, "floats in [0, 1]", "divide them by their range")
-
-    def _read_stored(self, box: Box) -> npt.NDArray[Any]:
-        return read_native(self.array, (slice(None), *box.slices()))
-
-    def read(self, box: Box) -> npt.NDArray[np.uint8]:
-        """Read the voxels of `box`.
-
-        Returns:
-            uint8 (C, z, y, x); value / 255 is the affinity.
-        """
-        data = self._read_stored(box)
-        return data if data.dtype == np.uint8 else to_uint8(data.astype(np.float32))
-
-
-def open_job(config: Config) -> Job:
-    """Open and check everything that `config` names.
+        config: a validated configuration.
+        anew: names of stages whose results are about to be replaced: the output keeps no values for them.
 
     Raises:
         InputError: the first input that does not fit. Nothing has been written.
@@ -205,7 +147,7 @@ def open_job(config: Config) -> Job:
     if volume.path is not None:
         raw = open_volume(volume.path, voxel_size=volume.voxel_size, offset=volume.offset, axes=volume.axes)
         check_raw(raw, config)
-    affinities = LabAffinities(config.affinities.path) if config.affinities.path else None
+    affinities = LabAffinities(config.affinities.path, config.affinities.channels) if config.affinities.path else None
     fragments = open_volume(config.fragments.path, "fragments.path") if config.fragments.path else None
     shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
     _check_companions(shape, affinities, fragments)
@@ -220,7 +162,10 @@ def open_job(config: Config) -> Job:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
     check_stored(raw, fragments, mask.volume if mask else None, affinities)
-    return Job(config, raw, affinities, fragments, frame, bounds, _roi(config, frame, bounds), mask, output)
+    roi = region_of_interest(volume.roi, frame, bounds)
+    begun = settings_in(output.saved_configuration()[1])
+    resolved, origins = resolve(config, without_stages(begun, anew))
+    return Job(resolved, raw, affinities, fragments, frame, bounds, roi, mask, output, origins)
 
 
 def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments: Volume | None) -> None:
@@ -253,7 +198,7 @@ def _frame(config: Config, raw: Volume | None, affinities: LabAffinities | None)
     volume = config.volume
     frame = raw.frame if raw is not None else None
     if frame is None and affinities is not None:
-        frame = frame_of(affinities.array, affinities.path, (1, 2, 3), volume.voxel_size, volume.offset)
+        frame = frame_of(affinities.array, affinities.path, affinities.order, volume.voxel_size, volume.offset)
     if frame is None:
         raise InputError(
             "volume.voxel_size",
@@ -264,18 +209,27 @@ def _frame(config: Config, raw: Volume | None, affinities: LabAffinities | None)
     return frame
 
 
-def _roi(config: Config, frame: Frame, bounds: Box) -> Box:
-    """The region of interest in voxels. Ends between two voxels are rounded outwards."""
-    if config.volume.roi is None:
+def region_of_interest(corners: Sequence[Sequence[float]] | None, frame: Frame, bounds: Box) -> Box:
+    """The region of interest in voxels. Ends between two voxels are rounded outwards.
+
+    Args:
+        corners: `volume.roi`, `[begin, end]` in nm, zyx; None for the whole volume.
+        frame: of the volume.
+        bounds: the whole volume in voxels.
+
+    Raises:
+        InputError: the region is empty or reaches outside the volume.
+    """
+    if corners is None:
         return bounds
-    begin, end = (voxels_from_nm(corner, frame.offset, frame.voxel_size) for corner in config.volume.roi)
+    begin, end = (voxels_from_nm(corner, frame.offset, frame.voxel_size) for corner in corners)
     box = Box(vector(np.floor(begin + ROUNDING)), vector(np.ceil(end - ROUNDING)))
     if not box or not bounds.contains(box):
         low = np.asarray(frame.offset)
         high = low + np.multiply(bounds.end, frame.voxel_size)
         raise InputError(
             "volume.roi",
-            [list(c) for c in config.volume.roi],
+            [list(c) for c in corners],
             f"a box inside the volume [{low.tolist()}, {high.tolist()}] nm, begin before end",
             "change volume.roi or leave it out",
         )

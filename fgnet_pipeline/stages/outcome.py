@@ -36,7 +36,8 @@ def outcome_of_array(data: npt.NDArray[Any], files: list[Path]) -> Outcome:
         data: (..., z, y, x) of any dtype. The checksum is the crc32c of its bytes in C order.
         files: files that hold the data.
     """
-    checksum = crc32c.crc32c(np.ascontiguousarray(data).data.cast("B"))  # type: ignore[arg-type]
+    # The view of an array without elements, such as the ids of a block of background, cannot be cast.
+    checksum = crc32c.crc32c(np.ascontiguousarray(data).data.cast("B")) if data.size else 0  # type: ignore[arg-type]
     voxels = int(np.prod(data.shape[-3:]))
     return Outcome(f"crc32c:{checksum:08x}", int(np.count_nonzero(data)), voxels, files)
 

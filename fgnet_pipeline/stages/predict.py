@@ -18,10 +18,12 @@ from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.grey import to_grey
+from fgnet_pipeline.kernels.padding import without_padding
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
+from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork, fills_padding
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.volume import Frame
@@ -184,6 +186,8 @@ def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version:
         "neighbourhood": [list(o) for o in geometry.neighbourhood],
         "context": list(tiling_of(geometry).context),
     }
+    if fills_padding(stored):
+        fingerprint["implementation"] = IMPLEMENTATION
     fingerprint["normalisation"] = _normalisation(job, geometry, values, stored, volume)
     return fingerprint
 
@@ -228,7 +232,8 @@ def _normalisation(
         return [float(v) for v in stored["normalisation"]]
     from fgnet.normalise import constants
 
-    shift, scale = constants(to_grey(values, job.config.volume.range), geometry.normalisation)
+    tissue = without_padding(values)
+    shift, scale = constants(to_grey(tissue, job.config.volume.range), geometry.normalisation)
     return [float(shift), float(scale)]
 
 
@@ -258,15 +263,21 @@ class Predict:
     """Predicts blocks in one worker. The model is loaded once."""
 
     def __init__(self, job: Job, task: Task, worker: int) -> None:
-        import fgnet
+        from fgnet.normalise import apply
+        from fgnet.weights import TOYS
 
         assert job.raw is not None  # PredictStage.plan has checked it
         self.job, self.raw, self.volume = job, job.raw, job.bounds
-        self.fingerprint, self.normalise = dict(task.fingerprint), fgnet.normalise.apply
-        config = job.config
+        config, fingerprint = job.config, dict(task.fingerprint)
         geometry = _geometry_of(config)
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
-        self.network = _load(config, choose_device(config.model.device, worker), self.fingerprint["model"])
+        predictor = _load(config, choose_device(config.model.device, worker), fingerprint["model"])
+        (shift, scale), margin = fingerprint["normalisation"], geometry.margin
+        # Models without weights have no norms, which padding could spoil.
+        fill = fills_padding(fingerprint) and geometry.architecture not in TOYS
+        self.network = TileNetwork(
+            predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, fill
+        )
 
     def load(self, block: Block) -> npt.NDArray[Any]:
         """The raw voxels (z, y, x) that the tiles of the block need."""
@@ -277,17 +288,8 @@ class Predict:
 
     def compute(self, block: Block, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Affinities uint8 (C, z, y, x) of the write region; value / 255 is the affinity."""
-        shift, scale = self.fingerprint["normalisation"]
-        normalised = self.normalise(to_grey(loaded, self.job.config.volume.range), shift, scale)
-        affinities = self.tiling.predict(
-            normalised,
-            self._reads(block).begin,
-            self.volume,
-            block.write,
-            self.network,
-            self.channels,
-            self.job.config.model.batch,
-        )
+        begin, batch = self._reads(block).begin, self.job.config.model.batch
+        affinities = self.tiling.predict(loaded, begin, self.volume, block.write, self.network, self.channels, batch)
         return to_uint8(affinities)
 
     def store(self, block: Block, computed: npt.NDArray[np.uint8]) -> Outcome:

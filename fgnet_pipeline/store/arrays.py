@@ -27,6 +27,8 @@ from fgnet_pipeline.store.foreign_formats import foreign_format, remedy
 from fgnet_pipeline.store.object_store import open_store
 from fgnet_pipeline.store.whole_shard_store import Blank
 
+#: Names of the axes of our arrays, which Zarr keeps with each array.
+AXES = ("c", "z", "y", "x")
 #: What Zarr raises on a path that holds no array: nothing, a group, or bytes that are no metadata.
 _OPEN_ERRORS = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError,
@@ -216,6 +218,7 @@ def create_array(
         compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
         fill_value=0,
         overwrite=True,
+        dimension_names=AXES[-len(shape) :],
         attributes=attributes,
     )
     return OutputArray(array)

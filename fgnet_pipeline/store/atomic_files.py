@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fgnet_pipeline.store.permissions import unreadable
+
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write `data` under a temporary name and rename the file: a reader sees the old file, the new one or none.
@@ -44,10 +46,18 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The document at `path`; None if there is no file or no valid JSON in it."""
-    with contextlib.suppress(OSError, ValueError):
+    """The document at `path`; None if there is no file or no valid JSON in it.
+
+    Raises:
+        InputError: this user may not read the file. None would say that there is none, and work would be repeated.
+        OSError: the disk cannot be read.
+    """
+    try:
         return json.loads(path.read_bytes())
-    return None
+    except PermissionError as error:
+        raise unreadable(path, error) from error
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return None
 
 
 def flush_to_disk(paths: Iterable[Path]) -> None:

@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.store.permissions import unreadable
 
 #: What the kernel says when another process holds the lock. Any other error means a file system without locks.
 _HELD = (BlockingIOError, PermissionError)
@@ -28,12 +29,21 @@ class DriverLock:
         path: the file `progress/lock` of an output; made, with its folder, if it does not exist.
 
     Raises:
-        InputError: another process holds the lock; the message names the process.
+        InputError: another process holds the lock, and the message names the process; or this user may not write to
+            the file.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            # Whoever may write to the folder may take the lock: the umask decides, as for all files of an output.
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            # A new file in its place would be another lock, and two runs could hold one each.
+            raise InputError(
+                "output.path", str(path), f"a lock file that you may write to ({error.strerror})",
+                "have its owner run `chmod -R g+w` on the output, or choose another output.path",
+            ) from error  # fmt: skip
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except _HELD as error:
@@ -59,9 +69,14 @@ def is_held(path: Path | str) -> bool:
     """Whether another process holds the lock `path`; asking locks nothing.
 
     False if there is no such file, or on a file system without locks. The process that holds the lock must not ask.
+
+    Raises:
+        InputError: this user may not read the file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except OSError:
         return False
     try:

@@ -121,6 +121,7 @@ class Frame:
             "offset": [round(v * scale) for v in self.offset],
             "axis_names": [*(["c^"] if channels else []), "z", "y", "x"],
             "units": [unit] * 3,
+            "dimension_units": [*([None] if channels else []), *(f"{size:.12g} nm" for size in self.voxel_size)],
         }
 
     def _is_whole(self, scale: int) -> bool:

@@ -16,7 +16,7 @@ import zarr
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector, whole
 from fgnet_pipeline.core.signals import interrupts_later
-from fgnet_pipeline.store.arrays import create_array
+from fgnet_pipeline.store.arrays import AXES, create_array
 from fgnet_pipeline.store.atomic_files import flush_to_disk
 from fgnet_pipeline.store.volume import Frame, Size
 
@@ -122,6 +122,7 @@ class GroupWriter:
             name,
             data=data,
             chunks=tuple(min(SMALL_CHUNK, n) for n in data.shape),
+            dimension_names=AXES[-3:],
             attributes={"offset": attributes.pop("offset"), **attributes, "types": ["space"] * 3},
         )
 

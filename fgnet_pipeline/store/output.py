@@ -19,9 +19,9 @@ from zarr.core.sync import collect_aiterator
 
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import DamageError, InputError, StoreError
-from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.store.arrays import OutputArray, create_array
-from fgnet_pipeline.store.atomic_files import write_json
+from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.object_store import RemoteStore, open_store
 from fgnet_pipeline.store.ownership import (
     FORMAT_VERSION,
@@ -31,6 +31,7 @@ from fgnet_pipeline.store.ownership import (
     mark_of,
     unreachable,
 )
+from fgnet_pipeline.store.permissions import require_listable, require_writable
 from fgnet_pipeline.store.records.progress import Progress
 from fgnet_pipeline.store.tables import Tables
 
@@ -71,16 +72,42 @@ class Output:
             arrays: names of the arrays that stages write; arrays of that name must be ours.
 
         Raises:
-            InputError: see `fgnet_pipeline.store.ownership`.
+            InputError: see `fgnet_pipeline.store.ownership` and `fgnet_pipeline.store.permissions`.
         """
+        require_listable(self.root)
         if isinstance(self._store, RemoteStore):
             check_object_store(self.path, self._store, self.root, arrays)
         else:
             check_folder(self.root, arrays)
 
-    def save_configuration(self, configuration: dict[str, Any]) -> None:
-        """Save the resolved configuration in the output."""
-        write_json(self.root / "config.json", {"format": FORMAT_VERSION, "config": configuration})
+    def save_configuration(self, configuration: dict[str, Any], begun: dict[str, Any], region: Box) -> None:
+        """Save the resolved configuration in the output.
+
+        Args:
+            configuration: of the run that begins now.
+            begun: the values that the results of the output were begun with, table -> key -> value.
+            region: the region of interest in voxels.
+        """
+        document = {"format": FORMAT_VERSION, "config": configuration, "begun": begun, "region": region.to_list()}
+        write_json(self.root / "config.json", document)
+
+    def saved_region(self) -> Box | None:
+        """The region of interest of the latest run, in voxels; None if an earlier version saved the configuration."""
+        document = read_json(self.root / "config.json")
+        region = document.get("region") if isinstance(document, dict) else None
+        return None if region is None else Box(vector(region[0]), vector(region[1]))
+
+    def saved_configuration(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The resolved configuration of the latest run, and what the results were begun with.
+
+        Outputs of earlier versions do not state the latter; the configuration then stands for it. Both are empty if no
+        run has begun.
+        """
+        document = read_json(self.root / "config.json")
+        if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
+            return {}, {}
+        configuration: dict[str, Any] = document["config"]
+        return configuration, document.get("begun") or configuration
 
     def create(self) -> None:
         """Make the group and the folder of the records if they do not exist.
@@ -88,6 +115,8 @@ class Output:
         Raises:
             InputError: the place cannot be written.
         """
+        field = "output.state" if is_url(self.path) else "output.path"
+        require_writable(self.root, field)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if isinstance(self._store, RemoteStore):
@@ -98,7 +127,6 @@ class Output:
         except StoreError as error:
             raise unreachable(self.path, error) from error
         except OSError as error:
-            field = "output.state" if is_url(self.path) else "output.path"
             raise InputError(
                 field, str(self.root), "a folder that can be written", f"check it ({error.strerror or error})"
             ) from error
@@ -110,7 +138,9 @@ class Output:
             write_json(self.root / STATE_FILE, {"mark": uuid.uuid4().hex})
         try:
             group = zarr.open_group(store, mode="a", zarr_format=3)
-            _set_attributes(group, {"fgnet_format": FORMAT_VERSION, "fgnet_state": mark_of(self.root)})
+            folder = str(self.root.resolve())
+            attributes = {"fgnet_state": mark_of(self.root), "fgnet_state_folder": folder}
+            _set_attributes(group, {"fgnet_format": FORMAT_VERSION, **attributes})
         except BaseException:
             if mark is None:
                 (self.root / STATE_FILE).unlink(missing_ok=True)
@@ -186,6 +216,26 @@ class Output:
             chunk_shape=chunk,
             attributes={**attributes, "fgnet_format": FORMAT_VERSION},
         )
+
+
+def state_folder(path: str) -> Path | None:
+    """The folder of tables and records that belongs to the arrays of an output.
+
+    Args:
+        path: `output.path`, a folder or the URL of an object store.
+
+    Returns:
+        None if `path` is no output, or if its folder is not on this machine.
+    """
+    if not is_url(path):
+        return Path(path)
+    try:
+        attributes = zarr.open_group(open_store(path, "output.path", read_only=True), mode="r").attrs
+        folder, mark = attributes.get("fgnet_state_folder"), attributes.get("fgnet_state")
+    except (OSError, ValueError, KeyError, InputError):
+        return None
+    known = isinstance(folder, str) and mark is not None and mark_of(Path(folder)) == mark
+    return Path(str(folder)) if known else None
 
 
 def _set_attributes(group: zarr.Group, wanted: dict[str, Any]) -> None:

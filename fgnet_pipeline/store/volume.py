@@ -30,7 +30,7 @@ from fgnet_pipeline.store.statement import Asked, Numbers, Order, Place, Stateme
 from fgnet_pipeline.store.stored_share import StoredShare, stored_share
 from fgnet_pipeline.store.webknossos import FILE, magnification_of
 
-__all__ = ["Frame", "Size", "Volume", "frame_of", "open_volume"]
+__all__ = ["Frame", "Size", "Volume", "axis_names", "frame_of", "open_volume"]
 
 #: How many folders above an array metadata about it are looked for.
 DEPTH = 2
@@ -131,6 +131,26 @@ def open_volume(
         raise _not_three_axes(asked, array)
     frame, sources = _frame(asked, statements, order, voxel_size, offset)
     return Volume(array, order, frame, path, field, replace(sources, axes=from_))
+
+
+def axis_names(array: zarr.Array[Any], path: str, field: str) -> tuple[str, ...] | None:
+    """The names of all stored axes of an array, in lower case; None if nothing states them.
+
+    Args:
+        array: of any number of axes.
+        path: its folder or URL.
+        field: the configuration key or option to name in errors.
+
+    Raises:
+        InputError: two statements about the axes contradict each other.
+    """
+    asked = Asked(path, field, array.ndim)
+    found = [(names, s.source) for s in _statements(asked, array) if (names := s.axes()) is not None]
+    for names, source in found[1:]:
+        if names != found[0][0]:
+            stated = f"{found[0][1]} {','.join(found[0][0])} but {source} {','.join(names)}"
+            raise asked.refusal("axes", f"{path}: {stated}", "statements about axes that agree")
+    return found[0][0] if found else None
 
 
 def _check_shape(asked: Asked, array: zarr.Array[Any]) -> None:

@@ -19,9 +19,11 @@ from fgnet.config import NetworkConfig, preset
 from fgnet.training.settings import LoopSettings
 from pydantic import Field, ValidationError
 
-from fgnet_pipeline.core.config_file import apply_override, input_error, read_toml
+from fgnet_pipeline.core.config_file import apply_override, input_error
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.strict import Strict
+from fgnet_pipeline.core.toml_file import read_toml
+from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.training.model_errors import as_input_error
 
 Triple = tuple[int, int, int]
@@ -76,10 +78,25 @@ class TileGeometry(Strict):
 
 
 class Export(Strict):
-    """What is done to the averaged weights before they are written: see `fgnet.training.checkpoints.sharpened`."""
+    """What is done to the averaged weights before they are written, and what they state.
+
+    Attributes:
+        sharpness: see `fgnet.training.checkpoints.sharpened`.
+        shift: see there.
+        fragments: values of `[fragments]` that the weights recommend for a run.
+        agglomerate: values of `[agglomerate]` that the weights recommend for a run.
+    """
 
     sharpness: Annotated[float, Field(gt=0)] = 1.0
     shift: float = 0.0
+    fragments: Annotated[dict[str, Any] | None, Field(exclude_if=lambda table: table is None)] = None
+    agglomerate: Annotated[dict[str, Any] | None, Field(exclude_if=lambda table: table is None)] = None
+
+    @property
+    def recommended(self) -> dict[str, dict[str, Any]]:
+        """The tables that hold values."""
+        tables = {"fragments": self.fragments, "agglomerate": self.agglomerate}
+        return {name: table for name, table in tables.items() if table}
 
 
 class DataConfig(Strict):
@@ -180,6 +197,7 @@ class TrainConfig(Strict):
         self._check_shapes()
         self._check_schedule()
         self.exported_geometry()
+        self._check_recommended()
         try:
             self.optimise.augment.check()
         except ModelError as error:
@@ -208,6 +226,16 @@ class TrainConfig(Strict):
             expected = f"1 to the number of cycles, {len(optimise.cycles)}"
             raise InputError("optimise.ends", optimise.ends, expected, "lower it, or add cycles")
 
+    def _check_recommended(self) -> None:
+        """Recommended values must be such that a run accepts them."""
+        if self.export.recommended:
+            from fgnet_pipeline.stages.recommended import check_recommended  # compiled kernels, which few need
+
+            try:
+                check_recommended(self.export.recommended)
+            except InputError as error:
+                raise InputError(f"export.{error.field}", error.value, error.expected, error.remedy) from error
+
     def network(self) -> NetworkConfig:
         """The architecture with its guidance."""
         try:
@@ -228,15 +256,17 @@ class TrainConfig(Strict):
 
 def make_paths_absolute(tables: dict[str, Any], base: Path) -> None:
     """Make the paths in the tables of a file absolute, in place; `base` is the file's folder."""
-    entries = [(tables.get("output"), "path"), (tables.get("model"), "encoder_checkpoint")]
+    entries = [("output.path", tables.get("output")), ("model.encoder_checkpoint", tables.get("model"))]
     model = tables.get("model")
     if isinstance(model, dict) and "/" in str(model.get("weights")):  # else a shipped name
-        entries.append((model, "weights"))
+        entries.append(("model.weights", model))
     data = tables.get("data")
     if isinstance(data, dict):
         for name in ("volumes", "validation"):
             volumes = data.get(name, [])
-            entries += [(v, key) for v in volumes if isinstance(v, dict) for key in ("raw", "labels", "mask")]
-    for table, key in entries:
+            for i, volume in enumerate(volumes if isinstance(volumes, list) else []):
+                entries += [(f"data.{name}.{i}.{key}", volume) for key in ("raw", "labels", "mask")]
+    for field, table in entries:
+        key = field.rpartition(".")[2]
         if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
-            table[key] = str((base / Path(table[key]).expanduser()).resolve())
+            table[key] = absolute_path(table[key], base, field)

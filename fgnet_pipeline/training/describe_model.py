@@ -8,8 +8,8 @@ from typing import Any
 import fgnet
 from fgnet import ModelError
 
-from fgnet_pipeline.core.config_file import read_toml
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.toml_file import read_toml
 from fgnet_pipeline.stages.configuration import load_config
 
 

@@ -110,7 +110,8 @@ def make_trainer(config: TrainConfig) -> Trainer:
 def _export(path: Path, trainer: Trainer, config: TrainConfig) -> None:
     from fgnet.training.checkpoints import export
 
-    export(path, trainer.network, exported_weights(trainer, config), config.exported_geometry())
+    weights, geometry = exported_weights(trainer, config), config.exported_geometry()
+    export(path, trainer.network, weights, geometry, recommended=config.export.recommended)
 
 
 def _write_summary(trainer: Trainer, weights: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.kernels.labels import known_labels
 from fgnet_pipeline.store.chunk_names import require_stored
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Volume, open_volume
@@ -80,7 +81,8 @@ def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
     box = Box(entry.begin, entry.end or raw.shape)
     if any(not 0 <= b < e <= n for b, e, n in zip(box.begin, box.end, raw.shape, strict=True)):
         raise InputError(f"{field}.end", list(box.end), f"a box inside {list(raw.shape)}", "correct begin and end")
-    dense = dense_labels(_unmasked(labels.read(box), raw, entry, box, f"{field}.mask"))
+    known = known_labels(labels.read(box), f"{field}.labels", entry.labels)
+    dense = dense_labels(_unmasked(known, raw, entry, box, f"{field}.mask"))
     if not dense.any():
         raise InputError(f"{field}.labels", 0, "labelled voxels", "choose a box that has some")
     values = normalise.apply(raw.read(box), *sampled_constants(raw, kind))

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import array_of, create_array
@@ -32,11 +33,23 @@ def metadata_findings(job: Job) -> Iterator[Finding]:
         if not isinstance(stored, dict):
             yield Finding(METADATA, name, None, (str(path),), f"the metadata of {array} are missing or unreadable")
             continue
-        attributes = {**wanted.pop("attributes"), **stored.get("attributes", {})} == stored.pop("attributes", {})
-        if stored != wanted or not attributes:
+        if not _agree(stored, wanted):
             yield Finding(
                 METADATA, name, None, (str(path),), f"the metadata of {array} were changed after its creation"
             )
+
+
+def _agree(stored: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether metadata are those that are wanted; more attributes do no harm.
+
+    Arrays made by early versions name neither their axes nor `dimension_units`; they stay as they are.
+    """
+    attributes, expected = stored.pop("attributes", {}), wanted.pop("attributes")
+    if stored.get("dimension_names") is None:
+        stored.pop("dimension_names", None)
+        wanted.pop("dimension_names", None)
+        expected = {name: value for name, value in expected.items() if name != "dimension_units"}
+    return stored == wanted and expected.keys() <= attributes.keys()
 
 
 def _has_content(job: Job, name: str, array: str) -> bool:

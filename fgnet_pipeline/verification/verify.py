@@ -128,7 +128,7 @@ def _expected(job: Job, name: str, results: Results, checked: Checked) -> list[E
 
 
 def _check(job: Job, config: Config, name: str, expected: list[Expected], watch: Watcher) -> list[Finding]:
-    spec = WorkerSpec(config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), 0)
+    spec = WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), 0)
     batches = [expected[i : i + BLOCKS_AT_ONCE] for i in range(0, len(expected), BLOCKS_AT_ONCE)]
     found: list[Finding] = []
     watch(name, 0, len(expected))

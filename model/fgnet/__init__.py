@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING
 from fgnet import normalise
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry
-from fgnet.weights import checkpoint_digest, read_geometry
+from fgnet.weights import checkpoint_digest, read_geometry, read_recommended
 
 if TYPE_CHECKING:
     from typing import Any
 
     from fgnet.predictor import Predictor
 
-__all__ = ["Geometry", "ModelError", "checkpoint_digest", "describe", "load_predictor", "normalise", "read_geometry"]
+__all__ = [
+    "Geometry",
+    "ModelError",
+    "checkpoint_digest",
+    "describe",
+    "load_predictor",
+    "normalise",
+    "read_geometry",
+    "read_recommended",
+]
 
 
 def load_predictor(

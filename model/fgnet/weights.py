@@ -6,13 +6,17 @@ import dataclasses
 import hashlib
 import json
 import struct
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from fgnet.config import NetworkConfig
 from fgnet.errors import ModelError
 from fgnet.geometry import NEAREST, Geometry
 
 SHIPPED = Path(__file__).parent / "weights"
+RECOMMENDED = SHIPPED / "recommended.toml"
+"""What shipped weights recommend that say nothing in their headers: name of the weights -> table -> key -> value."""
 MODES = ("reference", "exact", "fast")
 
 
@@ -111,6 +115,47 @@ def read_network(path: Path) -> NetworkConfig:
         ModelError: no such file, or a file without architecture.
     """
     return NetworkConfig.from_json(_entry(path, "network"))
+
+
+def read_recommended(checkpoint: str) -> dict[str, dict[str, Any]]:
+    """The values that a model recommends for the stages after the affinities.
+
+    They are in the header of the file, as the JSON text of its entry `recommended`. Shipped weights without this entry
+    have a table in `RECOMMENDED`, which also holds for copies of them.
+
+    Args:
+        checkpoint: a path or a name.
+
+    Returns:
+        Table of a pipeline's configuration -> key -> value; empty if the model recommends nothing.
+
+    Raises:
+        ModelError: no such file, or an entry that is not of this form.
+    """
+    if checkpoint in TOYS:
+        return {}
+    path = locate(checkpoint)
+    text = read_header(path).get("recommended")
+    if text is None:
+        return _beside(path)
+    try:
+        tables = json.loads(text)
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            raise ValueError("no tables")
+        return tables
+    except ValueError as error:
+        expected, remedy = "JSON tables in the entry 'recommended' of the header", "export it with `fgnet train`"
+        raise ModelError("model.checkpoint", str(path), expected, remedy) from error
+
+
+def _beside(path: Path) -> dict[str, dict[str, Any]]:
+    """What `RECOMMENDED` says of shipped weights, found by their bytes."""
+    for name, tables in tomllib.loads(RECOMMENDED.read_text()).items():
+        shipped = SHIPPED / f"{name}.safetensors"
+        same_size = path.stat().st_size == shipped.stat().st_size
+        if path == shipped or (same_size and checkpoint_digest(str(path)) == checkpoint_digest(str(shipped))):
+            return dict(tables)
+    return {}
 
 
 def _entry(path: Path, name: str) -> str:

@@ -71,23 +71,41 @@ def test_growth_changes_the_keys_of_the_blocks_that_see_it_and_no_others(
     roi: Box, other: Box, blocks: list[Vector], context: Vector
 ) -> None:
     grown = Box(vector(np.minimum(roi.begin, other.begin)), vector(np.maximum(roi.end, other.end)))
+    numbers: dict[Any, int] = {}
     before, after = make_plan(roi, blocks, context), make_plan(grown, blocks, context)
+    views = [Views(plan, numbers) for plan in (before, after)]
     for name in "abc":
         old, new = keys_of(before, name), keys_of(after, name)
         for block, key in old.items():
-            assert (key == new[block]) == (view(before, name, block) == view(after, name, block))
+            assert (key == new[block]) == (views[0].of(name, block) == views[1].of(name, block))
 
 
-def view(plan: Plan, name: str, block: Vector) -> Any:
-    """Everything that a block depends on: its regions, and the same of every block that it reads."""
-    task = plan.tasks[name]
-    own = (task.read_box(block), plan.write_box(name, block))
-    inputs = []
-    for upstream in task.upstream:
-        for index in indices(plan.tasks[upstream].grid.covering(task.read_box(block))):
-            if plan.write_box(upstream, index):
-                inputs.append((index, view(plan, upstream, index)))
-    return own, inputs
+class Views:
+    """Everything that a block depends on: its regions, and the same of every block that it reads.
+
+    Args:
+        plan: of the blocks.
+        numbers: one number per view, shared by the plans to compare.
+    """
+
+    def __init__(self, plan: Plan, numbers: dict[Any, int]) -> None:
+        self.plan, self.numbers = plan, numbers
+        self.known: dict[tuple[str, Vector], int] = {}
+
+    def of(self, name: str, block: Vector) -> int:
+        """The number of the view of a block."""
+        if (name, block) not in self.known:
+            self.known[name, block] = self.numbers.setdefault(self._view(name, block), len(self.numbers))
+        return self.known[name, block]
+
+    def _view(self, name: str, block: Vector) -> Any:
+        task = self.plan.tasks[name]
+        inputs = []
+        for upstream in task.upstream:
+            for index in indices(self.plan.tasks[upstream].grid.covering(task.read_box(block))):
+                if self.plan.write_box(upstream, index):
+                    inputs.append((index, self.of(upstream, index)))
+        return task.read_box(block), self.plan.write_box(name, block), tuple(inputs)
 
 
 @pytest.mark.parametrize("changed", list("abc"))

@@ -79,6 +79,20 @@ def test_bad_data_are_named_and_nothing_is_written(tmp_path: Path, case: str, fi
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("dtype", "marks"), [("i8", (-1, -3)), ("i4", (-1, -2)), ("u8", (2**64 - 1, 2**64 - 3))])
+def test_reserved_ids_are_no_labels(labelled: Path, dtype: str, marks: tuple[int, int]) -> None:
+    stored = zarr.open_array(labelled / "v.zarr" / "labels")
+    ids, attributes = np.asarray(stored[:]), dict(stored.attrs)
+    marked = ids.astype(dtype)
+    marked[2, :9], marked[7, 4:30] = marks
+    array = zarr.create_array(labelled / "v.zarr" / "labels", data=marked, overwrite=True)
+    array.attrs.update(attributes)
+    found = load_volumes(TrainConfig.load(write_training(labelled)))[0].labels.numpy()
+    expected = ids[:24] > 0
+    expected[2, :9] = expected[7, 4:30] = False
+    assert np.array_equal(found > 0, expected) and found.max() == len(np.unique(ids[:24][expected]))
+
+
 def test_labels_become_dense_and_zero_stays() -> None:
     assert dense_labels(np.array([7, 9, 7, 2**40])).tolist() == [1, 2, 1, 3]
     assert dense_labels(np.array([0, 9, 9, 0])).tolist() == [0, 1, 1, 0]

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fgnet_pipeline.core.cluster_config import ClusterTables, SlurmStage, megabytes
+from fgnet_pipeline.core.cluster_config import ClusterTables, SlurmStage
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.memory_size import megabytes
 from fgnet_pipeline.execution.cluster.interface import (
     After,
     Cluster,

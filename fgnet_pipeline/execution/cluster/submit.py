@@ -13,6 +13,7 @@ from fgnet_pipeline.execution.cluster.job_states import refuse_while_alive, wait
 from fgnet_pipeline.execution.cluster.lookup import cluster_of
 from fgnet_pipeline.execution.driver import again, all_left, announce, checked, driving, spec_of, summary
 from fgnet_pipeline.execution.failures import require_done
+from fgnet_pipeline.execution.last_run import announcement
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import SubmittedJob
 from fgnet_pipeline.stages.job import Job
@@ -35,12 +36,19 @@ def check(job: Job, names: list[str], redo: str | None) -> None:
     cluster.check(_would_be_chain(job, names, redo).arrays)
 
 
-def planned_chain(config: Config, stages: tuple[str, ...] | None = None, redo: str | None = None) -> Chain:
+def planned_chain(
+    config: Config,
+    stages: tuple[str, ...] | None = None,
+    redo: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+    small_region: bool = True,
+) -> Chain:
     """Make the chain that `submit` would submit, after the same checks; nothing is written.
 
     A cluster that is not installed here is not asked. See `submit` for the arguments.
     """
-    job, names = checked(config, stages, redo)
+    job, names = checked(config, stages, redo, small_region=small_region)
+    _announce(job, report)
     if not config.schedule.is_local and cluster_of(config).is_installed():
         check(job, names, redo)
     return _would_be_chain(job, names, redo)
@@ -51,6 +59,7 @@ def submit(
     stages: tuple[str, ...] | None = None,
     redo: str | None = None,
     report: Callable[[str], None] = lambda _: None,
+    small_region: bool = True,
 ) -> tuple[Job, list[SubmittedJob]]:
     """Submit what is not done as a chain of job arrays, and return.
 
@@ -59,6 +68,7 @@ def submit(
         stages: names of stages; None: all.
         redo: replace the results of this stage and of all after it.
         report: told in sentences.
+        small_region: whether a region of interest that is shorter than the model's context is accepted.
 
     Returns:
         The job, and the submitted jobs; none if nothing is left.
@@ -67,9 +77,10 @@ def submit(
         InputError: Bad input, or jobs of an earlier submission are still alive; nothing has been written.
         ClusterError: The cluster does not answer, or did not take a job.
     """
-    job, names = checked(config, stages, redo)
+    job, names = checked(config, stages, redo, small_region=small_region)
     if not config.schedule.is_local:
         check(job, names, redo)
+    _announce(job, report)
     return job, _submit(job, names, redo, report)
 
 
@@ -84,6 +95,11 @@ def submit_and_wait(job: Job, names: list[str], redo: str | None, report: Callab
     if jobs:
         report(f"submitted {len(jobs)} jobs; they go on without this command, and fgnet status shows them")
     require_done(job, names, wait(cluster_of(job.config), jobs, report))
+
+
+def _announce(job: Job, report: Callable[[str], None]) -> None:
+    for sentence in announcement(job):
+        report(sentence)
 
 
 def _check_host(cluster: Cluster) -> None:

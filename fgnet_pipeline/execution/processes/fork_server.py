@@ -9,13 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.toml_file import read_toml
+from fgnet_pipeline.execution.processes.socket_folder import settle_socket_folder
 
 PRELOADED = [
     "fgnet_pipeline.execution.local_workers",
@@ -49,7 +52,12 @@ def fork_server(stages: Iterable[Preloads], packages: Sequence[str] = ()) -> Bas
 
 
 def server_with(modules: list[str]) -> BaseContext:
-    """The context whose processes are forked with `modules` loaded, and do not hear of Ctrl-C."""
+    """The context whose processes are forked with `modules` loaded, and do not hear of Ctrl-C.
+
+    Raises:
+        InputError: no folder is fit for sockets.
+    """
+    settle_socket_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(modules)
     with _interrupts_blocked():
@@ -87,9 +95,9 @@ def start_early(file: Path, overrides: Iterable[str]) -> None:
 
 def _will_fork(file: Path, overrides: Iterable[str]) -> bool:
     try:
-        tables = tomllib.loads(file.read_text())
+        tables = read_toml(file)
         settings = {f"{name}.{key}": str(value) for name, table in tables.items() for key, value in table.items()}
-    except (OSError, ValueError, AttributeError):
+    except (InputError, AttributeError):
         return False  # the check will say what is wrong
     settings |= dict(override.partition("=")[::2] for override in overrides)
     local = settings.get("schedule.backend", "local") == "local" and "://" not in settings.get("output.path", "")

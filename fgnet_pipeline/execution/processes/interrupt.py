@@ -21,6 +21,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TextIO, TypeVar
 
+from fgnet_pipeline.execution.processes.standard_streams import lenient, open_closed
+
 #: How long (s) a worker may take to flush its records, and daisy's server to end once its workers have.
 PATIENCE = 3.0
 #: How often (s) the driver looks whether it was interrupted.
@@ -109,6 +111,7 @@ def native_output_to(log: Path) -> Iterator[None]:
     What Python prints still goes to the terminal. After an interrupt all this stays as it is, since daisy's server is
     then left to itself.
     """
+    open_closed()
     kept = {1: os.dup(1), 2: os.dup(2)}
     streams = [(name, stream) for name, number in (("stdout", 1), ("stderr", 2)) if (stream := _moved(name, number))]
     source, target = os.pipe()
@@ -140,14 +143,17 @@ def _copy(source: int, log: Path) -> None:
 
 def _moved(name: str, number: int) -> TextIO | None:
     """Give Python's stream a descriptor of its own; returns the former stream, or None if it had one already."""
-    stream: TextIO = getattr(sys, name)
+    stream: TextIO | None = getattr(sys, name)
+    if stream is None:  # it was closed when Python started
+        return None
     try:
         stream.flush()
         if stream.fileno() != number:
             return None
     except (OSError, ValueError):
         return None
-    setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1))
+    own = os.dup(number)
+    setattr(sys, name, lenient(own) if number == 2 else os.fdopen(own, "w", buffering=1, errors=stream.errors))
     return stream
 
 

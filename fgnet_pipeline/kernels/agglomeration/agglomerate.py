@@ -46,7 +46,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fgnet_pipeline.kernels.agglomeration.heap_merging import Scoring, merge_by_heap
@@ -61,6 +60,7 @@ from fgnet_pipeline.kernels.agglomeration.neighbour_merging import (
 )
 from fgnet_pipeline.kernels.agglomeration.scores.mean import SCORE as MEAN
 from fgnet_pipeline.kernels.agglomeration.scores.score import Part, Score
+from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.hash_table import doubled, find
 
 Ids = NDArray[np.uint64]
@@ -235,7 +235,7 @@ def _densely(u: Ids, v: Ids) -> tuple[Ids, NDArray[np.int32]]:
     return ids[order], rank[ends]
 
 
-@njit(cache=True)
+@njit
 def _number(u: Any, v: Any, ends: Any) -> Any:
     """Number the ids in the order in which they appear, into `ends`; returns them in that order: uint64 (n,)."""
     keys, numbers, n = np.zeros(4096, np.uint64), np.zeros(4096, np.int32), 0

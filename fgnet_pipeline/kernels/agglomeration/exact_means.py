@@ -8,7 +8,8 @@ Sums are in [0, 2^63), counts in [1, 2^63).
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from fgnet_pipeline.kernels.compiled import njit
 
 ROUNDING = 2e-15
 """Bound on the relative error of the difference of two float64 quotients of 63-bit integers (6 roundings)."""
@@ -18,7 +19,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _SMALL = np.int64(1 << 31)
 
 
-@njit(cache=True)
+@njit
 def product(x: int, y: int) -> Any:
     """Multiply x and y, both in [0, 2^63): the high and the low 64-bit word of the product, uint64."""
     a, b = np.uint64(x), np.uint64(y)
@@ -31,7 +32,7 @@ def product(x: int, y: int) -> Any:
     return high, (cross << _HALF) | (low & _LOW)
 
 
-@njit(cache=True)
+@njit
 def compare_fractions(sum1: int, count1: int, sum2: int, count2: int) -> int:
     """The sign of sum1 / count1 - sum2 / count2, exactly: 1, 0 or -1."""
     if (sum1 | count1 | sum2 | count2) < _SMALL:
@@ -46,7 +47,7 @@ def compare_fractions(sum1: int, count1: int, sum2: int, count2: int) -> int:
     return 0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def compare_means(mean1: float, sum1: int, count1: int, mean2: float, sum2: int, count2: int) -> int:
     """As `compare_fractions`, given mean = sum / count in float64: integers are needed only for near ties."""
     tolerance = ROUNDING * (mean1 + mean2)

@@ -19,10 +19,10 @@ edges have histograms, which add up, and sum is kept at score * count; the score
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from fgnet_pipeline.kernels.agglomeration.exact_means import compare_fractions, compare_means
 from fgnet_pipeline.kernels.agglomeration.histograms import LEVELS
+from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.hash_table import find
 
 
@@ -56,7 +56,7 @@ class Edges(NamedTuple):
     row: Any  # int64 (256,): scratch for one histogram
 
 
-@njit(cache=True)
+@njit
 def make_edges(ends: Any, sums: Any, counts: Any, n: int, scoring: Any) -> Any:
     """Edges between clusters 0..n-1 that carry their own name; all arrays given are kept and changed."""
     m = len(sums)
@@ -82,7 +82,7 @@ def make_edges(ends: Any, sums: Any, counts: Any, n: int, scoring: Any) -> Any:
     return edges
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _renew(edges: Any, e: Any) -> bool:
     """Bring the snapshot of edge e up to date; returns whether it was out of date."""
     x, y = edges.name[edges.ends[2 * e]], edges.name[edges.ends[2 * e + 1]]
@@ -94,7 +94,7 @@ def _renew(edges: Any, e: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit
 def _append(edges: Any, x: Any, half: Any) -> None:
     """Put an end into the list of cluster x."""
     if edges.head[x] < 0:
@@ -106,7 +106,7 @@ def _append(edges: Any, x: Any, half: Any) -> None:
     edges.length[x] += 1
 
 
-@njit(cache=True)
+@njit
 def _before(edges: Any, e: Any, f: Any) -> bool:
     """Whether edge e goes before edge f, by their snapshots."""
     snap = edges.snap
@@ -116,7 +116,7 @@ def _before(edges: Any, e: Any, f: Any) -> bool:
     return snap[e, 2] < snap[f, 2] or (snap[e, 2] == snap[f, 2] and snap[e, 3] < snap[f, 3])
 
 
-@njit(cache=True)
+@njit
 def _sift_down(heap: Any, size: int, at: int, edges: Any) -> None:
     """Let the entry at a place of the heap sink below all entries that go before it."""
     e = heap[at]
@@ -133,7 +133,7 @@ def _sift_down(heap: Any, size: int, at: int, edges: Any) -> None:
     heap[at] = e
 
 
-@njit(cache=True)
+@njit
 def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low: tuple[int, int], scoring: Any) -> Any:
     """Merge a graph of clusters 0..n-1 in the contract's order, down to a lowest score.
 
@@ -183,7 +183,7 @@ def merge_by_heap(ends: Any, sums: Any, counts: Any, frozen: Any, low: tuple[int
     return rows[:done], edges.name, edges.alive
 
 
-@njit(cache=True)
+@njit
 def _heap_of(edges: Any) -> Any:
     """All edges as a heap: int32 (m,), the best edge first."""
     size = len(edges.alive)
@@ -193,7 +193,7 @@ def _heap_of(edges: Any) -> Any:
     return heap
 
 
-@njit(cache=True)
+@njit
 def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
     """Move the edges of cluster y to cluster x; parallel edges become one. Returns the number of new hash keys.
 
@@ -226,7 +226,7 @@ def _join(edges: Any, x: Any, y: Any, keys: Any, values: Any) -> int:
     return new
 
 
-@njit(cache=True)
+@njit
 def _add(edges: Any, e: Any, f: Any) -> None:
     """Add the affinities of edge e to those of its parallel edge f."""
     edges.sum[f] += edges.sum[e]
@@ -239,13 +239,13 @@ def _add(edges: Any, e: Any, f: Any) -> None:
         edges.sum[f] = value(edges.row, edges.count[f], part[0], part[1]) * edges.count[f]
 
 
-@njit(cache=True)
+@njit
 def _key(edges: Any, x: Any, y: Any) -> Any:
     """The hash key of two clusters: never 0, since they differ."""
     return np.int64(min(x, y)) * len(edges.head) + np.int64(max(x, y))
 
 
-@njit(cache=True)
+@njit
 def _table(edges: Any) -> Any:
     """Hash table of the living edges, at most a third full.
 

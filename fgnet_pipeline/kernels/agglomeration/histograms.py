@@ -3,16 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.kernels.compiled import njit
 
 LEVELS = 256
 """Bins of a histogram: one for every affinity 0..255."""
 
 
-@njit(cache=True)
+@njit
 def values_of(bins: Any, counts: Any, value: Any, part: tuple[int, int]) -> Any:
     """Score every histogram.
 
@@ -33,7 +33,7 @@ def values_of(bins: Any, counts: Any, value: Any, part: tuple[int, int]) -> Any:
     return found
 
 
-@njit(cache=True)
+@njit
 def sums_of(bins: Any) -> Any:
     """Add up the affinities of every histogram: unsigned integers (m, 256) -> uint64 (m,)."""
     sums = np.zeros(len(bins), np.uint64)

@@ -16,11 +16,11 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.kernels.agglomeration.exact_means import compare_means
+from fgnet_pipeline.kernels.compiled import njit
 
 Ids = NDArray[np.uint64]
 MAXIMUM_AFFINITY = 255
@@ -225,14 +225,14 @@ def _merges_early(a: Ids, parent: Ids) -> bool:
     return bool(((a[row] == parent) & (row < np.arange(len(a)))).any())
 
 
-@njit(cache=True)
+@njit
 def _resolve(segment: Any, a: Any, parent: Any) -> None:
     """Give each a the segment of its parent, the last row first; a and parent are places in `segment`."""
     for i in range(len(a) - 1, -1, -1):
         segment[a[i]] = segment[parent[i]]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _compare(a: Any, b: Any, sum: Any, count: Any, i: int, j: int) -> int:
     """Negative if row i comes before row j in canonical order."""
     sign = compare_means(sum[j] / count[j], sum[j], count[j], sum[i] / count[i], sum[i], count[i])
@@ -245,7 +245,7 @@ def _compare(a: Any, b: Any, sum: Any, count: Any, i: int, j: int) -> int:
     return 0
 
 
-@njit(cache=True)
+@njit
 def _is_sorted(a: Any, b: Any, sum: Any, count: Any) -> bool:
     """Whether rows are in canonical order."""
     for i in range(len(a) - 1):  # noqa: SIM110 - numba knows no all()
@@ -254,7 +254,7 @@ def _is_sorted(a: Any, b: Any, sum: Any, count: Any) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit
 def _exact_order(a: Any, b: Any, sum: Any, count: Any) -> Any:
     """Sort rows into canonical order: int64 (n,), by a bottom-up merge sort with the exact comparison."""
     n = len(a)

@@ -18,9 +18,9 @@ their best. So a scan costs at most twice `widest` entries. The clusters that we
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from fgnet_pipeline.kernels.agglomeration.exact_means import ROUNDING, compare_fractions, compare_means
+from fgnet_pipeline.kernels.compiled import njit
 
 FREE, FROZEN, PUT_OFF = 0, 1, 2
 
@@ -42,7 +42,7 @@ class Clusters(NamedTuple):
     scratch: Any  # int64 (k, 3): the same, of the list that was gathered last
 
 
-@njit(cache=True)
+@njit
 def find(parent: Any, x: Any) -> Any:
     """The root of x, halving the path."""
     while parent[x] != x:
@@ -51,7 +51,7 @@ def find(parent: Any, x: Any) -> Any:
     return x
 
 
-@njit(cache=True)
+@njit
 def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -> Any:
     """Make the lists of a graph of nodes 0..n-1.
 
@@ -96,7 +96,7 @@ def make_clusters(ends: Any, sums: Any, counts: Any, frozen: Any, widest: int) -
     )
 
 
-@njit(cache=True)
+@njit
 def gather(clusters: Any, c: Any, scan: int, scratch: Any) -> int:
     """Resolve and add up the list of root c into `scratch`; returns its length. Every call needs another `scan`."""
     parent, seen, entry = clusters.parent, clusters.seen, clusters.entry
@@ -120,7 +120,7 @@ def gather(clusters: Any, c: Any, scan: int, scratch: Any) -> int:
     return size
 
 
-@njit(cache=True)
+@njit
 def put_back(clusters: Any, c: Any, size: int) -> None:
     """Write the first `size` entries of the scratch into the pieces of root c; pieces without an entry are dropped."""
     piece, k = c, 0
@@ -140,7 +140,7 @@ def put_back(clusters: Any, c: Any, size: int) -> None:
     clusters.last[c] = piece
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def best_of_scratch(clusters: Any, c: Any, size: int) -> int:
     """The place of c's best neighbour in the scratch: highest mean, then smallest name; -1 if there is none.
 
@@ -159,7 +159,7 @@ def best_of_scratch(clusters: Any, c: Any, size: int) -> int:
     return best
 
 
-@njit(cache=True)
+@njit
 def _wake(clusters: Any, w: Any, stack: Any, height: int) -> int:
     """Put cluster w on the stack of clusters to scan, unless it is there; returns the new height of the stack."""
     clusters.best[w] = -1
@@ -170,7 +170,7 @@ def _wake(clusters: Any, w: Any, stack: Any, height: int) -> int:
     return height
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any, height: int) -> int:
     """After small joined large, whose list is in the scratch, wake the neighbours that may now prefer another cluster.
 
@@ -188,7 +188,7 @@ def _tell_of_merge(clusters: Any, size: int, small: Any, large: Any, stack: Any,
     return height
 
 
-@njit(cache=True)
+@njit
 def _tell_of_wait(clusters: Any, size: int, c: Any, stack: Any, height: int) -> int:
     """After c froze or was put off, wake the neighbours in the scratch whose best it is; returns the new height."""
     for k in range(size):
@@ -198,7 +198,7 @@ def _tell_of_wait(clusters: Any, size: int, c: Any, stack: Any, height: int) -> 
     return height
 
 
-@njit(cache=True)
+@njit
 def _chain(clusters: Any, small: Any, large: Any) -> None:
     """Append the pieces of small to those of large, and let large be the root of small."""
     clusters.parent[small] = large
@@ -206,7 +206,7 @@ def _chain(clusters: Any, small: Any, large: Any) -> None:
     clusters.last[large] = clusters.last[small]
 
 
-@njit(cache=True)
+@njit
 def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, widest: int) -> Any:
     """Decide what root c does, whose list of this size is in the scratch.
 
@@ -225,7 +225,7 @@ def _choose(clusters: Any, c: Any, size: int, low_sum: int, low_count: int, wide
     return k
 
 
-@njit(cache=True)
+@njit
 def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, widest: int) -> int:
     """Merge until every cluster is alone, frozen, put off, or has no edge with sum / count >= low_sum / low_count.
 
@@ -269,7 +269,7 @@ def merge_neighbours(clusters: Any, rows: Any, low_sum: int, low_count: int, wid
     return done
 
 
-@njit(cache=True)
+@njit
 def residual_edges(clusters: Any) -> Any:
     """The edges that are left, each once: ends int32 (2m,), sums int64 (m,) and counts int64 (m,)."""
     n, directed, longest = len(clusters.parent), 0, 0

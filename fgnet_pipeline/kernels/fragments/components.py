@@ -4,8 +4,10 @@ from typing import Any, Literal
 
 import cc3d
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fgnet_pipeline.core.geometry import Box
+from fgnet_pipeline.kernels.compiled import njit
 
 
 def relabel_components(
@@ -55,7 +57,7 @@ def fragment_table(labels: NDArray[np.uint32], n: int) -> dict[str, NDArray[Any]
     }
 
 
-@njit(cache=True)
+@njit
 def _renumber(labels: Any, new: Any) -> int:
     """Renumber flat labels in place, in the order in which they first occur; returns the number of labels.
 
@@ -73,7 +75,7 @@ def _renumber(labels: Any, new: Any) -> int:
     return n
 
 
-@njit(cache=True)
+@njit
 def _measure(labels: Any, n: int) -> Any:
     """Voxels (n,), begin (n, 3), end (n, 3) and sum of the voxel indices (n, 3) of each fragment, all int64."""
     depth, height, width = labels.shape
@@ -95,7 +97,7 @@ def _measure(labels: Any, n: int) -> Any:
     return voxels, begin, end, total
 
 
-@njit(cache=True)
+@njit
 def _closest(labels: Any, centroid: Any) -> Any:
     """The voxel of each fragment that is closest to its centroid float64 (n, 3): int64 (n, 3)."""
     depth, height, width = labels.shape
@@ -113,3 +115,30 @@ def _closest(labels: Any, centroid: Any) -> Any:
                     nearest[i] = distance
                     point[i, 0], point[i, 1], point[i, 2] = z, y, x
     return point
+
+
+def describe(labels: NDArray[np.uint32], n: int, box: Box) -> dict[str, NDArray[Any]]:
+    """All columns of a fragment table except the ids.
+
+    Args:
+        labels: uint32 (z, y, x), 0 = background, otherwise 1..n.
+        n: number of fragments.
+        box: place of `labels` in the volume, voxels.
+
+    Returns:
+        Columns of n rows; positions are voxels of the volume.
+    """
+    rows: dict[str, NDArray[Any]] = fragment_table(labels, n) if n else _no_rows()
+    for name in ("begin", "end", "point", "centroid"):
+        rows[name] = rows[name] + np.asarray(box.begin, rows[name].dtype)
+    return dict(rows)
+
+
+def _no_rows() -> dict[str, NDArray[Any]]:
+    return {
+        "voxels": np.zeros(0, np.int64),
+        "begin": np.zeros((0, 3), np.int64),
+        "end": np.zeros((0, 3), np.int64),
+        "centroid": np.zeros((0, 3), np.float64),
+        "point": np.zeros((0, 3), np.int64),
+    }

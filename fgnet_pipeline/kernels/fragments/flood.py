@@ -14,8 +14,9 @@ voxel, and the order is deterministic.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fgnet_pipeline.kernels.compiled import njit
 
 BLOCKED = (1 << 24) - 1
 """Label of a voxel that is never flooded: outside the mask, or in the border around the array. All labels are below."""
@@ -25,7 +26,7 @@ _HEIGHT = np.uint32(255)
 _PAGE = 1024
 
 
-@njit(cache=True)
+@njit
 def pack(height: Any, mask: Any) -> NDArray[np.uint32]:
     """Make words (label << 8 | height) of a landscape without labels.
 
@@ -46,7 +47,7 @@ def pack(height: Any, mask: Any) -> NDArray[np.uint32]:
     return words
 
 
-@njit(cache=True)
+@njit
 def plant(words: Any, seeds: Any, plane: int, row: int) -> int:
     """Label the seed voxels 1, 2, ... in C order; seeds that touch by face, edge or corner share a label.
 
@@ -78,7 +79,7 @@ def plant(words: Any, seeds: Any, plane: int, row: int) -> int:
     return count
 
 
-@njit(cache=True)
+@njit
 def _root(parent: Any, i: Any) -> Any:
     """The root of i by union-find, halving the path."""
     while parent[i] != i:
@@ -87,7 +88,7 @@ def _root(parent: Any, i: Any) -> Any:
     return i
 
 
-@njit(cache=True)
+@njit
 def unpack(words: Any) -> NDArray[np.uint32]:
     """Take the labels out of words.
 
@@ -108,7 +109,7 @@ def unpack(words: Any) -> NDArray[np.uint32]:
     return labels
 
 
-@njit(cache=True)
+@njit
 def flood(words: Any, seeds: Any, steps: Any) -> None:
     """Flood in place from the seed voxels to all voxels with label 0.
 
@@ -148,7 +149,7 @@ def flood(words: Any, seeds: Any, steps: Any) -> None:
                     level = int(word)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _push(
     pages: Any, following: Any, spare: Any, spares: int, first: Any, last: Any, end: Any, level: int, p: int
 ) -> int:
@@ -167,7 +168,7 @@ def _push(
     return spares
 
 
-@njit(cache=True)
+@njit
 def fill_unreached(words: Any, steps: Any, last: int) -> int:
     """Give every connected piece of voxels with label 0 a label of its own, in the order of its first voxel.
 

@@ -6,9 +6,9 @@ A section is the (y, x) plane at one z. This is the watershed of the FGNet paper
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.fragments.method import FragmentsMethod, Labels, Settings
 from fgnet_pipeline.kernels.fragments.watershed import flooded, seed_positions
 
@@ -41,7 +41,7 @@ def _height(affinities: Any) -> NDArray[np.uint8]:
     return out
 
 
-@njit(cache=True)
+@njit
 def _mean_of_two(affinities: Any, out: Any) -> None:
     one, two, target = affinities[0].reshape(-1), affinities[1].reshape(-1), out.reshape(-1)
     for p in range(len(target)):

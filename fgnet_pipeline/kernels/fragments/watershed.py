@@ -14,9 +14,9 @@ from typing import Any
 
 import edt
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.fragments.flood import BLOCKED, fill_unreached, flood, pack, plant, unpack
 from fgnet_pipeline.kernels.fragments.method import Labels, Settings
 
@@ -38,7 +38,7 @@ def height_of_six_faces(affinities: Any) -> NDArray[np.uint8]:
     return out
 
 
-@njit(cache=True)
+@njit
 def _mean_of_six(affinities: Any, out: Any) -> None:
     depth, height, width = out.shape
     for z in range(depth):
@@ -72,7 +72,7 @@ def seed_positions(height: Any, settings: Settings, mask: Any) -> NDArray[np.int
     return _maxima(distance, settings.min_seed_distance)
 
 
-@njit(cache=True)
+@njit
 def _maxima(distance: Any, radius: int) -> Any:
     """Voxels inside whose distance is the largest in the box of this radius: int64 (n, 3), in C order."""
     depth, height, width = distance.shape
@@ -97,7 +97,7 @@ def _maxima(distance: Any, radius: int) -> Any:
     return found[:n].copy()
 
 
-@njit(cache=True)
+@njit
 def _is_largest(distance: Any, z: int, y: int, x: int, radius: int) -> bool:
     """True unless the box of this radius holds a larger distance; near sections first, where most of those lie."""
     depth, height, width = distance.shape

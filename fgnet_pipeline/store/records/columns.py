@@ -6,7 +6,7 @@ import contextlib
 import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from fgnet_pipeline.store.permissions import unreadable
 from fgnet_pipeline.store.records.record import NEEDED, Record, documents
 
 #: Bytes that are read and parsed at once.
@@ -26,6 +27,19 @@ _KEY_LENGTH = 16
 _UNREADABLE = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _ARROW: dict[type, pa.DataType] = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 _TYPES = get_type_hints(Record)
+
+
+def open_record_file(path: Path) -> BinaryIO:
+    """Open a file of records for reading.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: this user may not read it.
+    """
+    try:
+        return path.open("rb")
+    except PermissionError as error:
+        raise unreadable(path, error) from error
 
 
 def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
@@ -41,7 +55,7 @@ def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
         A piece, and the offset of the byte after it.
     """
     rest = b""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+    with contextlib.suppress(FileNotFoundError), open_record_file(path) as stream:
         stream.seek(offset)
         while data := stream.read(PIECE):
             lines, newline, rest = (rest + data).rpartition(b"\n")

@@ -18,6 +18,7 @@ from typing import Any
 
 from fgnet_pipeline.core.geometry import Box, Vector
 from fgnet_pipeline.store.atomic_files import read_json, write_json
+from fgnet_pipeline.store.records.columns import open_record_file
 from fgnet_pipeline.store.records.latest import Latest
 from fgnet_pipeline.store.records.record import Failure, documents, is_complete, withdrawal
 from fgnet_pipeline.store.records.writer import append_lines
@@ -120,5 +121,5 @@ class Progress:
 
 
 def _documents_in(path: Path) -> Iterator[dict[str, Any]]:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as stream:
+    with contextlib.suppress(FileNotFoundError), open_record_file(path) as stream:
         yield from documents(stream)

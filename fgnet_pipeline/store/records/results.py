@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.core.plan import format_key
 from fgnet_pipeline.store.atomic_files import write_atomic
 from fgnet_pipeline.store.records.columns import joined, parse, whole_lines
@@ -53,6 +53,23 @@ def latest_results(progress: Progress, task: str, label: str = "") -> dict[Vecto
     names = ("block", *Result.__dataclass_fields__)
     rows = zip(*(records[name][chosen].tolist() for name in names), strict=True)
     return {(z, y, x): Result(format_key(key) if key else "", *rest) for (z, y, x), key, *rest in rows}
+
+
+def latest_reads(progress: Progress, task: str) -> dict[Vector, Box]:
+    """Block -> the region that it read, in voxels, of all blocks that are done.
+
+    Args:
+        progress: the folder of records.
+        task: name of the task.
+    """
+    latest: dict[Vector, tuple[tuple[int, float, str], Box | None]] = {}
+    for record in progress.records(task):
+        z, y, x = record["block"]
+        order = (record["run"], record["finished"], record["key"])
+        if (z, y, x) not in latest or latest[z, y, x][0] <= order:
+            read = record.get("read") if record["key"] else None
+            latest[z, y, x] = (order, Box(vector(read[0]), vector(read[1])) if read else None)
+    return {block: read for block, (_, read) in latest.items() if read is not None}
 
 
 def unreadable_lines(path: Path) -> tuple[list[int], bool]:

@@ -107,7 +107,7 @@ class RecordWriter:
 def append_lines(path: Path, lines: list[str]) -> None:
     """Append whole lines to a file, which is made if it does not exist, and flush them to disk."""
     text = "".join(f"{line}\n" for line in lines).encode()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":

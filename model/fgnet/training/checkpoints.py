@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -97,7 +98,14 @@ def begin_from(network: FGNet, checkpoint: str) -> None:
     network.load_state_dict(ours | given)
 
 
-def export(path: Path, network: FGNet, weights: Mapping[str, Tensor], geometry: Geometry, half: bool = True) -> None:
+def export(
+    path: Path,
+    network: FGNet,
+    weights: Mapping[str, Tensor],
+    geometry: Geometry,
+    half: bool = True,
+    recommended: Mapping[str, Mapping[str, Any]] | None = None,
+) -> None:
     """Write `weights` as safetensors, without the auxiliary head.
 
     Args:
@@ -106,9 +114,12 @@ def export(path: Path, network: FGNet, weights: Mapping[str, Tensor], geometry: 
         weights: of that network.
         geometry: stated in the header.
         half: write float16, else float32.
+        recommended: stated in the header, see `fgnet.weights.read_recommended`; an empty one is left out.
     """
     dtype = torch.float16 if half else torch.float32
     kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith(AUXILIARY)}
     config = dataclasses.replace(network.config, auxiliary=())
     header = {"geometry": geometry.to_json(), "network": config.to_json(), "format": "fgnet-1"}
+    if recommended:
+        header["recommended"] = json.dumps(recommended, sort_keys=True)
     write_whole(path, save(kept, metadata=header))

@@ -53,7 +53,7 @@ def wait_for_end(jobs: list[SubmittedJob]) -> None:
 def stopped_worker(out: Path, share: int) -> int:
     """Wait until the worker of a share of fragments has recorded something, and stop it in its tracks."""
     files = out / "progress" / "fragments"
-    wait_for(lambda: list(files.glob(f"done-run*-share{share}-*")), f"records of share {share}")
+    wait_for(lambda: share_of(out, share), f"records of share {share}")
     pid = int(next(files.glob(f"done-run*-share{share}-*")).stem.rsplit("-", 2)[1])
     os.kill(pid, signal.SIGSTOP)
     return pid
@@ -70,7 +70,8 @@ def keep_stopped(pid: int) -> None:
 def share_of(out: Path, share: int) -> list[tuple[int, ...]]:
     found = []
     for path in (out / "progress" / "fragments").glob(f"done-run*-share{share}-*"):
-        found += [tuple(json.loads(line)["block"]) for line in path.read_text().splitlines()]
+        whole_lines = path.read_text().split("\n")[:-1]
+        found += [tuple(json.loads(line)["block"]) for line in whole_lines]
     return found
 
 

@@ -14,11 +14,12 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-from numba import cfunc, types
+from numba import types
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.registry import discover
+from fgnet_pipeline.kernels.compiled import cfunc
 
 PACKAGE, ATTRIBUTE, GROUP = "fgnet_pipeline.kernels.agglomeration.scores", "SCORE", "fgnet_pipeline.scores"
 
@@ -53,7 +54,7 @@ class Score:
     @cached_property
     def compiled(self) -> Any:
         """`value` as a first-class function of numba, compiled or loaded on first use."""
-        return cfunc(SIGNATURE, cache=True)(_no_value if self.value is None else self.value)
+        return cfunc(SIGNATURE)(_no_value if self.value is None else self.value)
 
     def part(self, quantile: float | None) -> Part | None:
         """The parameter (p, q) of the score; None if it has none.

@@ -1,0 +1,130 @@
+"""The predict stage beside padding: the same affinities for every division, as if the padding were not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fgnet
+import numpy as np
+import pytest
+import torch
+from fgnet.network import FGNet
+from fgnet.training.checkpoints import export
+from numpy.typing import NDArray
+from pipeline_tools import Command, read, write_config, write_volume
+from tiny_network import GEOMETRY, SMALL
+
+from fgnet_pipeline.core.geometry import whole
+from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
+from fgnet_pipeline.stages.tile_network import TileNetwork
+
+SHAPE = (24, 48, 56)
+NORMALISATION = (120.0, 40.0)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an untrained network with a margin of four voxels."""
+    torch.manual_seed(0)
+    network = FGNet(SMALL)
+    path = tmp_path_factory.mktemp("weights") / "test.safetensors"
+    export(path, network, network.state_dict(), GEOMETRY, half=False)
+    return path
+
+
+def network_of(predictor: Any, fill: bool = True, constants: tuple[float, float] = NORMALISATION) -> TileNetwork:
+    """The network as stage predict makes it."""
+    return TileNetwork(
+        predictor, lambda tiles: fgnet.normalise.apply(tiles, *constants), predictor.geometry.margin, 3, fill
+    )
+
+
+def tissue(shape: tuple[int, ...] = SHAPE) -> NDArray[np.uint8]:
+    """Odd values, which no padding of these tests has."""
+    return (2 * np.random.default_rng(0).integers(0, 126, shape) + 1).astype(np.uint8)
+
+
+class Counted:
+    """A predictor that keeps the tiles it is given."""
+
+    def __init__(self, predictor: fgnet.predictor.Predictor) -> None:
+        self.predictor, self.geometry = predictor, predictor.geometry
+        self.tiles: list[NDArray[np.float32]] = []
+
+    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.tiles += list(tiles)
+        return self.predictor(tiles)
+
+
+def test_a_tile_of_tissue_is_predicted_as_it_is(checkpoint: Path) -> None:
+    predictor = fgnet.load_predictor(str(checkpoint))
+    tile = tissue(GEOMETRY.tile)[None]
+    expected = predictor(fgnet.normalise.apply(tile, *NORMALISATION))
+    assert (network_of(predictor)(tile) == expected).all()
+
+
+def test_a_tile_of_padding_costs_nothing_and_has_no_affinity(checkpoint: Path) -> None:
+    counted = Counted(fgnet.load_predictor(str(checkpoint)))
+    found = network_of(counted)(np.full((1, *GEOMETRY.tile), 255, np.uint8))
+    assert found.shape == (1, 3, *GEOMETRY.output) and not found.any() and not counted.tiles
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_the_network_sees_mirrored_tissue_and_nothing_of_the_value(checkpoint: Path, value: int) -> None:
+    counted = Counted(fgnet.load_predictor(str(checkpoint)))
+    tile = tissue(GEOMETRY.tile)
+    tile[:, :, 20:] = value
+    found = network_of(counted)(tile[None])[0]
+    (seen,) = counted.tiles
+    mirrored = np.concatenate([tile[..., :20], tile[..., 18:6:-1]], axis=-1)
+    assert (seen == fgnet.normalise.apply(mirrored, *NORMALISATION)).all()
+    assert not found[..., 20:].any() and found[..., :20].all(), "0 from a margin beyond the tissue on"
+
+
+def configured(folder: Path, checkpoint: Path, raw: NDArray[np.uint8], name: str, block: list[int]) -> Path:
+    """A configuration of stage predict whose output is `name`."""
+    path = folder / "raw.zarr"
+    if not path.exists():
+        write_volume(path, raw)
+    return write_config(
+        folder / f"{name}.toml",
+        volume={"path": str(path)},
+        output={"path": str(folder / name), "shard_shape": [8, 16, 16], "chunk_shape": [8, 16, 16]},
+        model={"checkpoint": str(checkpoint)},
+        schedule={"workers": 0, "block_shape": block},
+    )
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_every_division_gives_the_same_bytes(tmp_path: Path, checkpoint: Path, command: Command, value: int) -> None:
+    raw = tissue()
+    raw[:, 20:] = value
+    raw[7] = value
+    for name, block in (("small", [16, 16, 16]), ("large", [24, 48, 64])):
+        assert command("predict", configured(tmp_path, checkpoint, raw, name, block))[0] == 0
+    affinities = read(tmp_path / "small", "affinities")
+    assert (affinities == read(tmp_path / "large", "affinities")).all()
+    assert not affinities[:, :, 28:].any() and affinities[:, :, :20].any()
+
+
+def test_an_output_of_the_first_implementation_is_completed_by_it(
+    tmp_path: Path, checkpoint: Path, command: Command
+) -> None:
+    raw = tissue()
+    raw[:, 20:] = 255
+    config = configured(tmp_path, checkpoint, raw, "out", [16, 16, 16])
+    assert command("predict", config, "--set", "volume.roi=[[0,0,0],[160,160,160]]")[0] == 0
+    stored = tmp_path / "out" / "progress" / "predict" / "fingerprint.json"
+    former = json.loads(stored.read_text())
+    assert former.pop("implementation") == 2
+    stored.write_text(json.dumps(former))
+    assert command("predict", config)[0] == 0
+    constants = former["normalisation"]
+    volume = whole(SHAPE)
+    network = network_of(fgnet.load_predictor(str(checkpoint)), False, constants)
+    tiling = Tiling(GEOMETRY.tile, GEOMETRY.stride, GEOMETRY.margin)
+    expected = to_uint8(tiling.predict(raw, (0, 0, 0), volume, volume, network, 3))
+    found = read(tmp_path / "out", "affinities")
+    assert (found[:, 16:] == expected[:, 16:]).all() and found[:, :, 30:].any()
