@@ -144,9 +144,18 @@ class OutputArray:
         """The same array for writing; its shards seem to be missing, or Zarr would read each before it replaces it."""
         return zarr.open_array(store=Blank(self.array.store), path=self.array.path, mode="r+")
 
+    @cached_property
+    def _checked(self) -> zarr.Array[Any]:
+        """The same array for reading, with codecs that compare the checksum of every chunk that they touch."""
+        return with_safe_codecs(self.array)
+
     def read(self, box: Box) -> npt.NDArray[Any]:
-        """The voxels of `box`, which must lie inside the volume, with all channels."""
-        return np.asarray(self.array[(..., *box.slices())])
+        """The voxels of `box`, which must lie inside the volume, with all channels.
+
+        Raises:
+            READ_ERRORS: a chunk cannot be read, or its bytes are not those that were written.
+        """
+        return np.asarray(self._checked[(..., *box.slices())])
 
     def write_block(self, block: Box, written: Box, data: npt.NDArray[Any]) -> None:
         """Write `data` at `written` and zeros elsewhere in `block`, so that every shard is replaced as a whole.
