@@ -189,6 +189,7 @@ def _statements(asked: Asked, array: zarr.Array[Any]) -> Iterator[Statement]:
     for name, _, properties in above:
         if (magnification := magnification_of(asked, properties, name)) is not None:
             yield magnification
+            return  # what is said beside a link comes before what is said beside its target
 
 
 def frame_of(

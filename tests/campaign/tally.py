@@ -32,18 +32,18 @@ class Tally:
         seed: of the campaign.
         counts: (format, kind, outcome) -> cases.
         failures: verdicts that no case allows, in the order of the cases.
-        tried: (format, change) of all changes that were made.
+        tried: names of all changes that were made.
     """
 
     seed: int
     counts: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     failures: list[Verdict] = field(default_factory=list)
-    tried: set[tuple[str, str]] = field(default_factory=set)
+    tried: set[str] = field(default_factory=set)
 
     def add(self, verdict: Verdict) -> None:
         """Count one verdict."""
         self.counts[verdict.form, verdict.kind, verdict.outcome] += 1
-        self.tried |= {(verdict.form, change) for change in verdict.changes}
+        self.tried.update(verdict.changes)
         if verdict.failed:
             self.failures.append(verdict)
 

@@ -61,6 +61,11 @@ def named(ending: str) -> Callable[[Rendered], None]:
     return rename
 
 
+def linked(files: Rendered) -> None:
+    """Let the user name the array through a symbolic link in another folder."""
+    files.linked = "path"
+
+
 def magnified(files: Rendered) -> None:
     """Call the magnification 2-2-1: it is twice as coarse along x and y as the scale says."""
     (layer,) = files.documents["ds/datasource-properties.json"]["dataLayers"]
@@ -102,6 +107,7 @@ ZARR_ROWS = [
         zarr("ome", factors=(2, 2, 2), level="s1")),
     Row("OME-Zarr 0.4, a level 8 times as coarse", NGFF + ", centres of voxels",
         zarr("ome", factors=(8, 8, 8), level="s3")),
+    Row("OME-Zarr 0.4, a link to a level from another folder", "POSIX, symbolic links", changed(zarr("ome"), linked)),
     Row("OME-Zarr 0.5, with shards", NGFF, zarr("ome", v3(sharded=True), ome="0.5")),
     Row("OME-Zarr, transformations as a sequence", NGFF + ", RFC 5", zarr("ome", v3(), ome="0.5", wrapped=True)),
     Row("OME-Zarr, transformation as an affine", NGFF + ", RFC 5", zarr("ome", v3(), ome="0.5", affine=True)),
@@ -114,6 +120,8 @@ ZARR_ROWS = [
     Row("OME-Zarr, three channels", NGFF, zarr("ome", axes=list("czyx"), lengths={"c": 3}), refused="channel"),
     Row("WEBKNOSSOS, Zarr v2, order F", WK,
         zarr("webknossos", ArrayForm(fortran=True), axes=list("cxyz")), offset=ORIGIN),
+    Row("WEBKNOSSOS, a link to a magnification from another folder", "POSIX, symbolic links",
+        changed(zarr("webknossos", axes=list("cxyz")), linked), offset=ORIGIN),
     Row("WEBKNOSSOS, Zarr v3, scale in micrometres", WK,
         zarr("webknossos", v3(), axes=list("cxyz"), units=dict.fromkeys("zyx", MICRO)), offset=ORIGIN),
     Row("WEBKNOSSOS, a magnification of 2-2-1", WK,
