@@ -6,11 +6,12 @@ hours are spent on it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.lab_affinities import LabAffinities
 from fgnet_pipeline.store.frame import Frame
 from fgnet_pipeline.store.stored_share import StoredShare, stored_share
 from fgnet_pipeline.store.volume import Sources, Volume
@@ -34,6 +35,7 @@ class InputUnderstood:
         range: the raw values of black and white; None if values are taken as they are.
         stored: how much of the array is stored: `kind`, `total`, `looked_at`, `found`.
         stored_share: in [0, 1]; an estimate unless all chunks were looked at.
+        offsets: of affinities, one per channel, and whether the array states them; None for other inputs.
     """
 
     key: str
@@ -49,6 +51,7 @@ class InputUnderstood:
     range: list[float] | None
     stored: dict[str, Any]
     stored_share: float
+    offsets: str | None = None
 
     def __str__(self) -> str:
         """One line for people."""
@@ -57,9 +60,10 @@ class InputUnderstood:
             f"voxels of {size} nm ({self.voxel_size_from}), offset {offset} nm ({self.offset_from})"
         )  # fmt: skip
         grey = "" if self.range is None else f", {self.range[0]:.10g} is black and {self.range[1]:.10g} is white"
+        offsets = "" if self.offsets is None else f", offsets {self.offsets}"
         return (
             f"{self.key}: {'x'.join(map(str, self.shape))} voxels, stored as {','.join(self.axes)} ({self.axes_from}), "
-            f"{self.dtype}{grey}, {place}, {StoredShare(**self.stored)}"
+            f"{self.dtype}{grey}{offsets}, {place}, {StoredShare(**self.stored)}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,11 +82,7 @@ def inputs_understood(job: Job) -> list[InputUnderstood]:
         limits = config.volume.range
         found.append(_of_volume("volume.path", job.raw, job.frame, None if limits is None else list(limits)))
     if job.affinities is not None:
-        a = job.affinities
-        axes = ["c", "z", "y", "x"]
-        found.append(
-            _understood("affinities.path", a.path, a.array, [a.channels, *a.shape], axes, a.frame, Sources(), None)
-        )
+        found.append(_of_affinities(job.affinities))
     if job.fragments is not None:
         found.append(_of_volume("fragments.path", job.fragments, job.fragments.frame, None))
     if job.mask is not None:
@@ -97,6 +97,17 @@ def _of_volume(key: str, volume: Volume, frame: Frame | None, limits: list[float
     for name, axis in zip("zyx", volume.order, strict=True):
         axes[axis] = name
     return _understood(key, volume.path, volume.array, list(volume.shape), axes, frame, volume.sources, limits)
+
+
+def _of_affinities(given: LabAffinities) -> InputUnderstood:
+    axes = ["c"] * 4
+    for name, axis in zip("zyx", given.order, strict=True):
+        axes[axis] = name
+    shape = [given.channels, *given.shape]
+    found = _understood("affinities.path", given.path, given.array, shape, axes, given.frame, Sources(), None)
+    offsets = ", ".join(str(list(offset)) for offset in given.neighbourhood)
+    stated = "read as stated" if given.stated else "not stated, taken as ours"
+    return replace(found, offsets=f"{offsets} ({stated})")
 
 
 def _understood(

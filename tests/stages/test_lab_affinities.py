@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
-from pipeline_tools import ATTRIBUTES, read, write_config
+from pipeline_tools import ATTRIBUTES, Command, read, write_config
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, whole
@@ -196,3 +196,34 @@ def test_channels_are_a_key_of_the_configuration(tmp_path: Path, finished_run: P
     raw = f"volume.path={finished_run / 'raw.zarr'}"
     turned = stored(tmp_path / "turned", np.moveaxis(ours, 0, -1), axis_names=["y", "z", "x", "c^"])
     assert "affinities.path" in refused("run", config, "--set", f"affinities.path={turned}", "--set", raw)
+
+
+@pytest.mark.parametrize(
+    ("last", "attributes", "axes", "said"),
+    [
+        (False, {}, "c,z,y,x", "(not stated, taken as ours)"),
+        (True, {"axis_names": ["z", "y", "x", "c^"], "offsets": FORWARD}, "z,y,x,c", "(read as stated)"),
+    ],
+)
+def test_plan_says_which_offsets_and_axes_it_takes(
+    tmp_path: Path,
+    ours: npt.NDArray[np.uint8],
+    command: Command,
+    last: bool,
+    attributes: dict[str, Any],
+    axes: str,
+    said: str,
+) -> None:
+    values = np.moveaxis(forward(ours), 0, -1) if last else ours
+    path = stored(tmp_path / "a.zarr", values, voxel_size=[10, 10, 10], **attributes)
+    config = write_config(
+        tmp_path / "config.toml",
+        affinities={"path": path},
+        output={"path": str(tmp_path / "out.zarr")},
+        schedule={"workers": 0, "block_shape": [16, 16, 16]},
+    )
+    code, out, text = command("plan", config)
+    assert code == 0, text
+    line = next(line for line in out.splitlines() if line.startswith("affinities.path"))
+    assert f"3x9x10x11 voxels, stored as {axes}" in line
+    assert f"offsets [-1, 0, 0], [0, -1, 0], [0, 0, -1] {said}" in line
