@@ -53,7 +53,7 @@ class WorkerSpec:
         """
         config = validate(self.config)
         use_threads(config.schedule.threads)
-        job = open_job(config)
+        job = open_job(config, check_values=False)
         job.plan = Plan(self.roi, self.tasks, job.mask)
         attach_known_keys(job)
         return job

@@ -132,12 +132,13 @@ class Job:
         return list(array.shard_files(block.whole.intersect(array.bounds)))
 
 
-def open_job(config: Config, anew: Collection[str] = ()) -> Job:
+def open_job(config: Config, anew: Collection[str] = (), check_values: bool = True) -> Job:
     """Open and check everything that `config` names.
 
     Args:
         config: a validated configuration.
         anew: names of stages whose results are about to be replaced: the output keeps no values for them.
+        check_values: whether values of the inputs are sampled, and chunks looked for. Workers leave this to the driver.
 
     Raises:
         InputError: the first input that does not fit. Nothing has been written.
@@ -146,11 +147,13 @@ def open_job(config: Config, anew: Collection[str] = ()) -> Job:
     raw = None
     if volume.path is not None:
         raw = open_volume(volume.path, voxel_size=volume.voxel_size, offset=volume.offset, axes=volume.axes)
-        check_raw(raw, config)
-    affinities = LabAffinities(config.affinities.path, config.affinities.channels) if config.affinities.path else None
+        if check_values:
+            check_raw(raw, config)
+    lab = config.affinities
+    affinities = LabAffinities(lab.path, lab.channels, check_values) if lab.path else None
     fragments = open_volume(config.fragments.path, "fragments.path") if config.fragments.path else None
     shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
-    _check_companions(shape, affinities, fragments)
+    _check_companions(shape, affinities, fragments, check_values)
     frame = _frame(config, raw, affinities)
     _check_frames(frame, affinities, fragments)
     bounds = Box((0, 0, 0), shape)
@@ -161,14 +164,17 @@ def open_job(config: Config, anew: Collection[str] = ()) -> Job:
     if fragments is None:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
-    check_stored(raw, fragments, mask.volume if mask else None, affinities)
+    if check_values:
+        check_stored(raw, fragments, mask.volume if mask else None, affinities)
     roi = region_of_interest(volume.roi, frame, bounds)
     begun = settings_in(output.saved_configuration()[1])
     resolved, origins = resolve(config, without_stages(begun, anew))
     return Job(resolved, raw, affinities, fragments, frame, bounds, roi, mask, output, origins)
 
 
-def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments: Volume | None) -> None:
+def _check_companions(
+    shape: Vector, affinities: LabAffinities | None, fragments: Volume | None, check_values: bool
+) -> None:
     expected = f"the volume's shape {list(shape)} (same voxel 0)"
     if affinities is not None and affinities.shape != shape:
         raise InputError("affinities.path", f"shape {list(affinities.shape)}", expected, "name another array")
@@ -177,7 +183,7 @@ def _check_companions(shape: Vector, affinities: LabAffinities | None, fragments
             raise InputError("fragments.path", f"shape {list(fragments.shape)}", expected, "name another array")
         if not np.issubdtype(fragments.dtype, np.integer):
             raise InputError("fragments.path", f"type {fragments.dtype}", "integers (0 = background)", "convert it")
-        values = sample(shape, fragments.read, "fragments.path")
+        values = sample(shape, fragments.read, "fragments.path") if check_values else np.zeros(1)
         if values.min() < 0 or int(values.max()) >= 1 << 63:
             raise InputError("fragments.path", f"ids {values.min()} to {values.max()}", "0 <= id < 2^63", "renumber it")
 

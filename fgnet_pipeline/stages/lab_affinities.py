@@ -37,6 +37,7 @@ class LabAffinities:
     Args:
         path: of the array.
         channels: indices of the channels to read; None: all.
+        check: whether sampled values are read and checked.
 
     Attributes:
         array: the opened array.
@@ -52,7 +53,7 @@ class LabAffinities:
         InputError: shape, dtype, axes, offsets or values do not fit.
     """
 
-    def __init__(self, path: str, channels: Sequence[int] | None = None) -> None:
+    def __init__(self, path: str, channels: Sequence[int] | None = None, check: bool = True) -> None:
         self.array, self.path = open_array(path, FIELD), path
         self._channel_axis, self.order = _axes(self.array.shape, axis_names(self.array, path, FIELD), path)
         if self.array.dtype != np.uint8 and not np.issubdtype(self.array.dtype, np.floating):
@@ -66,7 +67,8 @@ class LabAffinities:
         self.channels = len(self._chosen)
         self.shape: Vector = vector([self.array.shape[axis] for axis in self.order])
         self.frame = frame_of(self.array, path, self.order, None, None)
-        check_values(sample(self.shape, self._read_stored, FIELD), FIELD, path)
+        if check:
+            check_values(sample(self.shape, self._read_stored, FIELD), FIELD, path)
 
     def _set_offsets(self, offsets: Sequence[Vector]) -> None:
         """Put the nearest neighbours first.

@@ -146,4 +146,4 @@ def test_failed_blocks_are_named_with_error_and_log(undisturbed: Path, tmp_path:
     assert done.returncode == 1
     assert "fragments: " in done.stderr and "  block [" in done.stderr and "waiting" in done.stderr
     log = done.stderr.split("log: ")[1].split(")")[0]
-    assert "shard is smaller" in Path(log).read_text()
+    assert "checksum do not match" in Path(log).read_text()

@@ -173,7 +173,7 @@ def test_a_block_that_fails_is_named(cluster: Cluster, local: Path, tmp_path: Pa
     wait_for_end(jobs)
     assert "ended with an error" in next(state for state in job_states(jobs) if state.task == "fragments").reasons[0]
     failures = Progress(tmp_path / "out.zarr" / "progress").failures("fragments")
-    assert failures and all("shard is smaller" in Path(failure.log).read_text() for failure in failures.values())
+    assert failures and all("checksum do not match" in Path(failure.log).read_text() for failure in failures.values())
 
 
 def test_walltime_that_ends_mid_share(cluster: Cluster, expected: Path, ends_at_the_walltime: tuple) -> None:
