@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.memory_size import megabytes, slurm_memory
@@ -29,18 +28,13 @@ def _text_of_number(value: Any) -> Any:
 
 def _memory(text: str) -> str:
     """The size as sbatch takes it."""
-    try:
-        return slurm_memory(text)
-    except ValueError as error:
-        raise PydanticCustomError("memory", "{reason}", {"reason": str(error)}) from error
+    return slurm_memory(text)
 
 
 def _time(text: str) -> str:
     """Refuse what sbatch does not take for a time."""
     if not _TIME.fullmatch(text):
-        raise PydanticCustomError(
-            "time", 'minutes, "hours:minutes:seconds" or "days-hours", e.g. 480, "8:00:00", "2-12"'
-        )
+        raise ValueError('minutes, "hours:minutes:seconds" or "days-hours", e.g. 480, "8:00:00", "2-12"')
     return text
 
 

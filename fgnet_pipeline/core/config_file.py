@@ -83,7 +83,8 @@ def input_error(error: ValidationError) -> InputError:
         return InputError("CONFIG", "its values", "text in UTF-8 and lists that are not nested deeply", "correct it")
     if first["type"] == "missing":
         return InputError(field, None, "a value", f"set it in the file or with --set {field}=...")
-    return InputError(field, first["input"], first["msg"][0].lower() + first["msg"][1:], "change the value")
+    expected = first["msg"].removeprefix("Value error, ")
+    return InputError(field, first["input"], expected[0].lower() + expected[1:], "change the value")
 
 
 def apply_override(tables: dict[str, Any], override: str) -> None:

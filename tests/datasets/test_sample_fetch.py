@@ -85,7 +85,9 @@ def test_a_fetched_sample_follows_the_recipe(source: Source, tmp_path: Path) -> 
         "axis_names": ["z", "y", "x"],
         "units": ["nm", "nm", "nm"],
         "types": ["space", "space", "space"],
+        "dimension_units": ["10 nm", "10 nm", "10 nm"],
     }
+    assert labels.metadata.dimension_names == ("z", "y", "x")
     assert sample.origin == "downloaded" and "FIB-25" in sample.sentence
 
 
