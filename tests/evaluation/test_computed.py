@@ -182,13 +182,15 @@ def test_ids_that_masks_and_full_volumes_use_stay_labels(tmp_path: Path, dtype: 
 def test_an_id_below_the_reserved_ones_is_refused(tmp_path: Path, refused: Refused) -> None:
     ids = np.full((4, 5, 6), -7, np.int64)
     path = write_volume(tmp_path / "l.zarr", ids)
-    assert "-7" in refused("evaluate", write_volume(tmp_path / "s.zarr", ids.astype(np.uint64) * 0), path)
+    segmentation = write_volume(tmp_path / "s.zarr", np.ones(ids.shape, np.uint64))
+    assert "-7" in refused("evaluate", segmentation, path)
 
 
 @pytest.mark.parametrize(("value", "words"), [(4, "one segment"), (0, "no segment")])
 def test_one_segment_is_called_that(tmp_path: Path, command: Command, value: int, words: str) -> None:
     ids = np.arange(1, 121, dtype=np.uint64).reshape(4, 5, 6)
-    paths = write_volume(tmp_path / "s.zarr", np.full_like(ids, value)), write_volume(tmp_path / "l.zarr", ids)
+    ours = {**ATTRIBUTES, "fgnet_format": 1}  # an array of a run without segments has no chunk
+    paths = write_volume(tmp_path / "s.zarr", np.full_like(ids, value), ours), write_volume(tmp_path / "l.zarr", ids)
     found = json.loads(command("evaluate", *paths, "--json")[1])
     assert found["segments"] == (value > 0) and words in found["warnings"][0]
     assert f"warning: the segmentation holds {words}" in command("evaluate", *paths)[1]
