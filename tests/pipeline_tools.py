@@ -38,10 +38,13 @@ def cells(shape: tuple[int, int, int], seed: int = 0, count: int = 30) -> npt.ND
 
 
 def write_volume(path: Path, data: npt.NDArray[Any], attributes: dict[str, Any] | None = None, **kwargs: Any) -> str:
-    """Write an array with our attributes; returns its path."""
+    """Write an array with our attributes; returns its path. Chunks of 0 are stored only if there are no others."""
     kwargs.setdefault("chunks", tuple(min(20, n) for n in data.shape))
-    array = zarr.create_array(str(path), shape=data.shape, dtype=data.dtype, **kwargs)
-    array[:] = data
+    kwargs.setdefault("config", {"write_empty_chunks": not data.any()})
+    # The codecs of zarrs, which a run sets in this process, store no empty chunk.
+    with zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        array = zarr.create_array(str(path), shape=data.shape, dtype=data.dtype, **kwargs)
+        array[:] = data
     array.attrs.update(ATTRIBUTES if attributes is None else attributes)
     return str(path)
 

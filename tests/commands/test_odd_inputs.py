@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -71,6 +72,7 @@ def test_inputs_of_which_nothing_is_stored_are_refused(small_raw: str, tmp_path:
     for key, shape in shapes.items():
         dtype = "u8" if key == "fragments.path" else "u1"
         path = write_volume(tmp_path / key, np.zeros(shape, dtype), None if len(shape) == 3 else {})
+        shutil.rmtree(Path(path) / "c")
         text = refused("run", config, "--set", f"{key}={path}")
         assert key in text and "no chunk is stored" in text
         if key == "volume.path":

@@ -115,7 +115,7 @@ def test_an_output_of_the_first_implementation_is_completed_by_it(
     raw = tissue()
     raw[:, 20:] = 255
     config = configured(tmp_path, checkpoint, raw, "out", [16, 16, 16])
-    assert command("predict", config, "--set", "volume.roi=[[0,0,0],[160,160,160]]")[0] == 0
+    assert command("predict", config, "--set", "volume.roi=[[0,0,0],[160,160,160]]", "--yes")[0] == 0
     stored = tmp_path / "out" / "progress" / "predict" / "fingerprint.json"
     former = json.loads(stored.read_text())
     assert former.pop("implementation") == 2
