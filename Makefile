@@ -16,7 +16,7 @@ TORCH_VERSION := 2.13.0
 TORCH ?= torch==$(TORCH_VERSION)
 TORCH_FLAGS ?=
 WORKERS ?= 2
-SIDE_BY_SIDE ?= 2
+SIDE_BY_SIDE ?= 3
 BIN := .venv/bin
 HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # The pipeline sets the number of threads; libraries must not start additional ones.

@@ -85,7 +85,7 @@ def test_the_chosen_block_is_whole_chunks() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 99), st.floats(0, 30), st.tuples(*[st.integers(1, 9)] * 3), st.integers(1, 2))
+@given(st.integers(0, 99), st.floats(0, 30), st.tuples(*[st.integers(4, 15)] * 3), st.integers(1, 2))
 def test_ignored_border_does_not_depend_on_blocks(
     seed: int, border: float, block: tuple[int, ...], workers: int
 ) -> None:

@@ -115,7 +115,8 @@ def test_a_local_run_passes_through_no_code_of_a_cluster(
     paths = f"{tmp_path / 'site'}:{environment['PYTHONPATH']}"
     forbidding = {**environment, "PYTHONPATH": paths, "SEEN": str(tmp_path / "seen")}
     config = write_after_prediction(tmp_path, local)
-    for command in (("run", "--workers", workers), ("status",), ("plan",), ("verify",)):
+    others = (("status",), ("plan",), ("verify",)) if workers else ()
+    for command in (("run", "--workers", workers), *others):
         fgnet(command[0], config, *command[1:], env=forbidding)
         if command[0] == "run":
             seen = len(list((tmp_path / "seen").iterdir()))
