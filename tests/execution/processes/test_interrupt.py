@@ -101,7 +101,7 @@ def test_an_interrupted_run_says_one_sentence_and_goes_on_later(
     said = ("volume.path: ", "region: ", "values that ", "blocks to do: ")  # in this order, up to the interrupt
     assert len(lines) <= len(said), stderr
     assert all(line.startswith(begin) for line, begin in zip(lines, said, strict=False)), stderr
-    assert len(lines) == 1 or moment in (importing, importing_for_workers)
+    assert len(lines) == len(said) or moment in (importing, importing_for_workers)
     while set(members_of(process.pid)) - {process.pid}:  # the fork server ends by itself, once its driver is gone
         assert time.monotonic() < give_up
         time.sleep(0.02)
