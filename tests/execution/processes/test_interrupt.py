@@ -197,15 +197,15 @@ except BaseException:
     os.abort()
 """)
     body = """
-import time
+import os, time
 from fgnet_pipeline.commands import cli, entry
 def main():
     import careless
-    print("imported", flush=True)
     try:
+        os.write(1, b"imported ")  # at once: an interrupted print would write again at the end
         time.sleep(100)
     finally:
-        print("cleaned", flush=True)
+        os.write(1, b"cleaned")
 cli.main = lambda: cli.guarded(main)
 entry.main()
 """
