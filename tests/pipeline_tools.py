@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.store.stored_files import is_partial
 
 #: The fixture `command`: from arguments to exit code, standard output and standard error.
 Command = Callable[..., tuple[object, str, str]]
@@ -122,9 +123,10 @@ def read(folder: Path | str, name: str) -> npt.NDArray[Any]:
 
 
 def files_of(folder: Path, name: str) -> dict[str, bytes]:
-    """Every file of an array or of the tables, by relative path."""
+    """Every file of an array or of the tables, by relative path; not those that a killed process left unfinished."""
     root = Path(folder) / name
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+    files = [p for p in sorted(root.rglob("*")) if p.is_file() and not is_partial(p)]
+    return {str(p.relative_to(root)): p.read_bytes() for p in files}
 
 
 OUTPUTS = ("affinities", "fragments", "segmentation", "tables")
