@@ -74,10 +74,8 @@ def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bo
 
 def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: bool) -> None:
     from fgnet_pipeline.execution import run as runner
-    from fgnet_pipeline.execution.last_run import announcement
     from fgnet_pipeline.execution.region import check_region
     from fgnet_pipeline.execution.resume import check_fresh, left
-    from fgnet_pipeline.stages.inputs_understood import inputs_understood
     from fgnet_pipeline.stages.registry import from_stage_on
 
     if not config.schedule.is_local:
@@ -85,12 +83,10 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: boo
 
         cluster_of(config)  # refuses an unknown system
     job = runner.open_planned(config, stages, redo)
-    for given in inputs_understood(job):
-        typer.echo(str(given))
     names = runner.tasks_of(job.plan, stages)
     check_region(job, small_region=yes)
     check_fresh(job, names, redo)
-    for sentence in announcement(job):
+    for sentence in runner.opening(job):
         typer.echo(sentence)
     for name in names:
         state, task = left(job, name), job.plan.tasks[name]

@@ -53,7 +53,7 @@ def run(
     started, schedule = time.time(), config.schedule
     job, names = checked(config, stages, redo, schedule.is_local and schedule.workers > 0, small_region)
     # Told after all checks, so that a refusal stands alone.
-    sentences = [*map(str, inputs_understood(job)), *announcement(job)]
+    sentences = opening(job)
     if not schedule.is_local:
         from fgnet_pipeline.execution.cluster import submit
 
@@ -69,6 +69,11 @@ def run(
         submit.submit_and_wait(job, names, redo, report)
     _say_end(job, names, time.time() - started, report)
     return job
+
+
+def opening(job: Job) -> list[str]:
+    """The lines with which a run begins: what was understood of each input, its region, and its values."""
+    return [*map(str, inputs_understood(job)), *announcement(job)]
 
 
 def _say_end(job: Job, names: list[str], seconds: float, report: Callable[[str], None]) -> None:
