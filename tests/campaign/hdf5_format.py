@@ -13,7 +13,7 @@ from lab_files.specimen import Rendered, truth_of
 
 from campaign import path_changes
 from campaign.hdf5_damage import rendered
-from campaign.mutation import Changes, Format
+from campaign.mutation import Changes, Format, cut_off
 from campaign.spellings import NO_SIZE
 
 STORAGES: tuple[dict[str, Any], ...] = (
@@ -163,8 +163,7 @@ def _lost(volume: Hdf5Volume, rng: random.Random) -> None:
 
 @NO_MEANING.destroying("a file cut off", on_files=True)
 def _cut(files: Rendered, rng: random.Random) -> None:
-    content = files.files[files.path].rstrip(b"\0")
-    files.files[files.path] = content[: rng.randrange(0, len(content) // 2)]
+    cut_off(files, rng)
 
 
 @NO_MEANING.destroying("a file that is no HDF5", on_files=True)

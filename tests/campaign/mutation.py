@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -100,3 +100,21 @@ class Format:
     def mutations(self) -> list[Mutation]:
         """All changes, in one list."""
         return [change for changes in self.changes for change in changes.declared]
+
+
+def lose(files: Rendered, names: Iterable[str]) -> None:
+    """Take files away."""
+    for name in names:
+        del files.files[name]
+
+
+def rename(files: Rendered, names: Iterable[str], ending: str) -> None:
+    """Give files an ending that their format does not know."""
+    for name in names:
+        files.files[name + ending] = files.files.pop(name)
+
+
+def cut_off(files: Rendered, rng: random.Random) -> None:
+    """Leave less than half of the only file."""
+    content = files.files[files.path].rstrip(b"\0")
+    files.files[files.path] = content[: rng.randrange(0, len(content) // 2)]

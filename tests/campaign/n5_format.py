@@ -11,7 +11,7 @@ from lab_files.specimen import Rendered, truth_of
 
 from campaign import json_changes, path_changes
 from campaign.json_changes import floated
-from campaign.mutation import Changes, Format
+from campaign.mutation import Changes, Format, lose, rename
 from campaign.spellings import ALL, NO_LENGTH, NO_SIZE
 
 
@@ -136,15 +136,12 @@ NO_MEANING = Changes()
 
 @NO_MEANING.destroying("all blocks missing", on_files=True)
 def _missing(files: Rendered, rng: random.Random) -> None:
-    for name in _blocks(files):
-        del files.files[name]
+    lose(files, _blocks(files))
 
 
 @NO_MEANING.destroying("all blocks under other names", on_files=True)
 def _renamed(files: Rendered, rng: random.Random) -> None:
-    ending = rng.choice([".bak", ".gz", ".n5"])
-    for name in _blocks(files):
-        files.files[name + ending] = files.files.pop(name)
+    rename(files, _blocks(files), rng.choice([".bak", ".gz", ".n5"]))
 
 
 @NO_MEANING.destroying("changed bytes in a block with a checksum", lambda v: v.compression in CHECKED)

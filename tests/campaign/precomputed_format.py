@@ -12,7 +12,7 @@ from lab_files.specimen import Rendered, Size, truth_of
 
 from campaign import json_changes, path_changes
 from campaign.json_changes import floated
-from campaign.mutation import Changes, Format
+from campaign.mutation import Changes, Format, lose, rename
 from campaign.spellings import NO_SIZE
 
 
@@ -118,15 +118,12 @@ NO_MEANING = Changes()
 
 @NO_MEANING.destroying("all chunk files missing", on_files=True)
 def _missing(files: Rendered, rng: random.Random) -> None:
-    for name in _chunks(files):
-        del files.files[name]
+    lose(files, _chunks(files))
 
 
 @NO_MEANING.destroying("all chunk files under other names", on_files=True)
 def _renamed(files: Rendered, rng: random.Random) -> None:
-    ending = rng.choice([".bak", ".raw", ".zst"])
-    for name in _chunks(files):
-        files.files[name + ending] = files.files.pop(name)
+    rename(files, _chunks(files), rng.choice([".bak", ".raw", ".zst"]))
 
 
 @NO_MEANING.destroying("all chunks at another offset than stated", lambda v: not v.sharded)

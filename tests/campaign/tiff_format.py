@@ -14,7 +14,7 @@ from lab_files.specimen import Rendered, truth_of
 from lab_files.tiff_volumes import TiffVolume, render
 
 from campaign import path_changes
-from campaign.mutation import Changes, Format
+from campaign.mutation import Changes, Format, cut_off
 
 #: What ImageJ itself writes (ij.measure.Calibration), and what OME-XML lists (UnitsLength), each with nm per unit.
 IMAGEJ_UNITS = (
@@ -148,8 +148,7 @@ def _overview(volume: TiffVolume, rng: random.Random) -> None:
 
 @NO_MEANING.destroying("a file cut off", on_files=True)
 def _cut(files: Rendered, rng: random.Random) -> None:
-    content = files.files[files.path].rstrip(b"\0")
-    files.files[files.path] = content[: rng.randrange(0, len(content) // 2)]
+    cut_off(files, rng)
 
 
 @NO_MEANING.destroying("a file that is no TIFF", on_files=True)

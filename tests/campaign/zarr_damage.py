@@ -9,7 +9,7 @@ from lab_files.specimen import Rendered
 from lab_files.zarr_arrays import CHECKED
 from lab_files.zarr_volumes import ZarrVolume
 
-from campaign.mutation import Changes
+from campaign.mutation import Changes, lose, rename
 
 
 def _chunk_files(files: Rendered) -> list[str]:
@@ -43,15 +43,12 @@ ARRAY_DAMAGE = Changes()
 
 @ARRAY_DAMAGE.destroying("all chunk files missing", on_files=True)
 def _missing(files: Rendered, rng: random.Random) -> None:
-    for name in _chunk_files(files):
-        del files.files[name]
+    lose(files, _chunk_files(files))
 
 
 @ARRAY_DAMAGE.destroying("all chunk files under other names", on_files=True)
 def _renamed(files: Rendered, rng: random.Random) -> None:
-    ending = rng.choice([".bak", ".gz", ".tmp", " (1)"])
-    for name in _chunk_files(files):
-        files.files[name + ending] = files.files.pop(name)
+    rename(files, _chunk_files(files), rng.choice([".bak", ".gz", ".tmp", " (1)"]))
 
 
 @ARRAY_DAMAGE.destroying("all chunk files one folder deeper", on_files=True)
