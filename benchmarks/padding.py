@@ -25,9 +25,9 @@ from fgnet_pipeline.kernels.contingency import conditional_entropies, contingenc
 from fgnet_pipeline.kernels.fragments.method import segment_fragments
 from fgnet_pipeline.kernels.padding import void_of, without_padding
 from fgnet_pipeline.kernels.region_graph import block_edges
-from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.tile_network import TileNetwork
 from fgnet_pipeline.store.input_identity import sample
+from fgnet_pipeline.training.validation import predict_alone
 
 Volume = np.ndarray[Any, Any]
 THRESHOLDS = [round(0.1 + 0.05 * i, 2) for i in range(7)]
@@ -36,15 +36,14 @@ THRESHOLDS = [round(0.1 + 0.05 * i, 2) for i in range(7)]
 def predicted(raw: Volume, implementation: int) -> Volume:
     """Affinities uint8 (3, z, y, x) of an array as a whole volume, by the shipped model."""
     predictor = fgnet.load_predictor("nano-fib25")
-    geometry, volume = predictor.geometry, whole(vector(raw.shape))
-    samples = sample(volume.shape, lambda box: raw[box.slices()], "raw")
+    geometry = predictor.geometry
+    samples = sample(vector(raw.shape), lambda box: raw[box.slices()], "raw")
     kept = without_padding(samples) if implementation >= 2 else samples
     constants = fgnet.normalise.constants(kept, geometry.normalisation)
     network = TileNetwork(
         predictor, lambda tiles: fgnet.normalise.apply(tiles, *constants), geometry.margin, 3, implementation >= 2
     )
-    tiling = Tiling(geometry.tile, geometry.stride, geometry.margin)
-    return to_uint8(tiling.predict(raw, (0, 0, 0), volume, volume, network, 3))
+    return predict_alone(raw, geometry, network)
 
 
 def scores(affinities: Volume, labels: Volume, half: tuple[slice, ...]) -> list[float]:

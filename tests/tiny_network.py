@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from fgnet import Geometry
 from fgnet.config import EncoderConfig, FineConfig, NetworkConfig
+from fgnet.network import FGNet
+from fgnet.training.checkpoints import export
 
 SMALL = NetworkConfig(
     name="test",
@@ -35,3 +39,12 @@ SMALL = NetworkConfig(
 GEOMETRY = Geometry((32, 32, 32), (16, 16, 16), (4, 4, 4), (10.0, 10.0, 10.0), architecture="test")
 #: The processor, and a GPU if torch sees one.
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """Export the weights of an untrained network; returns the path of the file."""
+    torch.manual_seed(0)
+    network = FGNet(SMALL)
+    path = folder / "test.safetensors"
+    export(path, network, network.state_dict(), GEOMETRY, half=False)
+    return path

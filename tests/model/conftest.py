@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from fgnet.network import FGNet, channels_last
-from fgnet.training.checkpoints import export
-from tiny_network import GEOMETRY, SMALL
+from tiny_network import SMALL, write_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +20,4 @@ def network() -> FGNet:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported weights of an untrained network."""
-    torch.manual_seed(0)
-    network = FGNet(SMALL)
-    path = tmp_path_factory.mktemp("weights") / "test.safetensors"
-    export(path, network, network.state_dict(), GEOMETRY, half=False)
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("weights"))

@@ -9,16 +9,12 @@ from typing import Any
 import fgnet
 import numpy as np
 import pytest
-import torch
-from fgnet.network import FGNet
-from fgnet.training.checkpoints import export
 from numpy.typing import NDArray
 from pipeline_tools import Command, read, write_config, write_volume
-from tiny_network import GEOMETRY, SMALL
+from tiny_network import GEOMETRY, write_checkpoint
 
-from fgnet_pipeline.core.geometry import whole
-from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.tile_network import TileNetwork
+from fgnet_pipeline.training.validation import predict_alone
 
 SHAPE = (24, 48, 56)
 NORMALISATION = (120.0, 40.0)
@@ -27,11 +23,7 @@ NORMALISATION = (120.0, 40.0)
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of an untrained network with a margin of four voxels."""
-    torch.manual_seed(0)
-    network = FGNet(SMALL)
-    path = tmp_path_factory.mktemp("weights") / "test.safetensors"
-    export(path, network, network.state_dict(), GEOMETRY, half=False)
-    return path
+    return write_checkpoint(tmp_path_factory.mktemp("weights"))
 
 
 def network_of(predictor: Any, fill: bool = True, constants: tuple[float, float] = NORMALISATION) -> TileNetwork:
@@ -122,9 +114,7 @@ def test_an_output_of_the_first_implementation_is_completed_by_it(
     stored.write_text(json.dumps(former))
     assert command("predict", config)[0] == 0
     constants = former["normalisation"]
-    volume = whole(SHAPE)
     network = network_of(fgnet.load_predictor(str(checkpoint)), False, constants)
-    tiling = Tiling(GEOMETRY.tile, GEOMETRY.stride, GEOMETRY.margin)
-    expected = to_uint8(tiling.predict(raw, (0, 0, 0), volume, volume, network, 3))
+    expected = predict_alone(raw, GEOMETRY, network)
     found = read(tmp_path / "out", "affinities")
     assert (found[:, 16:] == expected[:, 16:]).all() and found[:, :, 30:].any()
