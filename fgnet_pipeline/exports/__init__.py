@@ -1,0 +1,1 @@
+"""Exports: a result in the formats of other tools, written blockwise."""

@@ -1,0 +1,1 @@
+"""Views: pictures of a result in a browser."""
