@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured, say
+from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result, say
 
 
 def verify_command(
-    config: ConfigFile,
+    config: Result,
     set_: Overrides = None,
     workers: Workers = None,
     repair: Annotated[
@@ -26,7 +26,7 @@ def verify_command(
     """
     from fgnet_pipeline.verification.verify import verify
 
-    report = verify(configured(config, set_, workers), repair=repair)
+    report = verify(configured_result(config, set_, workers), repair=repair)
     if as_json:
         typer.echo(json.dumps(_document(report)))
     else:
