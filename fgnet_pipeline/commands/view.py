@@ -54,13 +54,9 @@ def view_command(
     if link:
         _print_link(view, config, base_url or [], neuroglancer)
         return
-    from fgnet_pipeline.views.client_files import client_files
-    from fgnet_pipeline.views.server import ViewServer
-    from fgnet_pipeline.views.site import Site
+    from fgnet_pipeline.views.server import view_server
 
-    arrays = {layer.name: layer.served for layer in view.found.layers}
-    site = Site(arrays, lambda base: view.state(lambda layer: f"zarr3://{base}{layer.name}/"), client_files())
-    with ViewServer(site, port) as server:
+    with view_server(view, port) as server:
         _serve(server, view, config, no_browser)
 
 
@@ -94,10 +90,10 @@ def _login() -> str:
 def _print_link(view: View, config: Config, base_url: list[str], neuroglancer: str | None) -> None:
     """Print a state that finds the arrays where the lab serves them."""
     from fgnet_pipeline.core.viewer_state import fragment_of
-    from fgnet_pipeline.views.link import address_of, base_urls
+    from fgnet_pipeline.views.link import base_urls, linked
 
     bases = base_urls(base_url, config.output.path)
-    state = view.state(lambda layer: address_of(layer, bases))
+    state = view.state(lambda layer: linked(layer, bases))
     shown = [layer["name"] for layer in state["layers"]]
     for layer in view.found.layers:
         if layer.name not in shown:

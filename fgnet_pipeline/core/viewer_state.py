@@ -36,23 +36,27 @@ class Source:
             one and a name of letters and digits.
         voxel_size: nm, zyx.
         offset: nm, zyx, of the corner of voxel 0.
+        names: of the stored axes, as Neuroglancer finds them in the metadata; None if they are those of `axes`.
     """
 
     url: str
     axes: tuple[str, ...]
     voxel_size: Size
     offset: Size
+    names: tuple[str, ...] | None = None
 
     def to_json(self) -> State:
         """The source of a layer. Names and units are stated here, whatever the metadata of the array state."""
         sizes = dict(zip(SPACE, self.voxel_size, strict=True))
         shifts = {axis: o / s for axis, o, s in zip(SPACE, self.offset, self.voxel_size, strict=True)}
-        stated = {axis: [metres(sizes[axis]), "m"] if axis in sizes else [1, ""] for axis in self.axes}
+        units = [[metres(sizes[axis]), "m"] if axis in sizes else [1, ""] for axis in self.axes]
+        stored = dict(zip(self.names or self.axes, units, strict=True))
         # A name that ends in ^ belongs to the layer alone: its values are the channels that a shader reads.
-        shown = {axis if axis in sizes else f"{axis}^": unit for axis, unit in stated.items()}
+        names = [axis if axis in sizes else f"{axis}^" for axis in self.axes]
+        shown = dict(zip(names, units, strict=True))
         rank = len(self.axes)
         matrix = [[float(i == j) for j in range(rank)] + [shifts.get(axis, 0.0)] for i, axis in enumerate(self.axes)]
-        transform = {"matrix": matrix, "outputDimensions": shown, "inputDimensions": stated}
+        transform = {"matrix": matrix, "outputDimensions": shown, "inputDimensions": stored}
         return {"url": self.url, "transform": transform}
 
 

@@ -30,7 +30,7 @@ from fgnet_pipeline.store.arrays import READ_ERRORS
 from fgnet_pipeline.store.frame import Frame
 from fgnet_pipeline.store.stored_share import chunk_grid
 from fgnet_pipeline.store.volume import Volume
-from fgnet_pipeline.store.zarr_document import Document, computed_document, stored_document
+from fgnet_pipeline.store.zarr_document import Document, computed_document, stored_document, stored_names
 
 #: Voxels per axis, at most, of a chunk that is made when it is asked for.
 COMPUTED_CHUNK = 64
@@ -65,9 +65,11 @@ class ServedArray(ABC):
         axes: as given.
         document: the bytes of its `zarr.json`, with names and units of the axes.
         scheme: how Neuroglancer reads the array with its own metadata; None if it cannot.
+        stored_names: of the axes in these metadata, as Neuroglancer makes them unique.
     """
 
     scheme: str | None = None
+    stored_names: tuple[str, ...] = ()
 
     def __init__(self, document: Document, axes: tuple[str, ...], frame: Frame | None, grid: Sequence[int]) -> None:
         self.axes, self._grid = axes, tuple(grid)
@@ -265,5 +267,5 @@ def serve_stored(
     served = kind(array, document, axes, frame)
     zarr_format = array.metadata.zarr_format
     if zarr_format == 2 or document["data_type"] == np.dtype(array.dtype).name:
-        served.scheme = f"zarr{zarr_format}"
+        served.scheme, served.stored_names = f"zarr{zarr_format}", stored_names(array)
     return served

@@ -7,6 +7,7 @@ and that it takes an array of 64-bit integers for ids without a sign.
 from __future__ import annotations
 
 import json
+from itertools import chain, count
 from math import prod
 from typing import Any
 
@@ -50,6 +51,25 @@ def stored_document(array: zarr.Array[Any], is_ids: bool) -> Document | None:
         document["fill_value"] = int(document["fill_value"])
     fits = document["data_type"] in NUMBERS and _is_exact(document["fill_value"])
     return document if fits and _can_decode(document["codecs"]) else None
+
+
+def stored_names(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """The names of the axes that Neuroglancer finds in the metadata of an array: it names those without one itself.
+
+    Args:
+        array: of Zarr v2 or v3, with its own metadata.
+    """
+    stated: Any
+    if isinstance(array.metadata, ArrayV2Metadata):
+        stated, prefix = array.attrs.get("_ARRAY_DIMENSIONS"), "d"
+    else:
+        stated, prefix = array.metadata.dimension_names, "dim_"
+    found: list[str] = []
+    for axis, name in enumerate(stated or [None] * array.ndim):
+        numbered = (f"{prefix}{i}" for i in count(axis)) if name is None else (f"{name}{i}" for i in count(1))
+        tries = chain([] if name is None else [name], numbered)
+        found.append(next(each for each in tries if each not in found))
+    return tuple(found)
 
 
 def computed_document(shape: tuple[int, ...], chunk: tuple[int, ...], dtype: np.dtype[Any]) -> Document:

@@ -14,6 +14,7 @@ import numpy as np
 from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError, PipelineError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
+from fgnet_pipeline.core.viewer_state import Source
 from fgnet_pipeline.stages.lab_affinities import LabAffinities
 from fgnet_pipeline.stages.registry import array_names
 from fgnet_pipeline.store.arrays import open_array
@@ -55,6 +56,16 @@ class Layer:
     volume: Volume | None = None
     limits: tuple[float, float] = (0, 255)
     channels: tuple[int, ...] = (0, 1, 2)
+
+    def source(self, url: str, is_stored: bool = False) -> Source:
+        """Where a viewer finds the layer.
+
+        Args:
+            url: of the array, in Neuroglancer's notation.
+            is_stored: whether the metadata there are those that are stored, not those of `served`.
+        """
+        names = self.served.stored_names if is_stored else None
+        return Source(url, self.served.axes, self.frame.voxel_size, self.frame.offset, names)
 
 
 @dataclass

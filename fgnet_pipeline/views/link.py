@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.viewer_state import Source
 from fgnet_pipeline.views.layers import Layer
 
 #: Schemes that Neuroglancer reads by itself.
@@ -39,21 +40,24 @@ def base_urls(texts: Sequence[str], output: str) -> Bases:
     return sorted(found, key=lambda pair: -len(pair[0]))
 
 
-def address_of(layer: Layer, bases: Bases) -> str | None:
-    """The address of an array in Neuroglancer's notation; None if no browser elsewhere can read it as it is stored.
+def linked(layer: Layer, bases: Bases) -> Source | None:
+    """Where a viewer elsewhere finds an array; None if it cannot read the array as it is stored.
 
     Args:
         layer: that is to be shown.
         bases: from `base_urls`.
     """
-    if layer.served.scheme is None:
+    address = _address(layer.path.rstrip("/"), bases)
+    if address is None or layer.served.scheme is None:
         return None
+    return layer.source(f"{layer.served.scheme}://{address}/", is_stored=True)
+
+
+def _address(path: str, bases: Bases) -> str | None:
     for folder, url in bases:
-        if layer.path == folder or layer.path.startswith(f"{folder}/"):
-            return f"{layer.served.scheme}://{url}{quote(layer.path[len(folder) :])}/"
-    if not is_url(layer.path) or urlsplit(layer.path).scheme not in READ_BY_CLIENT:
-        return None
-    return f"{layer.served.scheme}://{_with_endpoint(layer.path.rstrip('/'))}/"
+        if path == folder or path.startswith(f"{folder}/"):
+            return url + quote(path[len(folder) :])
+    return _with_endpoint(path) if is_url(path) and urlsplit(path).scheme in READ_BY_CLIENT else None
 
 
 def _with_endpoint(url: str) -> str:

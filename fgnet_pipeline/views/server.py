@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.views.client_files import client_files
 from fgnet_pipeline.views.site import Answer, Request, Site
+from fgnet_pipeline.views.view import View
 
 ADDRESS = "127.0.0.1"
 #: How long (s) a connection may be silent, and how often a stream of events says that it is alive.
@@ -67,6 +69,23 @@ class ViewServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that closes a connection in the middle of an answer is no error."""
+
+
+def view_server(view: View, port: int = 0) -> ViewServer:
+    """The server of a view; it serves once it is started.
+
+    Args:
+        view: that is shown.
+        port: of the loopback interface; 0 takes a free one.
+
+    Raises:
+        InputError: the port cannot be used, or the package that brings the viewer is not installed.
+    """
+    arrays = {layer.name: layer.served for layer in view.found.layers}
+    site = Site(
+        arrays, lambda base: view.state(lambda layer: layer.source(f"zarr3://{base}{layer.name}/")), client_files()
+    )
+    return ViewServer(site, port)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -16,10 +16,10 @@ from fgnet_pipeline.store.volume import Volume
 from fgnet_pipeline.views.layers import Found, Layer, find_layers
 from fgnet_pipeline.views.position import middle, named_voxel, segment_id, voxel_of_segment
 
-#: A layer is shown at first if it is raw, labels, or the first of these that exists.
+#: A layer is shown at first if it is raw or the first of these that exists.
 RESULTS = ("segmentation", "fragments", "affinities")
-#: From a layer to its address in Neuroglancer's notation; None leaves the layer out.
-AddressOf = Callable[[Layer], str | None]
+#: From a layer to where Neuroglancer finds it; None leaves the layer out.
+SourceOf = Callable[[Layer], Source | None]
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,16 @@ class View:
     segments: tuple[int, ...]
     title: str
 
-    def state(self, address_of: AddressOf) -> State:
-        """The state of a viewer that finds the layers where `address_of` says."""
-        addressed = [(layer, address) for layer in self.found.layers if (address := address_of(layer)) is not None]
-        names = [layer.name for layer, _ in addressed]
+    def state(self, source_of: SourceOf) -> State:
+        """The state of a viewer that finds the layers where `source_of` says."""
+        found = [(layer, source) for layer in self.found.layers if (source := source_of(layer)) is not None]
+        names = [layer.name for layer, _ in found]
         first = next((name for name in RESULTS if name in names), "")
-        layers = [self._layer(layer, address, layer.name in ("raw", first)) for layer, address in addressed]
+        layers = [self._layer(layer, source, layer.name in ("raw", first)) for layer, source in found]
         grid = self.found.layers[0]
         return viewer_state(layers, grid.frame.voxel_size, grid.frame.offset, grid.shape, self.centre, self.title)
 
-    def _layer(self, layer: Layer, address: str, visible: bool) -> State:
-        source = Source(address, layer.served.axes, layer.frame.voxel_size, layer.frame.offset)
+    def _layer(self, layer: Layer, source: Source, visible: bool) -> State:
         if layer.kind == "grey":
             return grey_layer(layer.name, source, layer.limits, visible)
         if layer.kind == "affinities":
