@@ -68,8 +68,9 @@ def _print(report: Any) -> None:
     typer.echo(f"{len(report.damage)} damaged, {len(report.strays)} strays")
 
 
-def _advice(config: Path, report: Any) -> str:
+def _advice(place: str, report: Any) -> str:
+    config = place if Path(place).is_file() else "CONFIG"  # a run cannot be continued by its output alone
     blocks = sum(len(blocks) for blocks in report.requeued.values())
     if report.repaired:
         return f"repaired: `fgnet run {config}` computes {blocks} blocks again"
-    return f"`fgnet verify {config} --repair` removes damaged files and queues {blocks} blocks again"
+    return f"`fgnet verify {place} --repair` removes damaged files and queues {blocks} blocks again"
