@@ -95,10 +95,10 @@ def _print_link(view: View, config: Config, base_url: list[str], neuroglancer: s
     bases = base_urls(base_url, config.output.path)
     state = view.state(lambda layer: linked(layer, bases))
     shown = [layer["name"] for layer in state["layers"]]
-    for layer in view.found.layers:
-        if layer.name not in shown:
-            say(f"{layer.name} is left out: a browser elsewhere cannot read {layer.path} (see --base-url)")
     if not shown:
         raise InputError("--base-url", base_url or None, "an address below which a browser can read the arrays",
                          "e.g. --base-url https://data.lab.org/fish.zarr")  # fmt: skip
+    for layer in view.found.layers:
+        if layer.name not in shown:
+            say(f"{layer.name} is left out: a browser elsewhere cannot read {layer.path} (see --base-url)")
     typer.echo(json.dumps(state) if neuroglancer is None else f"{neuroglancer.rstrip('/')}/{fragment_of(state)}")

@@ -55,7 +55,7 @@ def _progress(job: Job, stage: str) -> str | None:
     if todo:
         parts.append(f"{todo} missing" if not stale else f"{todo} missing, {stale} of them as other settings made them")
     if without_file:
-        parts.append(f"{without_file} finished blocks have lost their files (fgnet verify says more)")
+        parts.append(f"finished blocks without their files: {without_file} (fgnet verify says more)")
     return ", ".join(parts)
 
 

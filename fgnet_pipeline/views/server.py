@@ -113,10 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
         fixed = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
         for name, value in {**fixed, **answer.headers}.items():
             self.send_header(name, value)
-        if answer.is_stream:
-            self.close_connection = True
+        self.close_connection |= answer.is_stream
+        if self.close_connection:
             self.send_header("Connection", "close")
-        elif answer.status != 204:
+        if answer.status != 204 and not answer.is_stream:
             self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
         self.end_headers()
         if self.command != "HEAD":

@@ -120,7 +120,7 @@ def linked(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> obje
 def test_nothing_without_the_token(server: ViewServer) -> None:
     token = server.site.token
     assert len(token) >= 40
-    for path in ("/", "/data/segmentation/zarr.json", f"/{token}", f"/{token[:-1]}/", f"/{token}x/", f"//{token}/",
+    for path in ("/", "/data/segmentation/zarr.json", f"/{token}", f"/{token[:-1]}/", f"/{token}x/",
                  f"/{token.lower()}/", "/%00/", f"/?{token}/", f"/x/{token}/"):  # fmt: skip
         status, body, _ = ask(server, path, absolute=True)
         assert status == 404 and token.encode() not in body, path
@@ -183,5 +183,5 @@ def test_a_request_that_sends_data_ends_the_connection(server: ViewServer) -> No
     connection.request("POST", "/x", body=b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     answer = connection.getresponse()
     assert (answer.status, answer.read()) == (405, b"read-only\n")
-    assert answer.will_close or connection.sock is None
+    assert answer.getheader("Connection") == "close"
     connection.close()
