@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,3 +24,16 @@ def served(view: View) -> Iterator[ViewServer]:
     with view_server(view) as server:
         server.start()
         yield server
+
+
+def ask(
+    server: ViewServer, path: str, method: str = "GET", absolute: bool = False, **headers: str
+) -> tuple[int, bytes, dict[str, str]]:
+    """Send a path as it is, below the token unless it is `absolute`; status, body and headers of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request(method, path if absolute else f"/{server.site.token}/{path}", headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), dict(answer.getheaders())
+    finally:
+        connection.close()

@@ -108,7 +108,7 @@ def find_layers(config: Config, labels: str | None = None) -> Found:
     if not opened.results:
         damage = "".join(f"; {name}: {reason}" for name, reason in found.missing.items() if reason != ABSENT)
         raise InputError("output.path", config.output.path, f"an output with an array to show{damage}",
-                         "begin it with fgnet run")  # fmt: skip
+                         "correct that" if damage else "begin it with fgnet run")  # fmt: skip
     frame, shape = opened.place()
     found.layers += [opened.layer(name, frame) for name in ("raw", *STAGE_OF) if name not in found.missing]
     if labels is not None:

@@ -212,10 +212,7 @@ def test_a_view_from_begin_to_end(out: Path, tmp_path: Path) -> None:
 def test_nothing_is_opened_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     from fgnet_pipeline.views.browser import has_display
 
-    names: dict[str, Any] = {
-        name: None for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
-    }
-    for name in names:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"):
         monkeypatch.delenv(name, raising=False)
     assert not has_display() or sys.platform == "darwin"
     monkeypatch.setenv("DISPLAY", "localhost:10.0")

@@ -10,24 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from pipeline_tools import files_of
-from views_of_runs import opened, served
+from views_of_runs import ask, opened, served
 
 from fgnet_pipeline.views.server import ViewServer
 
 SHARD = "data/segmentation/c/0/1/1"
-
-
-def ask(
-    server: ViewServer, path: str, method: str = "GET", absolute: bool = False, **headers: str
-) -> tuple[int, bytes, dict[str, str]]:
-    """Send a path as it is, below the token unless it is `absolute`; status, body and headers of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
-    try:
-        connection.request(method, path if absolute else f"/{server.site.token}/{path}", headers=headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read(), dict(answer.getheaders())
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("name", ["affinities", "fragments", "segmentation"])
