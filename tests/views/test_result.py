@@ -30,6 +30,17 @@ def test_arrays_are_read_when_they_are_computed(result: fp.Result, finished_run:
     np.testing.assert_array_equal(result.raw.compute(), read(finished_run, "raw.zarr"))
 
 
+def test_slices_and_integers_select_as_in_numpy(result: fp.Result, finished_run: Path) -> None:
+    stored, lazy, rng = read(finished_run / "out.zarr", "affinities"), result.affinities, np.random.default_rng(0)
+    for _ in range(30):
+        index: list[slice | int] = []
+        for size in stored.shape:
+            begin, end = (int(n) for n in rng.integers(-size, size + 1, 2))
+            step = [None, 1, 3, -1, -2][rng.integers(5)]
+            index.append(slice(begin, end, step) if rng.integers(3) else int(rng.integers(size)))
+        np.testing.assert_array_equal(lazy[tuple(index)].compute(), stored[tuple(index)])
+
+
 def test_its_place_is_that_of_the_volume(result: fp.Result) -> None:
     assert (result.shape, result.voxel_size, result.offset) == ((40, 50, 60), (10, 10, 10), (0, 0, 0))
     assert result.config.agglomerate.threshold == 0.5
