@@ -107,20 +107,14 @@ def _covering(places: Floats, before: Numbers, distance: Floats, balls: Floats) 
         distance: as `_ways` returns it.
         balls: radii in nm that the nodes cover, (n,).
     """
-    search, count = KDTree(places), len(places)
-    kept, covered = before < 0, np.zeros(count, bool)
-    ways = [np.flatnonzero(kept)]
-    for node in np.lexsort((np.arange(count), -distance)).tolist():
-        for way in ways:
-            for near in search.query_ball_point(places[way], balls[way]):
-                covered[near] = True
-        ways = []
-        if covered[node] or kept[node]:
+    search, kept, covered = KDTree(places), before < 0, np.zeros(len(places), bool)
+    for tip in np.lexsort((np.arange(len(places)), -distance)).tolist():
+        if covered[tip] or kept[tip]:
             continue
-        way = []
-        while not kept[node]:
-            kept[node] = True
-            way.append(node)
-            node = int(before[node])
-        ways = [np.array(way)]
+        way = [tip]
+        while not kept[way[-1]]:
+            kept[way[-1]] = True
+            way.append(int(before[way[-1]]))
+        for near in search.query_ball_point(places[way], balls[way]):
+            covered[near] = True
     return kept
