@@ -98,12 +98,16 @@ def plan_job(job: Job, *, new_affinities: bool | None = None) -> Plan:
     return job.plan
 
 
-def attach_known_keys(job: Job) -> None:
+def attach_known_keys(job: Job, tasks: Iterable[Task] | None = None) -> None:
     """Let the plan of a worker read the keys of octree nodes from their tables.
 
     To compute these keys, the worker would need the keys of the whole volume.
+
+    Args:
+        job: with its plan.
+        tasks: of the plan, whose tables lie in the output of `job`; None: all.
     """
-    for task in job.plan.tasks.values():
+    for task in job.plan.tasks.values() if tasks is None else tasks:
         if stage_of(task).keys_in_tables:
             job.plan.known[task.name] = _key_reader(tables_of(job, task.name)[-1])
 
