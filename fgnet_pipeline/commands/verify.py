@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured, say
+from fgnet_pipeline.commands.tables import table, terminal_columns
 
 
 def verify_command(
@@ -59,10 +60,12 @@ def _print(report: Any) -> None:
         typer.echo(f"damage  {f.kind}: {f.task}{where}: {f.reason}{file}")
     for s in report.strays:
         typer.echo(f"stray   {s.kind}: {s.file}: {s.reason}")
-    typer.echo(f"{'task':14s} {'blocks':>8s} {'read':>8s} {'left':>8s} {'stale':>8s} {'damaged':>8s}")
+    rows = []
     for name, c in report.checked.items():
         damaged = len({f.block for f in report.damage if f.task == name})
-        typer.echo(f"{name:14s} {c.blocks:8d} {c.read:8d} {c.left:8d} {c.stale:8d} {damaged:8d}")
+        rows.append([name, *map(str, (c.blocks, c.read, c.left, c.stale, damaged))])
+    titles = ("task", "blocks", "read", "left", "stale", "damaged")
+    typer.echo("\n".join(table(titles, rows, columns=terminal_columns())))
     if report.running:
         typer.echo("a run is writing now: files without records were not searched for")
     typer.echo(f"{len(report.damage)} damaged, {len(report.strays)} strays")

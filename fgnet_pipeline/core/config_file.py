@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from fgnet_pipeline.core.config import Choices, Config, ScheduleConfig, is_url
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.known_keys import unknown_key
+from fgnet_pipeline.core.suggestions import did_you_mean
 from fgnet_pipeline.core.toml_file import read_toml
 from fgnet_pipeline.core.user_paths import absolute_path
 
@@ -30,6 +32,8 @@ PATH_KEYS = (
     ("fragments", "path"),
     ("model", "checkpoint"),
 )
+#: Pydantic's names for an unknown key: of a model, and of a dataclass.
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 #: A text of numbers alone, or of lists of numbers.
 _NUMBERS = re.compile(r"[\d\s.,\[\]+\-eE]+")
 
@@ -69,16 +73,24 @@ def validate(tables: dict[str, Any], choices: Choices) -> Config:
         # a float. Strict validation of Python objects would refuse these, too.
         return Config.model_validate_json(json.dumps(tables, default=str), context=choices)
     except ValidationError as error:
-        raise input_error(error) from error
+        raise input_error(error, Config) from error
 
 
-def input_error(error: ValidationError) -> InputError:
-    """Turn the first of pydantic's errors into an `InputError`."""
+def input_error(error: ValidationError, model: type[Any]) -> InputError:
+    """Turn the first of pydantic's errors into an `InputError`.
+
+    Args:
+        error: of the validation.
+        model: class of the whole document, to find the key that was meant by an unknown one.
+    """
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "CONFIG"
-    if first["type"] == "extra_forbidden":
-        remedy = "check the spelling (docs/reference/configuration.md lists them)"
-        return InputError(field, first["input"], "a known key", remedy)
+    if first["type"] in UNKNOWN_KEY:
+        return unknown_key(model, first["loc"], first["input"])
+    if first["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return InputError(field, first["input"], first["ctx"]["expected"],
+                          did_you_mean(first["input"], known, "choose one of them"))  # fmt: skip
     if first["type"] == "json_invalid":
         return InputError("CONFIG", "its values", "text in UTF-8 and lists that are not nested deeply", "correct it")
     if first["type"] == "missing":

@@ -188,7 +188,7 @@ class TrainConfig(Strict):
         try:
             config = cls.model_validate_json(json.dumps(tables, default=str))
         except ValidationError as error:
-            raise input_error(error) from error
+            raise input_error(error, cls) from error
         config.check()
         return config
 
