@@ -12,6 +12,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -19,7 +20,6 @@ import termios
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 _SEQUENCE = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])|\x1b[()][A-Z0-9]|\x1b[=>78]")
@@ -38,6 +38,7 @@ class Screen:
 
     columns: int = 80
     _cells: list[list[str]] = field(default_factory=lambda: [[]])
+    _continued: set[int] = field(default_factory=set)
     row: int = 0
     column: int = 0
 
@@ -51,9 +52,16 @@ class Screen:
         return "\n".join(self.lines).rstrip()
 
     @property
-    def last_line(self) -> str:
-        """The last line that is not empty, without the breaks that the width of the terminal made."""
-        return self.text.rpartition("\n")[2]
+    def printed(self) -> list[str]:
+        """The lines as they were printed, without the breaks that the width of the terminal made, nor empty ones."""
+        joined: list[str] = []
+        for row, cells in enumerate(self._cells):
+            text = "".join(cells)
+            if row in self._continued:
+                joined[-1] += text
+            else:
+                joined.append(text)
+        return [line.rstrip() for line in joined if line.strip()]
 
     def feed(self, text: str) -> Screen:
         """Show more output."""
@@ -79,6 +87,7 @@ class Screen:
             if self.column >= self.columns:
                 self.column = 0
                 self._down(1)
+                self._continued.add(self.row)
             cells = self._cells[self.row]
             cells.extend(" " * (self.column + 1 - len(cells)))
             cells[self.column] = character
@@ -98,8 +107,10 @@ class Screen:
         elif letter == "K":
             begin = {None: self.column, 0: self.column}.get(number, 0)
             del self._cells[self.row][begin:]
+            self._continued.discard(self.row)
         elif letter == "J":
             del self._cells[self.row][self.column :], self._cells[self.row + 1 :]
+            self._continued = {row for row in self._continued if row < self.row}
         elif letter not in ("m", "h", "l", ""):
             raise ValueError(f"the screen does not know the sequence ESC [ {argument} {letter}")
 
@@ -175,9 +186,4 @@ def _read(
 
 def interrupt(process: subprocess.Popen[bytes]) -> None:
     """Do what Ctrl-C on the terminal does: SIGINT to the whole group of processes."""
-    import signal
-
     os.killpg(process.pid, signal.SIGINT)
-
-
-__all__ = ["Path", "Screen", "interrupt", "on_terminal"]

@@ -32,7 +32,8 @@ class _TimeLeft(ProgressColumn):
     """The time left at the rate of the last hour, once two blocks are done."""
 
     def render(self, task: Task) -> Text:
-        left = None if task.finished else task.time_remaining
+        ended = task.finished or task.stop_time is not None
+        left = None if ended else task.time_remaining
         return Text("" if left is None else f"{duration(left)} left", no_wrap=True)
 
 
@@ -106,10 +107,14 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._ended:
-            for bar, count in zip(self._bars.values(), self._latest.values(), strict=True):
-                self._progress.update(bar, note=_note(count, running=0))  # nothing runs any more
-            self._stop()
+        if self._ended:
+            return
+        for bar, count in zip(self._bars.values(), self._latest.values(), strict=True):
+            # Nothing runs any more. After an interrupt the scheduler takes blocks of ended workers for failed ones.
+            interrupted = isinstance(error, KeyboardInterrupt)
+            self._progress.update(bar, note="" if interrupted else _note(count, running=0))
+            self._progress.stop_task(bar)
+        self._stop()
 
     def _stop(self) -> None:
         self._ended = True
