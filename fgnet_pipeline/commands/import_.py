@@ -141,9 +141,11 @@ def _affinity_job(request: Any, kind: str | None, neighbourhood: str | None, siz
 
 def _with_bar(write: Callable[..., dict[str, Any]], job: Any, output: Path) -> dict[str, Any]:
     """Write the output; on a terminal a bar shows the progress."""
+    from rich.progress import TaskProgressColumn
+
     from fgnet_pipeline.commands.progress_bars import progress
 
-    with progress() as bar:
+    with progress(TaskProgressColumn()) as bar:  # in percent: there are many voxels
         task = bar.add_task("import", total=None, note="")
         return write(job, output, lambda done, total: bar.update(task, completed=done, total=total))
 

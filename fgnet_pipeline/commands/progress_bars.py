@@ -42,14 +42,18 @@ def is_shown() -> bool:
     return sys.stderr.isatty() and not is_quiet() and os.environ.get("TERM", "").lower() not in DUMB
 
 
-def progress() -> Progress:
-    """An empty display on standard error, which stays in its place whatever becomes of `sys.stderr`."""
+def progress(count: ProgressColumn | None = None) -> Progress:
+    """An empty display on standard error, which stays in its place whatever becomes of `sys.stderr`.
+
+    Args:
+        count: the column that says in numbers how far a task is. None: how many of how many.
+    """
     shown = is_shown()
     file = lenient(os.dup(sys.stderr.fileno())) if shown else sys.stderr
     return Progress(
         TextColumn("{task.description}", table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right")),
+        count or MofNCompleteColumn(table_column=Column(no_wrap=True, justify="right")),
         TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
         _TimeLeft(table_column=Column(no_wrap=True)),
         console=Console(file=file, force_terminal=shown),

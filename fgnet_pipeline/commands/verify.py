@@ -25,9 +25,17 @@ def verify_command(
 
     The exit code is 1 if anything is damaged.
     """
+    from fgnet_pipeline.commands.progress_bars import Bars
+    from fgnet_pipeline.execution.work import Counts
     from fgnet_pipeline.verification.verify import verify
 
-    report = verify(configured(config, set_, workers), repair=repair)
+    resolved = configured(config, set_, workers)
+    with Bars() as bars:
+
+        def watch(task: str, read: int, total: int) -> None:
+            bars.update({task: Counts(total, read, failed=0, running=0)} if total else {})
+
+        report = verify(resolved, repair=repair, watch=watch)
     if as_json:
         typer.echo(json.dumps(_document(report)))
     else:

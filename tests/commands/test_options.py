@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
-from pipeline_tools import Command, Refused, standard_config, write_volume
+from pipeline_tools import CHECKOUT, Command, Refused, standard_config, write_volume
 
 import fgnet_pipeline
 from fgnet_pipeline.commands.cli import app
@@ -29,6 +30,12 @@ def test_the_version(command: Command) -> None:
 def test_every_command_can_be_quiet(name: str) -> None:
     options = {spelling for parameter in COMMANDS[name].params for spelling in parameter.opts}
     assert {"--quiet", "-q"} <= options
+
+
+def test_the_page_names_every_command() -> None:
+    page = (CHECKOUT / "docs" / "reference" / "command-line.md").read_text()
+    named = re.findall(r"^\| `fgnet ([a-z ]+)` \|", page, flags=re.MULTILINE)
+    assert named == [name for name in COMMANDS if name != "model"] + ["model describe"]
 
 
 def test_quiet_leaves_results_warnings_and_errors(

@@ -26,7 +26,7 @@ def bars_of(lines: list[str]) -> list[tuple[str, int, int, str]]:
 
 
 def test_a_run_ends_with_its_sentence_below_full_bars(tmp_path: Path) -> None:
-    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((30, 30, 30))), workers=2)
+    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((30, 30, 30))), workers=1)
     code, screen, _ = on_terminal("run", config)
     assert code == 0
     assert re.fullmatch(
@@ -49,7 +49,7 @@ def test_a_run_ends_with_its_sentence_below_full_bars(tmp_path: Path) -> None:
 
 def test_a_failed_run_ends_with_its_sentence(tmp_path: Path) -> None:
     run_on_cells(tmp_path, (30, 30, 30))
-    config = standard_config(tmp_path, str(tmp_path / "raw.zarr"), workers=2, retries=0)
+    config = standard_config(tmp_path, str(tmp_path / "raw.zarr"), workers=1, retries=0)
     for shard in (tmp_path / "out.zarr" / "affinities" / "c").rglob("*"):
         if shard.is_file():
             shard.write_bytes(b"torn")
@@ -69,7 +69,7 @@ def test_a_failed_run_ends_with_its_sentence(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_ends_with_its_sentence(tmp_path: Path) -> None:
-    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((60, 60, 60))), workers=2)
+    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((60, 60, 60))), workers=1)
     sent: list[int] = []
 
     def stop(process: subprocess.Popen[bytes], text: str) -> None:
