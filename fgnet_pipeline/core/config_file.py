@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fgnet_pipeline.core.config import Choices, Config, ScheduleConfig, is_url
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.known_keys import unknown_key
+from fgnet_pipeline.core.known_keys import meant_key, unknown_key
 from fgnet_pipeline.core.suggestions import did_you_mean
 from fgnet_pipeline.core.toml_file import read_toml
 from fgnet_pipeline.core.user_paths import absolute_path
@@ -53,7 +53,7 @@ def load_config(file: str | Path, overrides: list[str] | None, choices: Choices)
     tables = read_toml(file)
     _make_absolute(tables, file.resolve().parent)
     for override in overrides or []:
-        apply_override(tables, override)
+        apply_override(tables, override, Config)
     return validate(tables, choices)
 
 
@@ -99,10 +99,15 @@ def input_error(error: ValidationError, model: type[Any]) -> InputError:
     return InputError(field, first["input"], expected[0].lower() + expected[1:], "change the value")
 
 
-def apply_override(tables: dict[str, Any], override: str) -> None:
+def apply_override(tables: dict[str, Any], override: str, model: type[Any]) -> None:
     """Apply one `section.key=value` to `tables` in place.
 
     Relative paths are relative to the working directory.
+
+    Args:
+        tables: of a configuration.
+        override: as it was typed.
+        model: class of the configuration, to find the section that was left out.
 
     Raises:
         InputError: `override` has another form, or it takes a value for a section.
@@ -110,7 +115,9 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
-        raise InputError("--set", override, "section.key=value", "e.g. --set schedule.workers=4")
+        meant = meant_key(model, keys) if equals and len(keys) == 1 else None
+        remedy = f"did you mean {meant}?" if meant and "." in meant else "e.g. --set schedule.workers=4"
+        raise InputError("--set", override, "section.key=value", remedy)
     if not _is_utf8(override):
         raise InputError("--set", override, "text in UTF-8", "correct it, or rename the file")
     table = tables

@@ -179,7 +179,7 @@ class TrainConfig(Strict):
         tables = read_toml(file)
         make_paths_absolute(tables, file.resolve().parent)
         for override in overrides:
-            apply_override(tables, override)
+            apply_override(tables, override, cls)
         return cls.validated(tables)
 
     @classmethod

@@ -71,6 +71,7 @@ def test_a_mistyped_command(command: Command) -> None:
         (["--set", "agglomerate.treshold=0.2"], "agglomerate.threshold"),
         (["--set", "schedule.threshold=0.2"], "agglomerate.threshold"),
         (["--set", "agglomerat.threshold=0.2"], "agglomerate"),
+        (["--set", "threshold=0.2"], "agglomerate.threshold"),
         (["--set", "agglomerate.score=maen"], "mean"),
         (["--set", "schedule.backend=locl"], "local"),
         (["--set", "schedule.fragmets.workers=2"], "schedule.fragments"),
