@@ -121,7 +121,7 @@ def on_terminal(
     rows: int = 24,
     meanwhile: Callable[[subprocess.Popen[bytes], str], None] = lambda process, text: None,
     environment: dict[str, str] | None = None,
-    patience: float = 120.0,
+    patience: float = 300.0,
     **kwargs: Any,
 ) -> tuple[int, Screen, str]:
     """Run the `fgnet` command with a pseudo-terminal as its three standard streams.

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pipeline_tools import cells, run_on_cells, standard_config, write_volume
+from pipeline_tools import cells, standard_config, write_volume
 from terminal import Screen, interrupt, on_terminal
 
 from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
@@ -48,12 +48,13 @@ def test_a_run_ends_with_its_sentence_below_full_bars(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_ends_with_its_sentence(tmp_path: Path) -> None:
-    run_on_cells(tmp_path, (30, 30, 30))
-    config = standard_config(tmp_path, str(tmp_path / "raw.zarr"), workers=1, retries=0)
+    raw = write_volume(tmp_path / "raw.zarr", cells((30, 30, 30)))
+    config = standard_config(tmp_path, raw, workers=1, retries=0)
+    run(load_config(config, ["schedule.workers=0"]), ("predict",))
     for shard in (tmp_path / "out.zarr" / "affinities" / "c").rglob("*"):
         if shard.is_file():
             shard.write_bytes(b"torn")
-    code, screen, _ = on_terminal("run", config, "--redo", "fragments", columns=70)
+    code, screen, _ = on_terminal("run", config, columns=70)
     assert code == 1
     failed, not_begun = "8 failed", ["8 not begun", "8 not begun", "1 not begun", "1 not begun", "8 not begun"]
     notes = [note for *_, note in bars_of(screen.printed)]
