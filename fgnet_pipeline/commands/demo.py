@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Overrides, Workers, extra
+from fgnet_pipeline.commands.quiet import is_told
 
 if TYPE_CHECKING:
     from fgnet_pipeline.datasets.demo_sample import Sample
@@ -47,19 +48,24 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
     from fgnet_pipeline.stages.configuration import load_config
 
     sample = find_sample(folder, Path.cwd())
-    say(sample.sentence)
+    _told(say)(sample.sentence)
     raw, output = str((sample.path / "raw").resolve()), str((folder / "segmentation.zarr").resolve())
     own = [f"volume.path={raw}", f"output.path={output}"]
     with Bars() as bars:
-        job = run(load_config(config_file, [*own, *overrides]), observer=bars, report=say)
+        job = run(load_config(config_file, [*own, *overrides]), observer=bars, report=_told(say))
     scores = _score(job, sample, say)
     picture = folder / "overlay.png"
     _draw(job, sample, picture)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     say(f"affinities, fragments, segmentation: {output}")
     say(f"scores: {folder / 'scores.json'}")
-    say(f"look at the picture: xdg-open {picture}")
+    _told(say)(f"look at the picture: xdg-open {picture}")
     return scores
+
+
+def _told(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say` for sentences that explain: with `--quiet` it says only warnings."""
+    return lambda sentence: say(sentence) if is_told(sentence) else None
 
 
 def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, Any]:

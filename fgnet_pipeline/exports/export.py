@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fgnet_pipeline.core.config import Config, is_url
+from fgnet_pipeline.core.durations import duration
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.execution.driver import Passes, open_planned, require_finished
@@ -55,7 +56,9 @@ def export(
         for work in passes:
             passes.trouble = compute(work, observer)
         lines = job.format.finish(job)
-    report(f"finished in {time.time() - started:.1f} s: {job.to}")
+    if observer is not None:
+        observer.finish()
+    report(f"finished in {duration(time.time() - started)}: {job.to}")
     return lines
 
 

@@ -65,7 +65,7 @@ def load_result(place: str, overrides: list[str] | None = None) -> Config:
     elif not is_url(place):
         output["state"] = str(Path(place).resolve())
     for override in overrides or []:
-        config_file.apply_override(tables, override)
+        config_file.apply_override(tables, override, Config)
     return validate(tables)
 
 
