@@ -1,4 +1,4 @@
-"""Compare the metadata files of arrays with those that the configuration creates, and restore them."""
+"""Compare the metadata files of arrays and of the output with those that are created, and restore them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import array_of, create_array
 from fgnet_pipeline.store.atomic_files import read_json, write_atomic
+from fgnet_pipeline.store.layout import damaged_metadata, write_metadata
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.verification.block_checks import Finding
 from fgnet_pipeline.verification.report import METADATA
@@ -63,6 +64,33 @@ def _metadata(job: Job, name: str, array: str) -> bytes:
         empty.create()
         create_array(job, name, empty)
         return (empty.root / array / "zarr.json").read_bytes()
+
+
+def layout_findings(output: Output) -> Iterator[Finding]:
+    """Find damage of the metadata that let Zarr pass over the files that are no arrays.
+
+    Args:
+        output: in a folder.
+
+    Yields:
+        One finding per file. No results are damaged.
+    """
+    for path in damaged_metadata(output.root):
+        yield _layout_finding(path)
+
+
+def restore_layout(output: Output) -> list[Finding]:
+    """Write the metadata files again that `layout_findings` reports.
+
+    Returns:
+        What was damaged.
+    """
+    return [_layout_finding(path) for path in write_metadata(output.root)]
+
+
+def _layout_finding(path: Path) -> Finding:
+    reason = "the metadata that hide tables and records from Zarr are missing, unreadable or changed"
+    return Finding(METADATA, "output", None, (str(path),), reason)
 
 
 def restore_metadata(job: Job) -> list[Finding]:
