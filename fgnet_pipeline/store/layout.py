@@ -68,14 +68,14 @@ def damaged_metadata(root: Path) -> Iterator[Path]:
         root: folder of an output.
 
     Yields:
-        Files of an output of format 2. Format 1 has none. Attributes may have been changed.
+        Files of an output of format 2. Format 1 has none. More entries and other attributes do no harm.
     """
     if format_of(root) == 1:
         return
     for name, wanted in _METADATA.items():
         path = root / name / "zarr.json"
         stored = read_json(path)
-        if not isinstance(stored, dict) or _without_attributes(stored) != _without_attributes(wanted):
+        if not isinstance(stored, dict) or any(stored.get(k) != v for k, v in wanted.items() if k != "attributes"):
             yield path
 
 
@@ -85,7 +85,3 @@ def write_metadata(root: Path) -> list[Path]:
     for path in written:
         write_json(path, _METADATA[path.parent.relative_to(root).as_posix()])
     return written
-
-
-def _without_attributes(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name != "attributes"}

@@ -218,7 +218,14 @@ class Output:
             raise unreachable(self.path, error) from error
 
     def create_array(
-        self, name: str, *, shape: tuple[int, ...], dtype: str, shard: Vector, chunk: Vector, attributes: dict[str, Any]
+        self,
+        name: str,
+        *,
+        shape: tuple[int, ...],
+        dtype: str,
+        shard: Vector | None,
+        chunk: Vector,
+        attributes: dict[str, Any],
     ) -> None:
         """Create an array; an array of the same name is replaced.
 
@@ -226,7 +233,7 @@ class Output:
             name: of the array.
             shape: (z, y, x) or (C, z, y, x) in voxels.
             dtype: e.g. `"uint64"`.
-            shard: voxels, zyx.
+            shard: voxels, zyx; None: no shards.
             chunk: voxels, zyx, a divisor of `shard`.
             attributes: of the array, beside the version of the format.
         """

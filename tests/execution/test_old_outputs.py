@@ -30,6 +30,7 @@ def stored(tmp_path: Path) -> Path:
 def test_a_finished_output_is_resumed_without_a_block_to_do(stored: Path, command: Command) -> None:
     before = files_of(stored, "whole")
     assert NOTHING_LEFT in succeeded(command("run", stored / "whole.toml"))
+    assert not (stored / "whole" / "fgnet").exists(), "an output stays in the form in which it was begun"
     after = files_of(stored, "whole")
     for path in before:
         if path.startswith(("affinities", *AFTER_PREDICT)):

@@ -117,7 +117,7 @@ def test_wrong_outputs_and_a_repair_beside_a_run_are_refused(
     with other_process_holds(out):
         assert verify(load_config(config)).running
         code, _, text = command("verify", config, "--repair")
-    assert code == 2 and "no other run on it" in text
+    assert code == 2 and f"output.path = '{out}': expected no other run on it" in text
     lock = str((state_of(out) / "progress" / "lock").relative_to(out))
     assert {p: v for p, v in state(out).items() if p != lock} == {p: v for p, v in before.items() if p != lock}
 
