@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
+from cloudvolume import CloudVolume
 from damage_tools import ONE, assert_mended, assert_untouched, change_record, flip, shard, state, truncate
 from pipeline_tools import Refused, files_of, read, records, standard_config
 
@@ -63,6 +64,14 @@ def test_tensorstore_reads_regular_chunks(unsharded: Path, finished_run: Path, n
     assert store.shape == shape
     assert store.chunk_layout.write_chunk.shape == store.chunk_layout.read_chunk.shape == chunk
     assert np.array_equal(store.read().result(), read(finished_run / "out.zarr", name))
+
+
+@pytest.mark.parametrize("name", ["fragments", "segmentation"])
+def test_cloud_volume_reads_the_ids(unsharded: Path, name: str) -> None:
+    """It refuses arrays with shards. It takes no voxel size from attributes of arrays."""
+    volume = CloudVolume(f"zarr3://file://{unsharded / 'out.zarr' / name}", progress=False)
+    found = np.asarray(volume[:, :, :])[..., 0].T  # x, y, z
+    assert found.dtype == np.uint64 and np.array_equal(found, read(unsharded / "out.zarr", name))
 
 
 def test_a_plan_counts_each_chunk_as_a_file(unsharded: Path) -> None:
