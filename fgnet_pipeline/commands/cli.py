@@ -17,6 +17,7 @@ import typer
 from fgnet_pipeline.commands.demo import demo_command
 from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
 from fgnet_pipeline.commands.evaluate import evaluate_command
+from fgnet_pipeline.commands.export import export_command
 from fgnet_pipeline.commands.import_ import import_command
 from fgnet_pipeline.commands.inspect import inspect_command
 from fgnet_pipeline.commands.last_resort import FaultError, last_resort
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_command,
     "sweep": sweep_command,
     "inspect": inspect_command,
+    "export": export_command,
     "import": import_command,
     "train": train_command,
     "demo": demo_command,

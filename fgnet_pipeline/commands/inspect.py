@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
+from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
 from fgnet_pipeline.core.errors import InputError
 
 
 def inspect_command(
-    config: ConfigFile,
+    config: Result,
     segment: Annotated[str, typer.Argument(help="Id of the segment.")],
     set_: Overrides = None,
     workers: Workers = None,
@@ -22,7 +22,7 @@ def inspect_command(
     """Explain a segment: its fragments, its strongest and weakest merges, and its neighbours."""
     from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
 
-    found = inspect_segment(configured(config, set_, workers), _id(segment), limit)
+    found = inspect_segment(configured_result(config, set_, workers), _id(segment), limit)
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
         return

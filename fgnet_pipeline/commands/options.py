@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file (docs/reference/configuration.md).")]
+Result = Annotated[
+    str, typer.Argument(metavar="CONFIG|OUTPUT", help="TOML file of a run, or the folder or URL of its output.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a key of the configuration. May be repeated."),
@@ -46,6 +49,25 @@ def configured(config: Path, overrides: list[str] | None, workers: int | None) -
     from fgnet_pipeline.stages.configuration import load_config
 
     return load_config(config, extra(overrides, workers))
+
+
+def configured_result(place: str, overrides: list[str] | None, workers: int | None) -> Any:
+    """Load and check the configuration of a result that is to be looked at.
+
+    Args:
+        place: path of the TOML file, or path or URL of the output.
+        overrides: values of `--set`.
+        workers: value of `--workers`; None if it was not given.
+
+    Returns:
+        A `fgnet_pipeline.core.config.Config`.
+
+    Raises:
+        InputError: a file, key or value that does not fit, or no output.
+    """
+    from fgnet_pipeline.stages.configuration import load_result
+
+    return load_result(place, extra(overrides, workers))
 
 
 def extra(overrides: list[str] | None, workers: int | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
+from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
 
 if TYPE_CHECKING:
     from fgnet_pipeline.execution.status import Status, Watch
@@ -20,7 +20,7 @@ FAILURES_PRINTED = 10
 
 
 def status_command(
-    config: ConfigFile,
+    config: Result,
     set_: Overrides = None,
     workers: Workers = None,
     follow: Annotated[
@@ -33,7 +33,7 @@ def status_command(
     """Show the progress of every stage: blocks done, failed and left, voxels per second, and the time left."""
     from fgnet_pipeline.execution.status import Watch
 
-    watch = Watch(configured(config, set_, workers))
+    watch = Watch(configured_result(config, set_, workers))
     if not follow:
         found = watch.look()
     elif as_json or not sys.stdout.isatty():

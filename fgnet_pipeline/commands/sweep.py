@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured
+from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
 
 
 def sweep_command(
-    config: ConfigFile,
+    config: Result,
     labels: Annotated[str, typer.Argument(help="Zarr array of ground truth. Voxels with 0 are ignored.")],
     set_: Overrides = None,
     workers: Workers = None,
@@ -38,7 +38,7 @@ def sweep_command(
 
     if png is not None:
         check_file_to_write(png, "--png")
-    resolved = configured(config, set_, workers)
+    resolved = configured_result(config, set_, workers)
     job, result = sweep(resolved, labels, threshold or steps(first, last, step), begin, end)
     picture = png or job.output.state / "sweep.png"
     save_curve(result, picture, f"{job.output.path.rstrip('/').rpartition('/')[2]} against {labels}")

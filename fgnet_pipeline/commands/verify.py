@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, configured, say
+from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result, say
 
 
 def verify_command(
-    config: ConfigFile,
+    config: Result,
     set_: Overrides = None,
     workers: Workers = None,
     repair: Annotated[
@@ -26,7 +26,7 @@ def verify_command(
     """
     from fgnet_pipeline.verification.verify import verify
 
-    report = verify(configured(config, set_, workers), repair=repair)
+    report = verify(configured_result(config, set_, workers), repair=repair)
     if as_json:
         typer.echo(json.dumps(_document(report)))
     else:
@@ -68,8 +68,9 @@ def _print(report: Any) -> None:
     typer.echo(f"{len(report.damage)} damaged, {len(report.strays)} strays")
 
 
-def _advice(config: Path, report: Any) -> str:
+def _advice(place: str, report: Any) -> str:
+    config = place if Path(place).is_file() else "CONFIG"  # a run cannot be continued by its output alone
     blocks = sum(len(blocks) for blocks in report.requeued.values())
     if report.repaired:
         return f"repaired: `fgnet run {config}` computes {blocks} blocks again"
-    return f"`fgnet verify {config} --repair` removes damaged files and queues {blocks} blocks again"
+    return f"`fgnet verify {place} --repair` removes damaged files and queues {blocks} blocks again"

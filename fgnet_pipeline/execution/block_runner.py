@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from fgnet_pipeline.core.geometry import Box, Vector
@@ -38,12 +39,22 @@ class SupersededError(Exception):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """What a worker is told: the resolved configuration, the plan, and which driver it works for."""
+    """What a worker is told.
+
+    Attributes:
+        config: the resolved configuration.
+        roi: the region of interest in voxels.
+        tasks: of the plan.
+        run: number of the driver's run.
+        purpose: `purpose` of the driver's job. If it is not empty, `opener` names the function that makes this job of
+            the opened one, as `"module:function"`, with the arguments (job, purpose).
+    """
 
     config: dict[str, Any]
     roi: Box
     tasks: tuple[Task, ...]
     run: int
+    purpose: Mapping[str, Any] = field(default_factory=dict)
 
     def open_job(self) -> Job:
         """Open the job with the plan of the driver.
@@ -55,6 +66,9 @@ class WorkerSpec:
         use_threads(config.schedule.threads)
         job = open_job(config, check_values=False)
         job.plan = Plan(self.roi, self.tasks, job.mask)
+        if self.purpose:
+            open_for: Callable[[Job, Mapping[str, Any]], Job] = resolve_name(self.purpose["opener"])
+            return open_for(job, self.purpose)
         attach_known_keys(job)
         return job
 

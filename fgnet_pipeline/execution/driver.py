@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -81,7 +81,9 @@ def checked(
         raise InputError("--redo", redo, f"a stage that this command runs ({', '.join(stages)})", "use fgnet run")
     check_region(job, small_region)
     check_fresh(job, names, redo)
-    _require_inputs(job, names)
+    # Upstream tasks that do not run now must be finished.
+    missing = {u for name in names for u in job.plan.tasks[name].upstream if u not in names}
+    require_finished(job, sorted(missing), "run run_predict.py with this configuration first")
     _check_ready(job, names, forks)
     return job, names
 
@@ -124,7 +126,8 @@ def announce(job: Job, remaining: dict[str, Left]) -> Work:
 
 def spec_of(job: Job, number: int) -> WorkerSpec:
     """The orders for the workers of the run `number`."""
-    return WorkerSpec(job.config.model_dump(mode="json"), job.roi, tuple(job.plan.tasks.values()), number)
+    tasks = tuple(job.plan.tasks.values())
+    return WorkerSpec(job.config.model_dump(mode="json"), job.roi, tasks, number, job.purpose)
 
 
 def all_left(job: Job, names: list[str]) -> dict[str, Left]:
@@ -204,21 +207,30 @@ def _requeue_lost(job: Job, names: list[str]) -> None:
         job.output.progress.withdraw(name, blocks, (job.output.progress.driver() or 0) + 1)
 
 
-def _require_inputs(job: Job, names: list[str]) -> None:
-    """Refuse to run if an upstream task is not finished and does not run now."""
-    missing = {u for name in names for u in job.plan.tasks[name].upstream if u not in names}
-    for upstream in sorted(missing):
-        state = left(job, upstream)
+def require_finished(job: Job, upstream: Iterable[str], remedy: str) -> None:
+    """Refuse to read tasks that are not finished.
+
+    Args:
+        job: with its plan.
+        upstream: names of tasks.
+        remedy: for the error of a task with missing blocks.
+
+    Raises:
+        InputError: blocks of a task are missing.
+        DamageError: blocks are recorded, but nothing of them is stored.
+    """
+    for name in upstream:
+        state = left(job, name)
         if state.todo.any():
             raise InputError(
                 "output.path",
                 job.output.path,
-                f"finished {upstream} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
-                "run run_predict.py with this configuration first",
+                f"finished {name} results ({int(state.todo.sum())} of {int(state.active.sum())} blocks missing)",
+                remedy,
             )
-        if gone := int(lost(job, upstream).sum()):
+        if gone := int(lost(job, name).sum()):
             raise DamageError(
-                f"{gone} blocks of {upstream} are recorded as done, but nothing of them is stored: "
+                f"{gone} blocks of {name} are recorded as done, but nothing of them is stored: "
                 "`fgnet verify CONFIG` names them, and fgnet run computes them again"
             )
 

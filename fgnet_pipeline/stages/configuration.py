@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.core import config_file
-from fgnet_pipeline.core.config import Choices, Config
+from fgnet_pipeline.core.config import Choices, Config, is_url
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.kernels.agglomeration.scores.score import Part, Score, scores
 from fgnet_pipeline.kernels.fragments.method import methods
 
@@ -36,6 +37,36 @@ def load_config(file: str | Path, overrides: list[str] | None = None) -> Config:
         InputError: the file cannot be read or is not TOML, a key is unknown, or a value has a wrong type or range.
     """
     return config_file.load_config(file, overrides, choices())
+
+
+def load_result(place: str, overrides: list[str] | None = None) -> Config:
+    """Load the configuration of a result, named by its TOML file or by the output itself.
+
+    Args:
+        place: path of a TOML file, or an output: a folder, the URL of arrays in an object store, or the folder of their
+            state. An output may have been moved; its inputs are looked for where the run found them.
+        overrides: as for `load_config`.
+
+    Raises:
+        InputError: as `load_config`; or the place is a folder or URL that holds no output.
+    """
+    if not is_url(place) and not Path(place).is_dir():
+        return load_config(place, overrides)
+    from fgnet_pipeline.store.output import Output, state_folder  # which loads Zarr
+
+    folder = state_folder(place)
+    tables = Output(str(folder)).saved_configuration()[0] if folder is not None else {}
+    if not tables:
+        expected = "a configuration (TOML), or an output that `fgnet run` has begun"
+        raise InputError("CONFIG|OUTPUT", place, expected, "name the folder that output.path names")
+    output = tables["output"]
+    if not is_url(output["path"]):
+        output["path"] = str(Path(place).resolve())
+    elif not is_url(place):
+        output["state"] = str(Path(place).resolve())
+    for override in overrides or []:
+        config_file.apply_override(tables, override)
+    return validate(tables)
 
 
 def validate(tables: dict[str, Any]) -> Config:

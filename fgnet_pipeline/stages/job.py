@@ -47,6 +47,8 @@ class Job:
         output: everything below `output.path`.
         origins: for values of these tables that the configuration leaves open (`table.key`), where they come from.
         new_affinities: whether affinities are to be predicted now. If not, stored affinities are used as they are.
+        purpose: what the job is opened for, if it is no run: a JSON document that tells a worker which function opens
+            it (`fgnet_pipeline.execution.block_runner.WorkerSpec`).
         plan: set by `fgnet_pipeline.stages.registry.plan_job` or by a worker.
         left: per task, the comparison of records and plan that `fgnet_pipeline.execution.resume.left` keeps.
     """
@@ -62,6 +64,7 @@ class Job:
     output: Output
     origins: Mapping[str, str] = field(default_factory=dict)
     new_affinities: bool = True
+    purpose: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
     left: dict[str, tuple[Plan, Any, Any]] = field(default_factory=dict, repr=False)
 

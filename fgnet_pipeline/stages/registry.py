@@ -44,9 +44,25 @@ def stages() -> dict[str, Stage]:
     return ordered
 
 
+#: Stages of work on a finished result, by name. `add_stages` fills it; no run has them in its plan.
+_more: dict[str, Stage] = {}
+
+
+def add_stages(more: Iterable[Stage]) -> None:
+    """Let `stage_of` find further stages, in this process. They belong to no run.
+
+    Raises:
+        InputError: a stage of a run has the same name.
+    """
+    for stage in more:
+        if stage.name in stages():
+            raise InputError(GROUP, stage.name, "a name that no stage of an export has", "rename the stage")
+        _more[stage.name] = stage
+
+
 def stage_of(task: Task) -> Stage:
     """The stage that a task belongs to."""
-    return stages()[task.stage]
+    return stages().get(task.stage) or _more[task.stage]
 
 
 def stage_names() -> tuple[str, ...]:

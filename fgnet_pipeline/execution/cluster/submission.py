@@ -92,6 +92,7 @@ class Document(Strict):
     roi: Corners
     tasks: tuple[TaskDocument, ...]
     work: dict[str, WorkDocument]
+    purpose: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class Submission:
             roi=(spec.roi.begin, spec.roi.end),
             tasks=tuple(TaskDocument.of(task) for task in spec.tasks),
             work={name: share.document() for name, share in self.work.items()},
+            purpose=dict(spec.purpose),
         )
         path = path_of(progress, spec.run)
         write_json(path, document.model_dump(mode="json"))
@@ -180,9 +182,8 @@ def read_submission(path: Path) -> Submission:
     """
     try:
         document = Document.model_validate_json(path.read_bytes())
-        spec = WorkerSpec(
-            document.config, Box(*document.roi), tuple(task.task() for task in document.tasks), document.run
-        )
+        tasks = tuple(task.task() for task in document.tasks)
+        spec = WorkerSpec(document.config, Box(*document.roi), tasks, document.run, document.purpose)
         return Submission(spec, {name: Share.read(work) for name, work in document.work.items()})
     except (OSError, ValidationError, ValueError, zlib.error) as error:
         reason = str(error).splitlines()[0]
