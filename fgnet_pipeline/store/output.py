@@ -21,7 +21,7 @@ from zarr.core.sync import collect_aiterator
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import DamageError, InputError, StoreError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
-from fgnet_pipeline.store import layout
+from fgnet_pipeline.store import array_axes, layout
 from fgnet_pipeline.store.arrays import OutputArray, create_array
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.object_store import RemoteStore, open_store
@@ -216,6 +216,14 @@ class Output:
             return bool(collect_aiterator(self._store.list_dir(f"{name}/c")))
         except StoreError as error:
             raise unreachable(self.path, error) from error
+
+    def with_axes(self, name: str) -> tuple[tuple[str, ...], bytes]:
+        """The metadata of an array with all names and units of axes: `fgnet_pipeline.store.array_axes.with_axes`."""
+        return array_axes.with_axes(self._store, name, f"{self.path}/{name}")
+
+    def replace_metadata(self, name: str, data: bytes) -> None:
+        """Write the metadata file of an array: `fgnet_pipeline.store.array_axes.replace_metadata`."""
+        array_axes.replace_metadata(self._store, name, data)
 
     def create_array(
         self,
