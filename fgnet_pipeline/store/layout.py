@@ -61,6 +61,14 @@ def state_of(root: Path) -> Path:
     return root if format_of(root) == 1 else root / STATE
 
 
+def moved_state_of(folder: Path) -> Path:
+    """The state in the folder `output.state` of arrays in an object store.
+
+    It is the folder itself, unless the folder was an output whose arrays were moved to the object store.
+    """
+    return folder / STATE if (folder / STATE).is_dir() else folder
+
+
 def damaged_metadata(root: Path) -> Iterator[Path]:
     """The metadata files that hide the state from Zarr, as far as they are missing or were changed.
 

@@ -61,7 +61,7 @@ class Output:
         Raises:
             InputError: this user may not read the metadata that say where it lies.
         """
-        return self.root if is_url(self.path) else layout.state_of(self.root)
+        return layout.moved_state_of(self.root) if is_url(self.path) else layout.state_of(self.root)
 
     @cached_property
     def progress(self) -> Progress:

@@ -16,7 +16,7 @@ from zarr.core.sync import collect_aiterator
 
 from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.store.atomic_files import read_json
-from fgnet_pipeline.store.layout import FORMATS
+from fgnet_pipeline.store.layout import FORMATS, moved_state_of
 from fgnet_pipeline.store.object_store import RemoteStore
 from fgnet_pipeline.store.stored_files import is_partial
 
@@ -101,7 +101,7 @@ def unreachable(url: str, error: StoreError) -> InputError:
 
 def _check_mark(url: str, group: zarr.Group, root: Path) -> None:
     version, mark = group.attrs.get("fgnet_format"), group.attrs.get("fgnet_state")
-    if version != FORMAT_VERSION:
+    if version not in FORMATS:  # 2, if the arrays of a folder were moved
         expected = f"nothing, or an output of format {FORMAT_VERSION} (found {version or 'something else'})"
         raise InputError("output.path", url, expected, _REMEDY)
     if mark is not None and mark != mark_of(root):
@@ -120,7 +120,7 @@ def _require_empty(url: str, store: RemoteStore) -> None:
 
 
 def _is_state(root: Path) -> bool:
-    return (root / STATE_FILE).exists() or (root / "progress").is_dir()
+    return (root / STATE_FILE).exists() or (moved_state_of(root) / "progress").is_dir()
 
 
 def _is_foreign(node: zarr.Array[Any] | zarr.Group | None) -> bool:

@@ -151,6 +151,12 @@ def test_command(finished: Path, command) -> None:
     document = json.loads(out)
     assert code == 0 and document["voxels"] == (segmentation == segment).sum()
     assert len(document["strongest"]) == min(2, document["merges"])
+    found = inspect_segment(config, segment, 2)
+    assert document["segment"] == str(segment)
+    assert [f["id"] for f in document["fragments"]] == [str(f.id) for f in found.fragments]
+    assert [n["segment"] for n in document["neighbours"]] == [str(n.segment) for n in found.neighbours] != []
+    for name in ("strongest", "weakest"):
+        assert [(m["a"], m["b"]) for m in document[name]] == [(str(m.a), str(m.b)) for m in getattr(found, name)] != []
     code, out, _ = command("inspect", finished, segment)
     assert code == 0 and f"segment {segment}" in out and "neighbours" in out
     for wrong in ("12345", "x", "-1"):
