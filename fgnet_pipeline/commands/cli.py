@@ -32,6 +32,7 @@ from fgnet_pipeline.commands.status import status_command
 from fgnet_pipeline.commands.submit import submit_command
 from fgnet_pipeline.commands.sweep import sweep_command
 from fgnet_pipeline.commands.train import train_command
+from fgnet_pipeline.commands.upgrade import upgrade_command
 from fgnet_pipeline.commands.verify import verify_command
 from fgnet_pipeline.commands.view import view_command
 from fgnet_pipeline.commands.worker import worker_command
@@ -50,6 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan_command,
     "status": status_command,
     "verify": verify_command,
+    "upgrade": upgrade_command,
     "evaluate": evaluate_command,
     "sweep": sweep_command,
     "inspect": inspect_command,
