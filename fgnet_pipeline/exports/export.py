@@ -115,14 +115,23 @@ def _check_source(job: ExportJob) -> None:
 
 def _check_target(job: ExportJob) -> None:
     """Refuse a target that holds something else."""
-    if is_url(job.to) or job.state.is_begun():
+    if job.state.is_begun():
         return
-    target = job.target
-    if target.is_dir() and job.format.is_folder and not any(target.iterdir()):
-        return
-    if target.exists() or target.is_symlink():
-        expected = "a path at which nothing lies yet (an export is continued only with its folder of records, "
-        raise InputError("--to", job.to, f"{expected}{job.state.root})", "choose another path, or move that away")
+    for path in job.format.paths(job):
+        if path == job.target and path.is_dir() and job.format.is_folder and not any(path.iterdir()):
+            continue
+        if path.exists() or path.is_symlink():
+            expected = "a path at which nothing lies yet (an export is continued only with its folder of records, "
+            remedy = "choose another --to, or move that away"
+            raise InputError("--to", str(path), f"{expected}{job.state.root})", remedy)
+
+
+def _unwritten(job: ExportJob, names: list[str]) -> list[str]:
+    """The tasks of which nothing is done, because what they write was deleted. The last task alone writes a file."""
+    paths = job.format.paths(job)
+    if job.format.is_folder:
+        return names if paths and not paths[0].exists() else []
+    return [] if all(path.exists() for path in paths) else names[-1:]
 
 
 def _check_mask(job: ExportJob) -> None:
@@ -165,9 +174,8 @@ def _driving(job: ExportJob, names: list[str]) -> Iterator[None]:
     with disk_errors(state.root):
         state.create()
         with DriverLock(state.progress.root / "lock"):
-            if state.is_begun() and not is_url(job.to) and not job.target.exists():
-                for name in names:  # the target was deleted, so nothing of it is done
-                    state.progress.forget(name)
+            for name in _unwritten(job, names) if state.is_begun() else ():
+                state.progress.forget(name)
             state.save(made_of(job), job.roi)
             prepare(job, names, None)
             job.format.begin(job)

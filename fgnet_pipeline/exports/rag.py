@@ -18,7 +18,7 @@ Memory: one leaf, as for agglomeration. A lab's own fragments have one leaf that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.exports.job import ExportJob, exported
+from fgnet_pipeline.exports.numbering import Kind, Numbering, count_task
 from fgnet_pipeline.kernels.agglomeration.histograms import values_of
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
@@ -42,16 +44,26 @@ from fgnet_pipeline.stages.density import Density, node_edges, node_fragments
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree, lut_task, octree_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
-from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage
+from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
-
-if TYPE_CHECKING:
-    from fgnet_pipeline.exports.job import ExportJob
 
 Ids = npt.NDArray[np.uint64]
 #: Columns of edge tables that only exports read.
 MORE = ("position", "channel_sum", "channel_count")
 AXES = ("z", "y", "x")
+#: Columns of `RagEdges`, in their order (docs/reference/exports.md).
+EDGE_DTYPES = {
+    "u": "uint64", "v": "uint64", "sum": "uint64", "count": "uint64", "affinity": "float64", "score": "float64",
+    "used": "bool", "merged": "bool", "segment_u": "uint64", "segment_v": "uint64",
+    **{f"position_{axis}": "float64" for axis in AXES},
+    **{f"sum_{axis}": "uint64" for axis in AXES},
+    **{f"count_{axis}": "uint64" for axis in AXES},
+}  # fmt: skip
+#: Columns of `RagNodes`: ids as they are exported, and as they are stored.
+NODE_DTYPES = {
+    "id": "uint64", "segment": "uint64", "stored_id": "uint64", "stored_segment": "uint64", "voxels": "int64",
+    "point": "int64[3]",
+}  # fmt: skip
 
 
 class RagNodesStage(Stage):
@@ -60,21 +72,22 @@ class RagNodesStage(Stage):
     name = "rag-nodes"
     summary = "Every fragment of a leaf of the octree once, with its segment, its voxels and a point inside."
     reads: ClassVar[Mapping[str, str]] = {"fragments": "tables"}
+    tables = (TableOutput("rag-nodes", NODE_DTYPES, redo="rag-nodes"),)
     scheduled_as = "agglomerate"
     by_voxel = False
 
     def plan(self, job: Job) -> list[Task]:
         """One task on the leaves of the octree."""
         tree = octree_of(job)
-        fingerprint = {"format": self.format_version, "leaf": list(tree.leaf)}
-        upstream = ("fragments", lut_task(0))
+        fingerprint = {"format": self.format_version, "leaf": list(tree.leaf), "compact": exported(job).is_compact}
+        upstream = ("fragments", lut_task(0), *_numberings(job))
         return [
             Task(self.name, self.name, tree.grid(0), NO_CONTEXT, NO_CONTEXT, job.roi, upstream, fingerprint)
         ]  # fmt: skip
 
     def open(self, job: Job, task: Task, worker: int) -> RagNodes:
         """Make the object that lists the fragments of leaves."""
-        return RagNodes(job)
+        return RagNodes(exported(job))
 
     def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
         """Estimate the bytes of a leaf from its fragments."""
@@ -82,10 +95,11 @@ class RagNodesStage(Stage):
 
 
 class RagNodes:
-    """Lists the fragments of leaves. Columns: `id` (sorted), `segment`, `voxels`, `point` (voxels, zyx)."""
+    """Lists the fragments of leaves, sorted by id."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.tree, self.source = job, octree_of(job), source_of(job)
+    def __init__(self, job: ExportJob) -> None:
+        self.job, self.tree, self.source = job, octree_of(job), job.source
+        self.compact = Compact(job)
         self.tables = job.output.tables("rag-nodes", "rag-nodes")
 
     def load(self, block: Block) -> Columns:
@@ -110,7 +124,14 @@ class RagNodes:
         voxels = np.zeros(len(ids), np.int64)
         np.add.at(voxels, which, loaded["voxels"])
         segments = segments_of(self.source, self.tree, ids)
-        return {"id": ids, "segment": segments, "voxels": voxels, "point": loaded["point"][first]}
+        return {
+            "id": self.compact("fragments", ids),
+            "segment": self.compact("segments", segments),
+            "stored_id": ids,
+            "stored_segment": segments,
+            "voxels": voxels,
+            "point": loaded["point"][first],
+        }
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table of the leaf."""
@@ -124,6 +145,7 @@ class RagEdgesStage(Stage):
     name = "rag-edges"
     summary = "Every pair of touching fragments once, with its score, its segments and the place of its contact."
     reads: ClassVar[Mapping[str, str]] = {"fragments": "tables"}
+    tables = (TableOutput("rag-edges", EDGE_DTYPES, redo="rag-edges"),)
     scheduled_as = "agglomerate"
     by_voxel = False
 
@@ -133,18 +155,19 @@ class RagEdgesStage(Stage):
         fingerprint: dict[str, Any] = {
             "format": self.format_version,
             "leaf": list(tree.leaf),
+            "compact": exported(job).is_compact,
             "min_contact": job.config.agglomerate.min_contact,
             "voxel_size": list(job.frame.voxel_size),
             "offset": list(job.frame.offset),
         }
-        upstream = ("fragments", "edges", lut_task(0))
+        upstream = ("fragments", "edges", lut_task(0), *_numberings(job))
         return [
             Task(self.name, self.name, tree.grid(0), (1, 1, 1), NO_CONTEXT, job.roi, upstream, fingerprint)
         ]  # fmt: skip
 
     def open(self, job: Job, task: Task, worker: int) -> RagEdges:
         """Make the object that lists the edges of leaves."""
-        return RagEdges(job)
+        return RagEdges(exported(job))
 
     def memory(self, job: Job, task: Task, density: Density, channels: int) -> int:
         """Estimate the bytes of a leaf from its edges and fragments. A row has three times the columns of an edge."""
@@ -155,8 +178,9 @@ class RagEdgesStage(Stage):
 class RagEdges:
     """Lists the edges that leaves own. docs/reference/exports.md lists the columns."""
 
-    def __init__(self, job: Job) -> None:
-        self.job, self.tree, self.source = job, octree_of(job), source_of(job)
+    def __init__(self, job: ExportJob) -> None:
+        self.job, self.tree, self.source = job, octree_of(job), job.source
+        self.compact = Compact(job)
         self.tables = job.output.tables("rag-edges", "rag-edges")
 
     def load(self, block: Block) -> Columns:
@@ -186,16 +210,16 @@ class RagEdges:
         centre = edges["position"] / np.maximum(count, np.uint64(1))[:, None].astype(np.float64) + 0.5
         position = centre * np.asarray(frame.voxel_size) + np.asarray(frame.offset)
         columns = {
-            "u": edges["u"],
-            "v": edges["v"],
+            "u": self.compact("fragments", edges["u"]),
+            "v": self.compact("fragments", edges["v"]),
             "sum": edges["sum"],
             "count": count,
             "affinity": edges["sum"] / (MAXIMUM_AFFINITY * count.astype(np.float64)),
             "score": scores_of(self.source, edges),
             "used": count >= np.uint64(self.job.config.agglomerate.min_contact),
             "merged": segment_u == segment_v,
-            "segment_u": segment_u,
-            "segment_v": segment_v,
+            "segment_u": self.compact("segments", segment_u),
+            "segment_v": self.compact("segments", segment_v),
         }
         columns |= {f"position_{axis}": position[:, i] for i, axis in enumerate(AXES)}
         columns |= {f"sum_{axis}": edges["channel_sum"][:, i] for i, axis in enumerate(AXES)}
@@ -211,10 +235,25 @@ class RagEdges:
 RAG_NODES, RAG_EDGES = RagNodesStage(), RagEdgesStage()
 
 
-def source_of(job: Job) -> Job:
-    """The result that an export reads."""
-    export: ExportJob = job  # type: ignore[assignment]  # stages of exports run in exports only
-    return export.source
+class Compact:
+    """Makes ids compact if the export wants it.
+
+    Args:
+        job: the export.
+    """
+
+    def __init__(self, job: ExportJob) -> None:
+        kinds: tuple[Kind, ...] = ("fragments", "segments")
+        self._numberings = {kind: Numbering(job, kind) for kind in kinds} if job.is_compact else {}
+
+    def __call__(self, kind: Kind, ids: Ids) -> Ids:
+        """Stored ids uint64 (n,) as they are exported."""
+        return self._numberings[kind].compact(ids) if self._numberings else ids
+
+
+def _numberings(job: Job) -> tuple[str, ...]:
+    """The tasks that number ids, if the export wants it."""
+    return (count_task("fragments"), count_task("segments")) if exported(job).is_compact else ()
 
 
 def segments_of(job: Job, tree: Octree, ids: Ids) -> Ids:
