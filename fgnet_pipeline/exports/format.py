@@ -97,6 +97,11 @@ class Format(ABC):
         """All files and folders that the export writes for the user, the target first; none of a URL."""
         return [] if is_url(job.to) else [job.target]
 
+    def is_written(self, job: ExportJob) -> bool:
+        """Whether what the export has written for the user is still there. It may be unfinished."""
+        paths = self.paths(job)
+        return paths[0].exists() if self.is_folder else all(path.exists() for path in paths)
+
     @abstractmethod
     def begin(self, job: ExportJob) -> None:
         """Make the target ready for the blocks, e.g. write its metadata. It is called at the start of every run.
