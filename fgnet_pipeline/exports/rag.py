@@ -33,6 +33,7 @@ from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
 from fgnet_pipeline.stages.agglomerate import BYTES_PER_EDGE, BYTES_PER_FRAGMENT
 from fgnet_pipeline.stages.checked_tables import (
+    Edges,
     edge_columns,
     key_of,
     read_edges,
@@ -203,7 +204,8 @@ class RagEdges:
 
     def compute(self, block: Block, loaded: Columns) -> Columns:
         """One row per pair, sorted by (u, v)."""
-        edges = dict(zip(loaded, sum_parallel_edges(*loaded.values()), strict=True))
+        values: list[npt.NDArray[Any]] = list(loaded.values())
+        edges: Edges = dict(zip(loaded, sum_parallel_edges(*values), strict=True))
         segment_u, segment_v = (segments_of(self.source, self.tree, edges[end]) for end in ("u", "v"))
         frame, count = self.job.frame, edges["count"]
         # A voxel's index is its centre, and the offset is the corner of voxel 0.
@@ -285,7 +287,7 @@ def _missing(wanted: Ids, names: Ids, leaf: Vector) -> DamageError:
     return DamageError(f"the LUT of leaf {list(leaf)} misses fragment {missing}: run again with --redo agglomerate")
 
 
-def scores_of(job: Job, edges: Columns) -> npt.NDArray[np.float64]:
+def scores_of(job: Job, edges: Edges) -> npt.NDArray[np.float64]:
     """The scores that agglomeration gave the edges before anything merged.
 
     Args:

@@ -62,9 +62,7 @@ def read_fragment_ids(job: Job, blocks: Box) -> Ids:
     return np.unique(np.concatenate(found))
 
 
-def read_edges(
-    job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids, more: tuple[str, ...] = ()
-) -> Edges:
+def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids, more: tuple[str, ...] = ()) -> Edges:
     """Read the edges that one block counted and that have an end in one leaf.
 
     An end in the leaf must be a fragment of the leaf. An end in another leaf must belong to a block of fragments that

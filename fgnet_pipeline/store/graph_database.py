@@ -85,7 +85,7 @@ def write_sqlite(
         DamageError: a node or edge occurs twice.
         OSError: the disk is full, or the folder cannot be written.
     """
-    from funlib.persistence.graphs import SQLiteGraphDataBase  # takes a second
+    from funlib.persistence.graphs.sqlite_graph_database import SQLiteGraphDataBase  # takes a second
 
     folder = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
     folder.mkdir(parents=True)
@@ -134,7 +134,7 @@ def _fill(graph: Any, parts: Iterable[Rows]) -> int:
                 graph.bulk_write_edges({}, piece)
                 edges += len(piece)
     for table, wanted in (("nodes", nodes), ("edges", edges)):
-        (found,) = list(graph._select_query(f"SELECT COUNT(*) FROM {table}"))[0]
+        (found,) = next(iter(graph._select_query(f"SELECT COUNT(*) FROM {table}")))
         if found != wanted:
             raise DamageError(f"{wanted - found} rows of {table} have the ids of other rows: run fgnet verify")
     return nodes + edges
@@ -314,4 +314,3 @@ def require_postgres_url(url: str) -> None:
         raise InputError("--to", url, f"a URL of PostgreSQL ({' '.join(str(error).split())})", remedy) from error
     if not parts.get("dbname"):
         raise InputError("--to", url, "a URL that names a database", remedy)
-
