@@ -7,6 +7,8 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
+import time
 from pathlib import Path
 
 #: Debian keeps the server's programs outside PATH.
@@ -31,15 +33,15 @@ def _as_user() -> list[str]:
 class PostgresServer:
     """A server whose users need a password (scram-sha-256).
 
-    Args:
-        folder: for its data; an ordinary user must be able to enter it.
+    Its data lie in a folder of the system's temporary one, which every user can enter.
 
     Attributes:
         port: on 127.0.0.1.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, folder / "data"
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self.data = self.folder / "data"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -59,7 +61,7 @@ class PostgresServer:
                     return
             elif self._process.poll() is not None:
                 break
-            _sleep()
+            time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text())
 
     def _make(self) -> None:
@@ -74,8 +76,13 @@ class PostgresServer:
         command = [*_as_user(), _program("initdb"), "-D", self.data, *options]
         subprocess.run(list(map(str, command)), check=True, capture_output=True, cwd=self.folder)
 
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
     def stop(self) -> None:
-        """Stop the server at once."""
+        """Stop the server."""
         if self._process is not None:
             self._process.terminate()  # SIGTERM waits for clients
             try:
@@ -109,9 +116,3 @@ class PostgresServer:
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
-
-
-def _sleep() -> None:
-    import time
-
-    time.sleep(0.05)

@@ -243,8 +243,9 @@ class Server:
         cursor.execute("SELECT current_schema(), current_user, current_setting('search_path')")
         schema, user, path = cursor.fetchone()
         if schema is None:
-            expected = f"a schema that exists (search_path is {path})"
-            raise InputError("--to", self.url, expected, "create it first: CREATE SCHEMA NAME")
+            expected = f"a schema that exists and that {user} may use (search_path is {path})"
+            remedy = f"create it first: CREATE SCHEMA NAME AUTHORIZATION {user}"
+            raise InputError("--to", self.url, expected, remedy)
         cursor.execute("SELECT has_schema_privilege(current_schema(), 'CREATE')")
         if not cursor.fetchone()[0]:
             expected = f"a schema in which {user} may create tables (not {schema})"

@@ -47,7 +47,9 @@ def test_every_pair_stands_once_with_all_of_its_faces(any_run: Path, tmp_path: P
 
 def test_the_same_pair_in_several_tables_is_the_case_that_is_tested(odd_run: Path, lab_run: Path) -> None:
     for run in (odd_run, lab_run):
-        rows = [pd.read_parquet(path, columns=["u", "v"]) for path in (run / "out.zarr/tables/edges").rglob("*.parquet")]
+        rows = [
+            pd.read_parquet(path, columns=["u", "v"]) for path in (run / "out.zarr/tables/edges").rglob("*.parquet")
+        ]
         assert pd.concat(rows).duplicated().any()
 
 
@@ -63,9 +65,7 @@ def test_scores_positions_and_contacts_that_were_not_used(odd_run: Path, tmp_pat
         np.testing.assert_allclose(table[f"position_{axis}"], offset + size * centre, rtol=1e-12)
 
 
-def test_rows_come_leaf_by_leaf_and_sorted_within_a_leaf(
-    finished_run: Path, tmp_path: Path, command: Command
-) -> None:
+def test_rows_come_leaf_by_leaf_and_sorted_within_a_leaf(finished_run: Path, tmp_path: Path, command: Command) -> None:
     table = exported(finished_run, tmp_path / "edges.parquet", command)
     leaf = _block_of(table["v"].to_numpy()) // 2  # leaf_blocks
     keys = list(zip(map(tuple, leaf.tolist()), table["u"], table["v"], strict=True))
