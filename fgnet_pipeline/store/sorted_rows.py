@@ -27,12 +27,11 @@ class SortedRows:
     Args:
         folder: for the files; it is made.
         width: number of columns, at least 2.
-        rows: to sort in memory at once.
     """
 
-    def __init__(self, folder: Path, width: int, rows: int = ROWS) -> None:
+    def __init__(self, folder: Path, width: int) -> None:
         folder.mkdir(parents=True)
-        self._folder, self._width, self._rows = folder, width, rows
+        self._folder, self._width, self._rows = folder, width, ROWS
         self._samples: list[Rows] = []
         self._all = (folder / "all").open("xb")
         self.count = 0
