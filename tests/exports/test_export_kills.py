@@ -30,13 +30,13 @@ def test_a_killed_driver(name: str, more: list[str], finished_run: Path, tmp_pat
     before = records(tmp_path / "killed.x.progress", "rag-edges")
     # What a killed writer leaves: a file that is not complete, and files that it sorted.
     (tmp_path / f".killed.x.{'0' * 32}.partial").write_bytes(b"torn")
-    (tmp_path / "killed.x.progress" / f".scratch.{'0' * 32}.partial").mkdir()
+    if name == "webknossos":
+        (tmp_path / "killed.x.progress" / f".scratch.{'0' * 32}.partial").mkdir()
     assert command(*arguments, "--workers", 0)[0] == 0
     assert files(tmp_path, "killed") == files(tmp_path, "whole")
     after = [tuple(record["block"]) for record in records(tmp_path / "killed.x.progress", "rag-edges")]
     assert before and all(after.count(tuple(record["block"])) == 1 for record in before)
-    left = [path.name for path in tmp_path.rglob("*.partial") if "tables" not in path.parts]
-    assert name == "graph" or not left
+    assert not [path.name for path in tmp_path.rglob("*.partial") if "tables" not in path.parts]
 
 
 def test_a_killed_worker(finished_run: Path, tmp_path: Path, command: Command) -> None:
