@@ -115,8 +115,8 @@ class GraphFormat(Format):
     def finish(self, job: ExportJob) -> list[str]:
         """Say how the graph is read."""
         if is_url(job.to):
-            return ["read it with funlib.persistence.graphs.PgSQLGraphDatabase (docs/reference/exports.md)"]
-        return ["read it with funlib.persistence.graphs.SQLiteGraphDataBase (docs/reference/exports.md)"]
+            return ["read it with funlib.persistence.graphs.PgSQLGraphDatabase (docs/reference/exports-graphs.md)"]
+        return ["read it with funlib.persistence.graphs.SQLiteGraphDataBase (docs/reference/exports-graphs.md)"]
 
 
 FORMAT = GraphFormat()

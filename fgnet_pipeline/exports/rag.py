@@ -52,7 +52,7 @@ Ids = npt.NDArray[np.uint64]
 #: Columns of edge tables that only exports read.
 MORE = ("position", "channel_sum", "channel_count")
 AXES = ("z", "y", "x")
-#: Columns of `RagEdges`, in their order (docs/reference/exports.md).
+#: Columns of `RagEdges`, in their order (docs/reference/exports-graphs.md).
 EDGE_DTYPES = {
     "u": "uint64", "v": "uint64", "sum": "uint64", "count": "uint64", "affinity": "float64", "score": "float64",
     "used": "bool", "merged": "bool", "segment_u": "uint64", "segment_v": "uint64",
@@ -177,7 +177,7 @@ class RagEdgesStage(Stage):
 
 
 class RagEdges:
-    """Lists the edges that leaves own. docs/reference/exports.md lists the columns."""
+    """Lists the edges that leaves own. docs/reference/exports-graphs.md lists the columns."""
 
     def __init__(self, job: ExportJob) -> None:
         self.job, self.tree, self.source = job, octree_of(job), job.source
