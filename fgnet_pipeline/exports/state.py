@@ -85,6 +85,9 @@ class State(Output):
         if not isinstance(held, dict) or held.get("format") != FORMAT_VERSION:
             expected = f"the records of an export in format {FORMAT_VERSION}"
             raise InputError("--progress", str(self.root), expected, _REMEDY)
+        if held["made_of"].get("to") != made_of["to"]:
+            expected = f"the records of an export to {to}, not to {held['made_of'].get('to')}"
+            raise InputError("--progress", str(self.root), expected, "choose another")
         different = differences(held["made_of"], json.loads(json.dumps(made_of)))
         if different:
             expected = f"a new path, or the export that was begun there ({'; '.join(different)})"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,6 +40,33 @@ def write_parts(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def whole_or_nothing(path: Path) -> Iterator[Path]:
+    """Another path beside `path`, for a file that is written piece by piece. At the end it is renamed to `path`.
+
+    Raises:
+        OSError: the file cannot be flushed to disk or renamed; nothing of it is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        yield partial
+        flush_to_disk([partial])
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def remove_partials(path: Path) -> None:
+    """Remove what killed writers have left of the file `path`."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, document: Any) -> None:
