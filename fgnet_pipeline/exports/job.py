@@ -102,4 +102,5 @@ def reopen(source: Job, purpose: Mapping[str, Any]) -> ExportJob:
     options = Options.from_dict(purpose["options"])
     job = export_job(source, chosen, options, purpose["to"], Path(purpose["folder"]))
     job.plan = Plan(source.roi, tasks, source.mask, source.plan.known)
+    attach_known_keys(job, job.tasks)
     return job

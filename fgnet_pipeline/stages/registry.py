@@ -98,13 +98,17 @@ def plan_job(job: Job, *, new_affinities: bool | None = None) -> Plan:
     return job.plan
 
 
-def attach_known_keys(job: Job) -> None:
+def attach_known_keys(job: Job, tasks: Iterable[Task] | None = None) -> None:
     """Let the plan of a worker read the keys of octree nodes from their tables.
 
     To compute these keys, the worker would need the keys of the whole volume.
+
+    Args:
+        job: with its plan.
+        tasks: those whose tables lie in the output of this job; None: all tasks of the plan.
     """
-    for task in job.plan.tasks.values():
-        if stage_of(task).keys_in_tables:
+    for task in job.plan.tasks.values() if tasks is None else tasks:
+        if stage_of(task).has_key_table(task):
             job.plan.known[task.name] = _key_reader(tables_of(job, task.name)[-1])
 
 
