@@ -135,7 +135,7 @@ def _affinity_job(request: Any, kind: str | None, neighbourhood: str | None, siz
         plan_affinities,
     )
 
-    steps = parse_neighbourhood(neighbourhood, "--neighbourhood", neighbourhood) if neighbourhood is not None else None
+    steps = parse_neighbourhood(neighbourhood, "--neighbourhood") if neighbourhood is not None else None
     return plan_affinities(open_affinities(request, kind, steps), steps, **sizes), convert_affinities
 
 

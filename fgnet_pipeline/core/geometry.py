@@ -18,6 +18,9 @@ from fgnet_pipeline.core.errors import InputError
 
 Vector = tuple[int, int, int]
 
+#: Offsets, zyx, of the nearest neighbours: the first three channels of our own affinities.
+NEAREST: tuple[Vector, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+
 #: A fragment id is `z | y | x | number`: 12 bits per coordinate of its block, 27 bits for the number.
 BLOCK_BITS = 12
 NUMBER_BITS = 27

@@ -7,7 +7,6 @@ below along z, y and x. Other programs name the same affinity at the other voxel
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
+from fgnet_pipeline.core.geometry import NEAREST, Box, Vector, vector, whole
 from fgnet_pipeline.datasets.convert import Progress, frame_of_source
 from fgnet_pipeline.datasets.hdf5 import Hdf5Source
 from fgnet_pipeline.datasets.open_source import guess
@@ -26,13 +25,12 @@ from fgnet_pipeline.datasets.tensorstore_source import N5Source, PrecomputedSour
 from fgnet_pipeline.datasets.understood import described, sampled_values, summarized
 from fgnet_pipeline.datasets.zarr_source import ZarrChannels
 from fgnet_pipeline.store.affinity_checks import check_values
+from fgnet_pipeline.store.affinity_offsets import parse_offsets, stated_offsets
 from fgnet_pipeline.store.group_writer import GroupWriter
 from fgnet_pipeline.store.volume import Frame
 
 FORMAT = "fgnet-import-affinities-1"
-NEAREST: tuple[Vector, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
-#: More offsets than this are no neighbourhood, but an axis of space that is taken for the channels.
-_MOST = 256
+_REMEDY = "correct it, or give --neighbourhood"
 
 
 class ChannelSource(Source, Protocol):
@@ -229,42 +227,27 @@ def _arranged(steps: list[Vector], path: str) -> tuple[Channel, ...]:
 
 
 def _stated(source: ChannelSource) -> list[Vector] | None:
-    """The neighbourhood that the attributes of a source state; None if they do not.
-
-    Raises:
-        InputError: attributes contradict each other, or hold something else.
-    """
-    found = {}
-    for key in ("neighbourhood", "neighborhood", "offsets"):
-        if key in source.attributes:
-            found[key] = parse_neighbourhood(source.attributes[key], "--affinities", f"{source.path}, attribute {key}")
-    if len({tuple(steps) for steps in found.values()}) > 1:
-        raise InputError("--affinities", f"{source.path} with {found}", "attributes that agree", "give --neighbourhood")
-    return next(iter(found.values()), None)
+    """The neighbourhood that the attributes of a source state; None if they do not."""
+    offsets = stated_offsets(source.attributes, "--affinities", source.path, _REMEDY)
+    return None if offsets is None else _different(offsets, "--affinities", source.path)
 
 
-def parse_neighbourhood(value: Any, option: str, what: str) -> list[Vector]:
-    """Steps from an attribute or from the text of an option.
+def parse_neighbourhood(value: Any, option: str) -> list[Vector]:
+    """One step per channel, zyx, from an option.
 
     Args:
-        value: a list or an array of three whole numbers per channel, or the same as JSON.
+        value: three whole numbers per channel, as a list or as JSON.
         option: to name in errors.
-        what: states the value, for errors.
 
     Raises:
-        InputError: other values, a step of 0, or a step that comes twice.
+        InputError: no offsets, a step of 0, or a step that comes twice.
     """
-    shown = value if isinstance(value, str) else what
-    expected = "three whole numbers z,y,x per channel, such as [[-1,0,0],[0,-1,0],[0,0,-1]]"
-    refusal = InputError(option, shown, expected, "correct it, or give --neighbourhood")
-    try:
-        listed = json.loads(value) if isinstance(value, str | bytes) else value
-        steps = np.asarray(listed, np.float64)
-    except (TypeError, ValueError) as error:
-        raise refusal from error
-    if steps.ndim != 2 or steps.shape[1:] != (3,) or not 0 < len(steps) <= _MOST or not np.isfinite(steps).all():
-        raise refusal
-    found = [vector(step) for step in steps]
-    if not np.array_equal(steps, np.asarray(found)) or len(set(found)) != len(found) or (0, 0, 0) in found:
-        raise refusal
-    return found
+    return _different(parse_offsets(value, option, str(value), _REMEDY), option, str(value))
+
+
+def _different(offsets: list[Vector], option: str, what: str) -> list[Vector]:
+    """The offsets, which must differ: the import writes one channel per offset."""
+    if len(set(offsets)) != len(offsets):
+        expected = "three whole numbers z,y,x per channel, each offset once"
+        raise InputError(option, f"{what} with {[list(o) for o in offsets]}", expected, _REMEDY)
+    return offsets

@@ -86,13 +86,13 @@ def _make_passes(job: Job, names: list[str], observer: Observer | None, report: 
     """Compute the blocks that are left, pass by pass; the output is held."""
     passes = Passes(job, names, report)
     for work in passes:
-        passes.trouble = _workers_of(job.config)(work, observer)
+        passes.trouble = workers_of(job.config)(work, observer)
     finish(job)
 
 
-def _workers_of(config: Config) -> Callable[[Work, Observer | None], str | None]:
-    """The function that computes work: with workers on this machine, or on the nodes of a cluster."""
-    if config.schedule.is_local:
+def workers_of(config: Config) -> Callable[[Work, Observer | None], str | None]:
+    """The function that computes work: with workers on this machine, or with workers on nodes that take blocks."""
+    if not config.schedule.takes_blocks_from_driver:
         from fgnet_pipeline.execution import local_workers
 
         return local_workers.run

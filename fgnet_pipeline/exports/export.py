@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.plan import Plan
-from fgnet_pipeline.execution import local_workers
 from fgnet_pipeline.execution.driver import Passes, open_planned, require_finished
 from fgnet_pipeline.execution.resume import check_fresh, left, prepare
+from fgnet_pipeline.execution.run import workers_of
 from fgnet_pipeline.execution.work import Observer
 from fgnet_pipeline.exports.format import Format, Options
 from fgnet_pipeline.exports.job import ExportJob, export_job
@@ -29,7 +29,10 @@ from fgnet_pipeline.store.driver_lock import DriverLock
 def export(
     job: ExportJob, observer: Observer | None = None, report: Callable[[str], None] = lambda _: None
 ) -> list[str]:
-    """Compute every block of an export that is not done, with workers on this machine, and complete the target.
+    """Compute every block of an export that is not done, and complete the target.
+
+    The workers are those of the configuration. If these come from job arrays, which compute whole stages of a run, the
+    workers of the export run on this machine.
 
     Args:
         job: from `open_export`.
@@ -44,10 +47,13 @@ def export(
         BlocksFailedError: some blocks failed; all others are done, and the same command continues.
     """
     started, names = time.time(), [task.name for task in job.tasks]
+    schedule, compute = job.config.schedule, workers_of(job.config)
+    if not (schedule.is_local or schedule.takes_blocks_from_driver):
+        report("the workers of this export run on this machine; schedule.backend is for runs")
     with _driving(job, names):
         passes = Passes(job, names, report)
         for work in passes:
-            passes.trouble = local_workers.run(work, observer)
+            passes.trouble = compute(work, observer)
         lines = job.format.finish(job)
     report(f"finished in {time.time() - started:.1f} s: {job.to}")
     return lines
@@ -84,7 +90,9 @@ def open_export(config: Config, name: str, to: str, options: Options, progress: 
 
 def made_of(job: ExportJob) -> dict[str, Any]:
     """What an export is made of: format, options, place, and the fingerprints of the tasks that it reads."""
-    tasks = {name: dict(job.plan.tasks[name].fingerprint) for name in _upstream(job, everything=True)}
+    # A larger region gives the octree more levels. Level 0 says what the stage was computed with.
+    read = [job.plan.tasks[name] for name in _upstream(job, everything=True)]
+    tasks = {task.name: dict(task.fingerprint) for task in read if not task.level}
     own = {task.name: dict(task.fingerprint) for task in job.tasks}
     place = {
         "shape": list(job.bounds.shape),

@@ -67,6 +67,12 @@ class ExportJob(Job):
         return Grid((side, side, side))
 
 
+def exported(job: Job) -> ExportJob:
+    """`job` as an export: stages of exports are given no other job."""
+    assert isinstance(job, ExportJob)
+    return job
+
+
 def export_job(source: Job, chosen: Format, options: Options, to: str, folder: Path) -> ExportJob:
     """The job of an export, without its plan.
 

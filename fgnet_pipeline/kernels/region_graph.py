@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fgnet_pipeline.core.geometry import NEAREST
 from fgnet_pipeline.kernels.compiled import njit
 from fgnet_pipeline.kernels.hash_table import doubled_pairs, find_pair
-
-NEAREST = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
-"""Offsets (zyx) that the first three affinity channels must have."""
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Box, Vector, vector
+from fgnet_pipeline.core.geometry import NEAREST, Box, Vector, vector
 from fgnet_pipeline.kernels.tiling import to_uint8
 from fgnet_pipeline.store.affinity_checks import check_values
+from fgnet_pipeline.store.affinity_offsets import stated_offsets
 from fgnet_pipeline.store.arrays import open_array
 from fgnet_pipeline.store.decoding import read_native
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.store.volume import axis_names, frame_of
 
 FIELD = "affinities.path"
-NEAREST: tuple[Vector, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
-#: Attributes that may state the offsets.
-OFFSET_ATTRIBUTES = ("neighbourhood", "neighborhood", "offsets")
 TIME = ("t", "time")
 #: More channels than this are taken for an axis of space, if no axis names say otherwise.
 MOST_CHANNELS = 64
@@ -154,23 +152,11 @@ def _named_axes(names: tuple[str, ...], shape: tuple[int, ...], path: str) -> tu
 
 def _stated_offsets(attributes: dict[str, Any], channels: int, path: str) -> list[Vector] | None:
     """The offset of each channel, zyx; None if no attribute states them."""
-    stated = {name: attributes[name] for name in OFFSET_ATTRIBUTES if attributes.get(name) is not None}
-    tables = [_offset_table(name, value, channels, path) for name, value in stated.items()]
-    if any(table != tables[0] for table in tables):
-        raise InputError(FIELD, f"{path} with {stated}", "attributes that agree", "remove the wrong one")
-    return tables[0] if tables else None
-
-
-def _offset_table(name: str, value: Any, channels: int, path: str) -> list[Vector]:
-    """One attribute as offsets."""
-    try:
-        table = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        table = np.zeros(0)
-    if table.shape != (channels, 3) or not (table == np.rint(table)).all():
-        expected = f"one offset of three whole numbers (z, y, x) for each of its {channels} channels"
-        raise InputError(FIELD, f"{path} with {name} {value}", expected, f"correct the attribute {name}")
-    return [vector(row) for row in table]
+    found = stated_offsets(attributes, FIELD, path, "correct the attribute")
+    if found is not None and len(found) != channels:
+        value = f"{path} with {len(found)} offsets for {channels} channels"
+        raise InputError(FIELD, value, "one offset for each channel", "correct the attribute, or name the axes")
+    return found
 
 
 def _chosen(channels: Sequence[int] | None, stored: int, stated: bool, path: str) -> list[int]:

@@ -6,7 +6,8 @@ Every file states its kind, its format version and the key of the block that mad
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.store.atomic_files import write_atomic
+from fgnet_pipeline.store.atomic_files import flush_to_disk, write_atomic
 
 FORMAT_VERSION = 1
 #: Rows of a row group. A reader of a range of ids decodes only the row groups that overlap the range.
@@ -129,6 +130,18 @@ class Tables:
         self._check(path, schema)
         return str((schema.metadata or {}).get(b"key", b"").decode())
 
+    def rows(self, index: Vector) -> int:
+        """How many rows the table of a block or node has, by the end of its file.
+
+        Raises:
+            DamageError: no such file, or a torn one.
+        """
+        path = self.path(index)
+        try:
+            return int(pq.read_metadata(path).num_rows)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise self._damage(path, str(error)) from error
+
     def exists(self, index: Vector) -> bool:
         """Whether there is a file for a block or node, given its index, zyx."""
         return self.path(index).exists()
@@ -162,6 +175,41 @@ class Tables:
 
     def _damage(self, path: Path, reason: str) -> DamageError:
         return DamageError(f"table {path} cannot be used ({reason}): run again with --redo {self.stage}", reason)
+
+
+def write_stream(
+    path: Path, batches: Iterable[Columns], dtypes: Mapping[str, str], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write one Parquet file batch by batch, whole or not at all. Each batch becomes a row group.
+
+    Args:
+        path: of the file.
+        batches: name -> values (n,) or (n, k).
+        dtypes: dtype per column, in the form of `stages.stage.TableOutput.columns`.
+        metadata: of the file.
+
+    Raises:
+        OSError: the file cannot be written; nothing of it is left.
+    """
+    schema = pa.schema([(name, _arrow_type(dtype)) for name, dtype in dtypes.items()], metadata=dict(metadata or {}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer:
+            for batch in batches:
+                arrays = [_to_arrow(batch[name]).cast(schema.field(name).type) for name in dtypes]
+                writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS_PER_GROUP)
+        flush_to_disk([partial])
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _arrow_type(dtype: str) -> pa.DataType:
+    name, _, width = dtype.rstrip("]").partition("[")
+    one = pa.from_numpy_dtype(np.dtype(name))
+    return pa.list_(one, int(width)) if width else one
 
 
 def _groups(file: pq.ParquetFile, bounds: tuple[str, int, int] | None) -> list[int]:

@@ -41,7 +41,7 @@ def written(path: Path, data: NDArray[Any], **attributes: Any) -> Path:
 
 def imported(folder: Path, path: Path | str, neighbourhood: Any = None, **request: Any) -> tuple[NDArray[Any], Any]:
     """(affinities, attributes of their array)."""
-    steps = None if neighbourhood is None else parse_neighbourhood(neighbourhood, "--neighbourhood", "given")
+    steps = None if neighbourhood is None else parse_neighbourhood(neighbourhood, "--neighbourhood")
     source = open_affinities(Request(str(path), "--affinities", **request), None, steps)
     convert_affinities(plan_affinities(source, steps), folder / "o.zarr")
     array = zarr.open_array(folder / "o.zarr" / "affinities", mode="r")

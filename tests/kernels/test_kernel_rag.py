@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fgnet_pipeline.core.geometry import NEAREST
 from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
-from fgnet_pipeline.kernels.region_graph import NEAREST, EdgeTable, block_edges, sum_parallel_edges
+from fgnet_pipeline.kernels.region_graph import EdgeTable, block_edges, sum_parallel_edges
 
 WHOLE = (slice(None), slice(None), slice(None))
 

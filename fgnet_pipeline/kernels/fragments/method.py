@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.geometry import NEAREST, Vector
 from fgnet_pipeline.core.registry import discover
-from fgnet_pipeline.kernels.region_graph import NEAREST
 
 Labels = NDArray[np.uint32]
 Option = bool | int | float | str
