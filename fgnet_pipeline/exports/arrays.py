@@ -12,6 +12,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.exports.format import Options
+from fgnet_pipeline.exports.job import ExportJob
+from fgnet_pipeline.exports.numbering import Kind, id_dtype
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.input_identity import identity, sample
 
@@ -22,15 +24,20 @@ class ResultArray:
 
     Attributes:
         name: `--array` takes it.
-        is_label: whether voxels are ids (uint64, 0 = background).
+        kind: what voxels are ids of (uint64, 0 = background); None for an image.
         task: the task of the run that completes it; None if it is an input.
         read: gives the voxels (z, y, x) or (C, z, y, x) of a box, of a job of the result.
     """
 
     name: str
-    is_label: bool
+    kind: Kind | None
     task: str | None
     read: Callable[[Job, Box], npt.NDArray[Any]]
+
+    @property
+    def is_label(self) -> bool:
+        """Whether voxels are ids."""
+        return self.kind is not None
 
     def exists(self, job: Job) -> bool:
         """Whether the result has this array."""
@@ -40,11 +47,11 @@ class ResultArray:
         """`(C,)`, or `()` if there is no channel axis."""
         return () if self.name != "affinities" else (_channels(job),)
 
-    def dtype(self, job: Job) -> np.dtype[Any]:
-        """Of the voxels."""
+    def dtype(self, job: ExportJob) -> str:
+        """Of the voxels as they are exported."""
         if self.is_label:
-            return np.dtype(np.uint64)
-        return np.dtype(np.uint8) if job.raw is None or self.name != "raw" else job.raw.dtype
+            return id_dtype(job, job.options.compact_ids)
+        return str(job.source.raw.dtype) if self.name == "raw" and job.source.raw is not None else "uint8"
 
     def upstream(self, job: Job) -> tuple[str, ...]:
         """The tasks of the run whose output is read."""
@@ -79,10 +86,10 @@ def _read_fragments(job: Job, box: Box) -> npt.NDArray[np.uint64]:
 ARRAYS = {
     each.name: each
     for each in (
-        ResultArray("raw", False, None, _read_raw),
-        ResultArray("affinities", False, "predict", Job.read_affinities),
-        ResultArray("fragments", True, "fragments", _read_fragments),
-        ResultArray("segmentation", True, "relabel", Job.read_segmentation),
+        ResultArray("raw", None, None, _read_raw),
+        ResultArray("affinities", None, "predict", Job.read_affinities),
+        ResultArray("fragments", "fragments", "fragments", _read_fragments),
+        ResultArray("segmentation", "segments", "relabel", Job.read_segmentation),
     )
 }
 

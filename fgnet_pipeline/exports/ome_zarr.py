@@ -17,10 +17,9 @@ import numpy as np
 
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.exports.arrays import ARRAYS, ResultArray, chosen_arrays
-from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.levels import Level, levels_of
-from fgnet_pipeline.exports.pyramid import PyramidStage, key_tables
+from fgnet_pipeline.exports.pyramid import NUMBERING, PyramidFormat, PyramidStage, key_tables
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.pyramid_arrays import LevelStore, make_level, write_group
 
@@ -48,9 +47,7 @@ def path_of(job: ExportJob, array: ResultArray) -> str:
 class OmeStage(PyramidStage):
     """The levels of one array."""
 
-    def default_arrays(self) -> tuple[str, ...]:
-        """Raw and segmentation."""
-        return DEFAULT
+    default_arrays = DEFAULT
 
     def block_shape(self, job: ExportJob) -> Vector:
         """The block of the stage relabel, doubled along axes along which it is odd."""
@@ -79,26 +76,27 @@ def _stage(array: ResultArray) -> OmeStage:
     return stage
 
 
-class OmeZarr(Format):
+class OmeZarr(PyramidFormat):
     """A multiscale pyramid in OME-Zarr."""
 
     name = "ome-zarr"
     summary = "An OME-Zarr 0.5 pyramid of raw and segmentation, or of other arrays."
-    options = ("arrays", "levels")
-    stages = tuple(_stage(array) for array in ARRAYS.values())
+    options = ("arrays", "levels", "compact_ids")
+    default_arrays = DEFAULT
+    stages = (*NUMBERING, *(_stage(array) for array in ARRAYS.values()))
 
     def begin(self, job: ExportJob) -> None:
         """Make all groups and arrays."""
         for path, attributes in self._groups(job):
             write_group(job.target, path, attributes)
         _, shard, chunk = stored_shapes(job)
-        for array in chosen_arrays(job.source, job.options, DEFAULT):
+        for array in self.chosen(job):
             for level in levels_of(job.bounds.shape, job.frame, job.options.levels):
                 make_level(
                     job.target,
                     f"{path_of(job, array)}/{level.number}".lstrip("/"),
                     shape=(*array.channels(job.source), *level.shape),
-                    dtype=str(array.dtype(job.source)),
+                    dtype=array.dtype(job),
                     shard=shard,
                     chunk=chunk,
                     frame=level.frame(job.frame),
@@ -108,8 +106,8 @@ class OmeZarr(Format):
     def finish(self, job: ExportJob) -> list[str]:
         """Say where each array lies."""
         count = len(levels_of(job.bounds.shape, job.frame, job.options.levels))
-        lines = []
-        for array in chosen_arrays(job.source, job.options, DEFAULT):
+        lines = super().finish(job)
+        for array in self.chosen(job):
             path = f"{job.to}/{path_of(job, array)}".rstrip("/")
             lines.append(f"{array.name}: {path} ({count} level{'s' if count > 1 else ''})")
         if job.source.raw is None and not job.options.arrays:
@@ -118,7 +116,7 @@ class OmeZarr(Format):
 
     def _groups(self, job: ExportJob) -> Iterator[tuple[str, dict[str, Any]]]:
         """(path, attributes) of every group, parents first."""
-        arrays = chosen_arrays(job.source, job.options, DEFAULT)
+        arrays = self.chosen(job)
         labels = [array.name for array in arrays if array.is_label]
         images = [array for array in arrays if not array.is_label]
         for array in images:
@@ -127,7 +125,8 @@ class OmeZarr(Format):
             yield LABELS if images else "", {"ome": {"version": VERSION, "labels": labels}}
         for array in arrays:
             if array.is_label:
-                image_label: dict[str, Any] = {"source": {"image": "../../"}} if images else {}
+                # ome-zarr-models 1.6 does not accept that the optional `colors` are left out.
+                image_label: dict[str, Any] = {"colors": [], **({"source": {"image": "../../"}} if images else {})}
                 ome = {"version": VERSION, "multiscales": [_multiscale(job, array)], "image-label": image_label}
                 yield path_of(job, array), {"ome": ome}
 

@@ -15,11 +15,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.errors import DamageError, InputError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.arrays import ResultArray, chosen_arrays
-from fgnet_pipeline.exports.job import ExportJob
+from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.exports.levels import Level
+from fgnet_pipeline.exports.numbering import STAGES, Kind, Numbering, count_task
 from fgnet_pipeline.kernels.downsample import by_mean, by_mode, cells_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
@@ -37,21 +40,23 @@ class LevelArray(Protocol):
     def write(self, block: Box, written: Box, data: Voxels) -> list[Path]:
         """Write `data` at `written` and zeros elsewhere in `block`; returns the files to flush to disk."""
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the voxels."""
+
 
 class PyramidStage(Stage):
     """All levels of one array in one format.
 
     Attributes:
         exported: the array.
+        default_arrays: names of the arrays that the format writes if the user names none.
     """
 
     exported: ClassVar[ResultArray]
+    default_arrays: ClassVar[tuple[str, ...]]
     scheduled_as = "relabel"
     bytes_per_voxel = (8, 40)
-
-    @abstractmethod
-    def default_arrays(self) -> tuple[str, ...]:
-        """Names of the arrays that the format writes if the user names none."""
 
     @abstractmethod
     def block_shape(self, job: ExportJob) -> Vector:
@@ -71,10 +76,10 @@ class PyramidStage(Stage):
 
     def plan(self, job: Job) -> list[Task]:
         """One task per level; none if the array is not exported."""
-        assert isinstance(job, ExportJob)  # only exports have this stage
-        if self.exported not in chosen_arrays(job.source, job.options, self.default_arrays()):
+        export = exported(job)
+        if self.exported not in chosen_arrays(export.source, export.options, self.default_arrays):
             return []
-        return [self._task(job, level) for level in self.levels(job)]
+        return [self._task(export, level) for level in self.levels(export)]
 
     def _task(self, job: ExportJob, level: Level) -> Task:
         block = self.block_shape(job)
@@ -89,6 +94,8 @@ class PyramidStage(Stage):
         if level.number == 0:
             upstream = self.exported.upstream(job.source)
             fingerprint |= self.exported.identity(job.source)
+            if job.options.compact_ids and self.exported.kind is not None:
+                upstream = (*upstream, count_task(self.exported.kind))
         grid = Grid(vector(np.multiply(block, level.factor)))
         name = self._name(level.number)
         return Task(name, self.name, grid, NO_CONTEXT, NO_CONTEXT, job.roi, upstream, fingerprint, masked=True)
@@ -102,8 +109,7 @@ class PyramidStage(Stage):
 
     def open(self, job: Job, task: Task, worker: int) -> PyramidWorker:
         """Make the object that writes blocks of one level."""
-        assert isinstance(job, ExportJob) and task.level is not None  # `plan` names every task with its level
-        return PyramidWorker(job, self, task)
+        return PyramidWorker(exported(job), self, task)
 
 
 class PyramidWorker:
@@ -121,6 +127,8 @@ class PyramidWorker:
         self.level, self.target = levels[number], stage.open_level(job, levels[number])
         self.below = stage.open_level(job, levels[number - 1]) if number else None
         self.grid = Grid(stage.block_shape(job))
+        is_numbered = number == 0 and job.options.compact_ids and self.array.kind is not None
+        self.numbering = Numbering(job, self.array.kind) if is_numbered and self.array.kind else None
         self.keys = job.output.tables(stage.tables[0].kind_of(task), stage.name) if number else None
 
     def load(self, block: Block) -> Voxels:
@@ -155,8 +163,17 @@ class PyramidWorker:
         return reduce(children, box.begin, self.level.step)
 
     def compute(self, block: Block, loaded: Voxels) -> Voxels:
-        """The voxels as they are stored."""
-        return loaded
+        """The voxels as they are stored: with compact ids, if these were asked for.
+
+        Raises:
+            DamageError: there are more ids than the type of the array can number.
+        """
+        if self.numbering is None:
+            return loaded
+        dtype = self.target.dtype
+        if self.numbering.count > np.iinfo(dtype).max:
+            raise DamageError(f"{self.numbering.count} ids do not fit {dtype}: delete the export, and begin it again")
+        return self.numbering.compact(loaded).astype(dtype)
 
     def store(self, block: Block, computed: Voxels) -> Outcome:
         """Write the block and, above level 0, its key."""
@@ -165,6 +182,51 @@ class PyramidWorker:
             columns = {"nonzero": np.asarray([np.count_nonzero(computed)], np.int64)}
             files = [*files, self.keys.write(block.index, columns, block.key)]
         return outcome_of_array(computed, files)
+
+
+#: The stages that number ids. A pyramid format has them before its own.
+NUMBERING: tuple[Stage, ...] = tuple(stage for both in STAGES.values() for stage in both)
+
+
+class PyramidFormat(Format):
+    """A format of pyramids: with compact ids, the stages that number the ids come first."""
+
+    default_arrays: ClassVar[tuple[str, ...]]
+
+    def chosen(self, job: ExportJob) -> list[ResultArray]:
+        """The arrays to export."""
+        return chosen_arrays(job.source, job.options, self.default_arrays)
+
+    def plan(self, job: ExportJob) -> list[Task]:
+        """The numbering of the arrays that are labels, if ids are compact, and the levels."""
+        numbered = {array.kind for array in self.chosen(job)} if job.options.compact_ids else set()
+        unused = {stage.name for kind, both in STAGES.items() if kind not in numbered for stage in both}
+        return [task for stage in self.stages if stage.name not in unused for task in stage.plan(job)]
+
+    def check(self, job: ExportJob) -> None:
+        """Refuse to overwrite a table of ids.
+
+        Raises:
+            InputError: such a table lies beside the target.
+        """
+        for path in self._id_tables(job).values():
+            if path.exists() and not job.state.is_begun():
+                expected = f"no file {path}, where the table of ids belongs"
+                raise InputError("--to", job.to, expected, "choose another path, or move that file away")
+
+    def finish(self, job: ExportJob) -> list[str]:
+        """Write the tables of stored and compact ids."""
+        lines = []
+        for kind, path in self._id_tables(job).items():
+            Numbering(job, kind).write_table(path)
+            lines.append(f"stored and compact ids of {kind}: {path}")
+        return lines
+
+    def _id_tables(self, job: ExportJob) -> dict[Kind, Path]:
+        if not job.options.compact_ids:
+            return {}
+        name = f"{job.target.name}.{{}}.ids.parquet"
+        return {a.kind: job.target.with_name(name.format(a.kind)) for a in self.chosen(job) if a.kind is not None}
 
 
 def key_tables(name: str) -> tuple[TableOutput, ...]:

@@ -68,6 +68,11 @@ class LevelStore:
         except (OSError, ValueError, KeyError) as error:
             raise DamageError(f"array {root}/{path} is missing or unreadable ({error})") from error
 
+    @property
+    def dtype(self) -> Any:
+        """Of the voxels."""
+        return self.array.array.dtype
+
     def read(self, box: Box) -> Any:
         """The voxels (z, y, x) or (C, z, y, x) of `box`."""
         return self.array.read(box)
