@@ -3,8 +3,8 @@
 Source: https://github.com/google/neuroglancer/tree/master/src/datasource/precomputed (volume.md).
 
 A volume is placed by `voxel_offset`, whole voxels of every scale. So the place of a scale is exact only if the offset
-is a multiple of its voxel size. If it is not in full resolution, the export is refused; coarser scales for which it is not
-are left out.
+is a multiple of its voxel size. If it is not in full resolution, the export is refused; coarser scales for which it is
+not are left out.
 """
 
 from __future__ import annotations
