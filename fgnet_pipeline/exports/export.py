@@ -93,7 +93,7 @@ def made_of(job: ExportJob) -> dict[str, Any]:
     # A larger region gives the octree more levels. Level 0 says what the stage was computed with.
     read = [job.plan.tasks[name] for name in _upstream(job, everything=True)]
     tasks = {task.name: dict(task.fingerprint) for task in read if not task.level}
-    own = {task.name: dict(task.fingerprint) for task in job.tasks}
+    own = {task.name: dict(task.fingerprint) for task in job.tasks if not task.level}
     place = {
         "shape": list(job.bounds.shape),
         "voxel_size": list(job.frame.voxel_size),

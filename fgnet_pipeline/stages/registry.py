@@ -105,7 +105,7 @@ def attach_known_keys(job: Job, tasks: Iterable[Task] | None = None) -> None:
 
     Args:
         job: with its plan.
-        tasks: those whose tables lie in the output of this job; None: all tasks of the plan.
+        tasks: of the plan, whose tables lie in the output of `job`; None: all.
     """
     for task in job.plan.tasks.values() if tasks is None else tasks:
         if stage_of(task).has_key_table(task):

@@ -24,11 +24,16 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
     Raises:
         OSError: the folder cannot be written, or the disk is full; then no temporary file is left.
     """
+    write_parts(path, [data], mode)
+
+
+def write_parts(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
+    """Write a file as `write_atomic` does, but from parts, so that not all of it is in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
-            stream.write(data)
+            stream.writelines(parts)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
