@@ -17,17 +17,22 @@ import numpy as np
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.exports.arrays import ARRAYS, ResultArray
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.levels import Level, levels_of
 from fgnet_pipeline.exports.precomputed_scale import Layout, Scale, key_of
 from fgnet_pipeline.exports.pyramid import NUMBERING, PyramidFormat, PyramidStage, key_tables
+from fgnet_pipeline.exports.segment_files import PROPERTIES, write_properties
+from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.store.atomic_files import write_json
 from fgnet_pipeline.store.frame import SAME_PLACE
 
 DEFAULT = ("segmentation",)
 #: Voxels of a chunk along its longest axis, and of a block at most.
 CHUNK, BLOCK_VOXELS = 64, 1 << 24
+#: Neuroglancer reads properties of more segments slowly.
+MANY_SEGMENTS = 1_000_000
 #: Types that Neuroglancer and TensorStore know.
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 
@@ -116,10 +121,17 @@ class Precomputed(PyramidFormat):
 
     name = "precomputed"
     summary = "A precomputed volume of Neuroglancer: the segmentation, or another array."
-    options = ("arrays", "levels", "compact_ids")
+    options = ("arrays", "levels", "compact_ids", "min_voxels")
     packages = {"tensorstore": "export"}  # noqa: RUF012 (a constant of the class)
     default_arrays = DEFAULT
-    stages = (*NUMBERING, *(_stage(array) for array in ARRAYS.values()))
+    stages = (*NUMBERING, SEGMENT_SIZES, *(_stage(array) for array in ARRAYS.values()))
+
+    def plan(self, job: ExportJob) -> list[Task]:
+        """The numbering if ids are compact, the sizes of segments, and the scales."""
+        return [task for task in super().plan(job) if task.stage != SEGMENT_SIZES.name or self._has_sizes(job)]
+
+    def _has_sizes(self, job: ExportJob) -> bool:
+        return [array.name for array in self.chosen(job)] == ["segmentation"]
 
     def check(self, job: ExportJob) -> None:
         """Refuse several arrays, and types that the format does not have.
@@ -132,25 +144,33 @@ class Precomputed(PyramidFormat):
         if others:
             expected = "one array, since a precomputed volume holds one"
             raise InputError("--array", list(job.options.arrays), expected, "export each to a folder of its own")
+        if job.options.min_voxels and not self._has_sizes(job):
+            expected = f"no such option for {array.name}: only segments get properties"
+            raise InputError("--min-voxels", job.options.min_voxels, expected, "leave it out")
         if array.dtype(job) not in DTYPES:
             expected = f"voxels of one of the types {', '.join(DTYPES)}"
             raise InputError("--array", f"{array.name} ({array.dtype(job)})", expected, "export ome-zarr")
 
     def begin(self, job: ExportJob) -> None:
-        """Write `info`."""
+        """Write the file `info`."""
         layout, offset = layout_of(job, self.chosen(job)[0]), voxel_offset(job)
-        scales = []
+        scales, more = [], {"segment_properties": PROPERTIES} if self._has_sizes(job) else {}
         for level in scales_of(job):
             frame = level.frame(job.frame)
             place = vector(np.floor_divide(offset, level.factor))
             scales.append(layout.scale(key_of(frame), level.shape, frame, place))
-        write_json(job.target / "info", layout.info(scales))
+        write_json(job.target / "info", layout.info(scales) | more)
 
     def finish(self, job: ExportJob) -> list[str]:
         """Say what was written."""
         lines, count = super().finish(job), len(scales_of(job))
         array = self.chosen(job)[0]
         lines.append(f"{array.name}: precomputed://file://{job.target.absolute()} ({count} scales)")
+        if self._has_sizes(job):
+            number = write_properties(job)
+            lines.append(f"segment properties: the sizes of {number} segments")
+            if number > MANY_SEGMENTS:
+                lines.append("the properties are one JSON file, slow to open with so many: see --min-voxels")
         wanted = len(levels_of(job.bounds.shape, job.frame, job.options.levels))
         if count < wanted:
             lines.append(

@@ -27,6 +27,7 @@ from fgnet_pipeline.kernels.downsample import by_mean, by_mode, cells_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import Stage, TableOutput
+from fgnet_pipeline.store.stored_files import remove_partial
 
 Voxels = npt.NDArray[Any]
 
@@ -215,7 +216,8 @@ class PyramidFormat(Format):
                 raise InputError("--to", job.to, expected, "choose another path, or move that file away")
 
     def finish(self, job: ExportJob) -> list[str]:
-        """Write the tables of stored and compact ids."""
+        """Write the tables of stored and compact ids, and remove what killed workers left."""
+        remove_partial(job.target)
         lines = []
         for kind, path in self._id_tables(job).items():
             Numbering(job, kind).write_table(path)

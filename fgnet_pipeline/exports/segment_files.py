@@ -20,7 +20,7 @@ from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
-from fgnet_pipeline.store.stored_files import is_partial
+from fgnet_pipeline.store.stored_files import remove_partial
 from fgnet_pipeline.store.tables import Columns, Tables
 
 Ids = npt.NDArray[np.uint64]
@@ -71,16 +71,19 @@ def finish_segments(job: ExportJob, what: str) -> list[str]:
     Returns:
         The lines to tell the user.
     """
-    for path in job.target.rglob(".*"):
-        if is_partial(path):
-            path.unlink(missing_ok=True)
-    write_parts(job.target / PROPERTIES / "info", _properties(job))
-    count = sum(len(segments) for segments, _ in _chosen_sizes(job))
+    remove_partial(job.target)
+    count = write_properties(job)
     if count:
         return [f"{what} of {count} segments: {job.to}"]
     least = job.options.min_voxels
     reason = f"no segment has {least} voxels or more" if least > 1 else "the segmentation holds no segment"
     return [f"{reason}, so {job.to} holds no {what}"]
+
+
+def write_properties(job: ExportJob) -> int:
+    """Write the sizes of the chosen segments as segment properties, and return how many segments there are."""
+    write_parts(job.target / PROPERTIES / "info", _properties(job))
+    return sum(len(segments) for segments, _ in _chosen_sizes(job))
 
 
 def _chosen_sizes(job: ExportJob) -> Iterator[tuple[Ids, npt.NDArray[np.int64]]]:
