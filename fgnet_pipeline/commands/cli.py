@@ -29,6 +29,7 @@ from fgnet_pipeline.commands.submit import submit_command
 from fgnet_pipeline.commands.sweep import sweep_command
 from fgnet_pipeline.commands.train import train_command
 from fgnet_pipeline.commands.verify import verify_command
+from fgnet_pipeline.commands.view import view_command
 from fgnet_pipeline.commands.worker import worker_command
 from fgnet_pipeline.core.errors import InputError, PipelineError
 from fgnet_pipeline.execution.processes.standard_streams import output_error
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_command,
     "sweep": sweep_command,
     "inspect": inspect_command,
+    "view": view_command,
     "export": export_command,
     "import": import_command,
     "train": train_command,
