@@ -21,7 +21,7 @@ from fgnet_pipeline.exports.numbering import Numbering
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
-from fgnet_pipeline.store.stored_files import is_partial
+from fgnet_pipeline.store.stored_files import remove_partial
 from fgnet_pipeline.store.tables import Columns, Tables
 
 Ids = npt.NDArray[np.uint64]
@@ -72,11 +72,8 @@ def finish_segments(job: ExportJob, what: str) -> list[str]:
     Returns:
         The lines to tell the user.
     """
-    for path in job.target.rglob(".*"):
-        if is_partial(path):
-            path.unlink(missing_ok=True)
-    write_parts(job.target / PROPERTIES / "info", _properties(job))
-    count = sum(len(segments) for segments, _ in _chosen_sizes(job))
+    remove_partial(job.target)
+    count = write_properties(job)
     lines = []
     if job.options.compact_ids:
         table = job.target.with_name(f"{job.target.name}.ids.parquet")
@@ -87,6 +84,12 @@ def finish_segments(job: ExportJob, what: str) -> list[str]:
     least = job.options.min_voxels
     reason = f"no segment has {least} voxels or more" if least > 1 else "the segmentation holds no segment"
     return [*lines, f"{reason}, so {job.to} holds no {what}"]
+
+
+def write_properties(job: ExportJob) -> int:
+    """Write the sizes of the chosen segments as segment properties, and return how many segments there are."""
+    write_parts(job.target / PROPERTIES / "info", _properties(job))
+    return sum(len(segments) for segments, _ in _chosen_sizes(job))
 
 
 def _chosen_sizes(job: ExportJob) -> Iterator[tuple[Ids, npt.NDArray[np.int64]]]:

@@ -108,7 +108,7 @@ def attach_known_keys(job: Job, tasks: Iterable[Task] | None = None) -> None:
         tasks: of the plan, whose tables lie in the output of `job`; None: all.
     """
     for task in job.plan.tasks.values() if tasks is None else tasks:
-        if stage_of(task).keys_in_tables:
+        if stage_of(task).has_key_table(task):
             job.plan.known[task.name] = _key_reader(tables_of(job, task.name)[-1])
 
 

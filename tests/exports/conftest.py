@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from installed import forget, install_source
-from pipeline_tools import ATTRIBUTES, CHECKOUT, cells, read, write_config, write_volume
+from pipeline_tools import ATTRIBUTES, CHECKOUT, cells, read, run_on_cells, write_config, write_volume
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.exports.registry import formats
@@ -83,3 +83,23 @@ def lab_run(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     )
     run(load_config(config))
     return folder
+
+
+@pytest.fixture(scope="session")
+def region_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run over a part of 30 x 40 x 50 voxels that no block and no cell is aligned with."""
+    region = "volume.roi=[[50,30,70],[270,390,450]]"
+    return run_on_cells(tmp_path_factory.mktemp("region"), (30, 40, 50), overrides=(region,))
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Callable[..., None]:
+    """Runs a command in this process, for fixtures of modules; it must succeed."""
+    from fgnet_pipeline.commands import cli
+
+    def call(*arguments: object) -> None:
+        with pytest.raises(SystemExit) as ended:
+            cli.guarded(lambda: cli.app([str(a) for a in arguments]))
+        assert ended.value.code == 0
+
+    return call
