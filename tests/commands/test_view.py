@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import requests
-from pipeline_tools import Command, Refused, read
+from pipeline_tools import Command, Refused, read, state_of
 from views_of_runs import opened
 
 from fgnet_pipeline.core.geometry import NUMBER_BITS
@@ -53,7 +53,7 @@ def test_a_segment_whose_table_is_lost_is_found_in_the_segmentation(copied_run: 
     segmentation = read(out, "segmentation")
     segment = int(segmentation.max())
     for broken in (lambda path: path.write_bytes(b"torn"), lambda path: path.unlink()):
-        for path in (out / "tables" / "fragments").rglob("*.parquet"):
+        for path in (state_of(out) / "tables" / "fragments").rglob("*.parquet"):
             broken(path)
         assert segmentation[opened(out, segment=str(segment)).centre] == segment
 

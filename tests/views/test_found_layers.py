@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from pipeline_tools import cells, read, run_on_cells, write_volume
+from pipeline_tools import cells, read, run_on_cells, state_of, write_volume
 from views_of_runs import opened
 
 from fgnet_pipeline.core.errors import InputError
@@ -50,8 +50,8 @@ def test_a_finished_run(finished_run: Path) -> None:
 def test_an_unfinished_run(copied_run: Run) -> None:
     _, out = copied_run
     shutil.rmtree(out / "segmentation")
-    shutil.rmtree(out / "progress" / "relabel")
-    (record,) = (out / "progress" / "fragments").glob("done-*.jsonl")
+    shutil.rmtree(state_of(out) / "progress" / "relabel")
+    (record,) = (state_of(out) / "progress" / "fragments").glob("done-*.jsonl")
     record.write_text("".join(record.read_text().splitlines(keepends=True)[:5]))
     view = opened(out)
     assert names_of(view) == ["raw", "affinities", "fragments"]
