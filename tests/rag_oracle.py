@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pipeline_tools import state_of
 
 AXES = ("z", "y", "x")
 
@@ -27,7 +28,7 @@ class Rag:
 
 def tables(out: Path, kind: str) -> pd.DataFrame:
     """All tables of one kind, one after the other."""
-    parts = [pd.read_parquet(path) for path in sorted((out / "tables" / kind).glob("*/*/*.parquet"))]
+    parts = [pd.read_parquet(path) for path in sorted((state_of(out) / "tables" / kind).glob("*/*/*.parquet"))]
     return pd.concat([part for part in parts if len(part)], ignore_index=True)
 
 
