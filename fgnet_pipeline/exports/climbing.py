@@ -8,7 +8,7 @@ segments to its parent. So a node holds only segments that reach beyond the node
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -156,3 +156,9 @@ def first_rows(segments: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     first = np.ones(len(segments), bool)
     first[1:] = segments[1:] != segments[:-1]
     return first
+
+
+def segments_apart(first: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the indices of the rows of each segment, given which rows (n,) are the first of a segment."""
+    if len(first):
+        yield from np.split(np.arange(len(first)), np.flatnonzero(first)[1:])

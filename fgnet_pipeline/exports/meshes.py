@@ -31,7 +31,7 @@ from fgnet_pipeline.exports.chosen_segments import (
     numbering_stages,
     upstream_of_choice,
 )
-from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, first_rows, rows_where
+from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, first_rows, rows_where, segments_apart
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.exports.numbering import STAGES
@@ -170,7 +170,7 @@ class _Manifests(Climber):
         closed = rows_where(loaded, loaded["closed"] == 1)
         files, grid = {}, self.job.plan.tasks[MeshPieces.name].grid
         first = first_rows(closed["segment"])
-        for rows in np.split(np.arange(len(first)), np.flatnonzero(first)[1:]) if len(first) else []:
+        for rows in segments_apart(first):
             name = int(closed["name"][rows[0]])
             blocks = sorted(vector(index) for index in closed["block"][rows])
             listed = [file_of(name, grid.box(index)) for index in blocks]

@@ -17,6 +17,7 @@ from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.execution.resume import left
 from fgnet_pipeline.exports.chosen_segments import Names, is_chosen
 from fgnet_pipeline.exports.job import ExportJob
+from fgnet_pipeline.exports.numbering import Numbering
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
@@ -62,7 +63,7 @@ def write_files(job: ExportJob, tables: Tables, block: Block, columns: Columns, 
 
 
 def finish_segments(job: ExportJob, what: str) -> list[str]:
-    """Write the properties of the segments, and remove what killed workers left.
+    """Write the properties of the segments and the table of compact ids, and remove what killed workers left.
 
     Args:
         job: the export.
@@ -73,11 +74,16 @@ def finish_segments(job: ExportJob, what: str) -> list[str]:
     """
     remove_partial(job.target)
     count = write_properties(job)
+    lines = []
+    if job.options.compact_ids:
+        table = job.target.with_name(f"{job.target.name}.ids.parquet")
+        Numbering(job, "segments").write_table(table)
+        lines.append(f"stored and compact ids: {table}")
     if count:
-        return [f"{what} of {count} segments: {job.to}"]
+        return [*lines, f"{what} of {count} segments: {job.to}"]
     least = job.options.min_voxels
     reason = f"no segment has {least} voxels or more" if least > 1 else "the segmentation holds no segment"
-    return [f"{reason}, so {job.to} holds no {what}"]
+    return [*lines, f"{reason}, so {job.to} holds no {what}"]
 
 
 def write_properties(job: ExportJob) -> int:
