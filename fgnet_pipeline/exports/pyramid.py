@@ -227,8 +227,9 @@ class PyramidFormat(Format):
     def _id_tables(self, job: ExportJob) -> dict[Kind, Path]:
         if not job.options.compact_ids:
             return {}
-        name = f"{job.target.name}.{{}}.ids.parquet"
-        return {a.kind: job.target.with_name(name.format(a.kind)) for a in self.chosen(job) if a.kind is not None}
+        kinds = [array.kind for array in self.chosen(job) if array.kind is not None]
+        middle = {kind: f".{kind}" if len(kinds) > 1 else "" for kind in kinds}
+        return {kind: job.target.with_name(f"{job.target.name}{middle[kind]}.ids.parquet") for kind in kinds}
 
 
 def key_tables(name: str) -> tuple[TableOutput, ...]:

@@ -110,7 +110,7 @@ def test_without_an_image_the_root_is_the_group_of_labels(finished_run: Path, tm
                             "--compact-ids", "--levels", 2)  # fmt: skip
     assert code == 0
     assert told.splitlines() == [
-        f"stored and compact ids of segments: {to}.segments.ids.parquet",
+        f"stored and compact ids of segments: {to}.ids.parquet",
         f"segmentation: {to}/segmentation (2 levels)",
     ]
     assert type(open_ome_zarr(zarr.open_group(to, mode="r"))).__name__ == "Labels"

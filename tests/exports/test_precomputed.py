@@ -80,7 +80,7 @@ def test_compact_ids_are_a_bijection(finished_run: Path, tmp_path: Path, command
     assert command("export", finished_run / "out.zarr", *arguments)[0] == 0
     whole, found = read(finished_run / "out.zarr", "segmentation"), voxels(to, 0)
     assert found.dtype == np.uint32
-    table = pq.read_table(tmp_path / "compact.segments.ids.parquet")
+    table = pq.read_table(tmp_path / "compact.ids.parquet")
     stored, compact = (np.asarray(table[name]) for name in ("id", "compact"))
     assert sorted(compact) == list(range(1, len(np.unique(whole[whole > 0])) + 1))
     back = np.zeros(len(stored) + 1, np.uint64)
