@@ -58,6 +58,7 @@ format: install
 # changes. So the cache is deleted.
 test: check
 	find fgnet_pipeline/kernels -name '*.nb[ci]' -delete
+	$(BIN)/python tests/compile_kernels.py
 	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup --no-loadscope-reorder
 
 clean:

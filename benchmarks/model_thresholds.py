@@ -21,8 +21,10 @@ import numpy as np
 import zarr
 from fgnet import Geometry, normalise
 from fgnet.config import NetworkConfig
+from fgnet.loading import load_predictor
 from fgnet.network import FGNet, channels_last
-from fgnet.predictor import NetworkPredictor, Predictor, load_predictor
+from fgnet.predictor import NetworkPredictor
+from fgnet.tiles import Predictor
 from fgnet.training.checkpoints import load_state, sharpened
 from numpy.typing import NDArray
 

@@ -48,8 +48,10 @@ def configured(config: Path, overrides: list[str] | None, workers: int | None) -
     Raises:
         InputError: a file, key or value that does not fit.
     """
+    from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
     from fgnet_pipeline.stages.configuration import load_config
 
+    forgo_pandas()
     return load_config(config, extra(overrides, workers))
 
 

@@ -63,9 +63,7 @@ def agglomerate_command(
 def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool, yes: bool) -> None:
     from fgnet_pipeline.commands.progress_bars import Bars
     from fgnet_pipeline.execution import run as runner
-    from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 
-    forgo_pandas()
     if dry_run:
         _print_plan(config, stages, redo, yes)
         return

@@ -33,7 +33,9 @@ def _work(submission: Path, task: str | None, share: int | None, connect: Path |
     """Do what the options ask for; a sentence that says what was done."""
     from fgnet_pipeline.core.errors import InputError
     from fgnet_pipeline.execution.cluster.array_element import finish_submission, run_share
+    from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 
+    forgo_pandas()
     if finish:
         return finish_submission(submission)
     if task is None:

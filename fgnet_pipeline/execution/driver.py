@@ -247,6 +247,6 @@ def _check_ready(job: Job, names: list[str], forks: bool) -> None:
         state, stage = left(job, name), stage_of(job.plan.tasks[name])
         if not state.todo.any():
             continue
-        if forks and stage.preload:
-            fork_server([stage], packages_of(job.config.model_dump(mode="json")))
+        if forks and (modules := stage.preload(job.config)):
+            fork_server([*modules, *packages_of(job.config.model_dump(mode="json"))])
         stage.check_ready(job, first=not state.done.any())

@@ -104,7 +104,8 @@ def _run_here(work: Work, observer: Observer | None) -> str | None:
 def _run_in_processes(work: Work, observer: Observer | None) -> str | None:
     """Hand out blocks to worker processes, which daisy asks for as they are needed."""
     stages = [stage_of(work.job.plan.tasks[name]) for name in work.todo]
-    fork = fork_server(stages, packages_of(work.spec.config))  # here, so that it does not write where daisy does
+    modules = [module for stage in stages for module in stage.preload(work.job.config)]
+    fork = fork_server([*modules, *packages_of(work.spec.config)])  # here, so that it does not write where daisy does
     alive = Workers()
     with _places() as places:
         spawner = _Spawner(work, fork, alive, places)

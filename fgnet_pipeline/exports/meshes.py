@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.chosen_segments import (
@@ -59,8 +60,11 @@ class MeshPieces(Stage):
     tables = (TableOutput("mesh-pieces", {"segment": "uint64", "name": "uint64"}, redo="mesh-pieces"),)
     reads: ClassVar[Mapping[str, str]] = {"relabel": "array", "fragments": "tables"}
     scheduled_as = "relabel"
-    preload = ("zmesh",)
     bytes_per_voxel = (40, 40)
+
+    def preload(self, config: Config) -> tuple[str, ...]:
+        """The package that makes meshes; workers are forked with it loaded."""
+        return ("zmesh",)
 
     def plan(self, job: Job) -> list[Task]:
         """One task. A block reads one voxel around it."""

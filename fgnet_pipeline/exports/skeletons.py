@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.chosen_segments import (
@@ -60,8 +61,11 @@ class SkeletonPieces(Stage):
     tables = (TableOutput("skeleton-pieces", COLUMNS, redo="skeleton-pieces"),)
     reads: ClassVar[Mapping[str, str]] = {"relabel": "array", "fragments": "tables"}
     scheduled_as = "relabel"
-    preload = ("kimimaro",)
     bytes_per_voxel = (60, 60)
+
+    def preload(self, config: Config) -> tuple[str, ...]:
+        """The package that makes skeletons; workers are forked with it loaded."""
+        return ("kimimaro",)
 
     def plan(self, job: Job) -> list[Task]:
         """One task. A block reads the context that its lines need."""

@@ -30,7 +30,7 @@ from fgnet_pipeline.store.volume import Frame
 
 if TYPE_CHECKING:
     import fgnet
-    from fgnet.predictor import Predictor
+    from fgnet.tiles import Predictor
 
 #: The fraction, per axis, by which a voxel size may differ from the model's.
 VOXEL_SIZE_TOLERANCE = 0.2
@@ -52,6 +52,13 @@ def _geometry_of(config: Config) -> fgnet.Geometry:
     import fgnet
 
     return fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+
+
+def _has_weights(config: Config) -> bool:
+    """Whether the configured model is a network with weights, which needs torch."""
+    from fgnet.weights import TOYS
+
+    return config.model.checkpoint not in TOYS
 
 
 def _load(config: Config, device: str, digest: str | None = None) -> Predictor:
@@ -95,7 +102,6 @@ class PredictStage(Stage):
     array = ArrayOutput("affinities", "uint8", compressed=0.55)
     lanes = 2
     reads_inputs_only = True
-    preload = ("torch", "fgnet.predictor")
     bytes_per_voxel = (16, 8)
     bytes_per_channel = (0, 18)
 
@@ -146,6 +152,10 @@ class PredictStage(Stage):
     def tiles(self, job: Job) -> dict[str, Any] | None:
         """The tiles of the network; None without a raw volume or without the checkpoint."""
         return None if job.raw is None else tiles_computed(job)
+
+    def preload(self, config: Config) -> tuple[str, ...]:
+        """Torch and the network, for models with weights."""
+        return ("torch", "fgnet.predictor") if _has_weights(config) else ("fgnet",)
 
     def check_ready(self, job: Job, first: bool) -> None:
         """Check that the device exists, and before the first block that the model can be loaded."""
@@ -264,17 +274,17 @@ class Predict:
 
     def __init__(self, job: Job, task: Task, worker: int) -> None:
         from fgnet.normalise import apply
-        from fgnet.weights import TOYS
 
         assert job.raw is not None  # PredictStage.plan has checked it
         self.job, self.raw, self.volume = job, job.raw, job.bounds
         config, fingerprint = job.config, dict(task.fingerprint)
         geometry = _geometry_of(config)
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
-        predictor = _load(config, choose_device(config.model.device, worker), fingerprint["model"])
+        device = choose_device(config.model.device, worker) if _has_weights(config) else "cpu"
+        predictor = _load(config, device, fingerprint["model"])
         (shift, scale), margin = fingerprint["normalisation"], geometry.margin
         # Models without weights have no norms, which padding could spoil.
-        fill = fills_padding(fingerprint) and geometry.architecture not in TOYS
+        fill = fills_padding(fingerprint) and _has_weights(config)
         self.network = TileNetwork(
             predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, fill
         )

@@ -21,6 +21,7 @@ from fgnet_pipeline.stages.outcome import Outcome
 from fgnet_pipeline.store.tables import Columns
 
 if TYPE_CHECKING:
+    from fgnet_pipeline.core.config import Config
     from fgnet_pipeline.stages.job import Job
 
 #: Bytes of a worker before its first block: the interpreter and all imports, with PyTorch (docs/scale.md).
@@ -116,7 +117,6 @@ class Stage(ABC):
         reads_inputs_only: whether a block reads nothing that another stage makes.
         scheduled_as: the stage whose `[schedule]` table holds for this one; None: its own.
         lanes: blocks that one worker handles at a time, so that it reads and writes while it computes.
-        preload: modules for this stage that the process from which workers are forked imports.
         by_voxel: whether memory and time of a block are proportional to its voxels. If so, a measurement of one trial
             block holds for all.
         keys_in_tables: whether a worker reads the keys of finished blocks from their tables. Set it if computing such a
@@ -135,7 +135,6 @@ class Stage(ABC):
     reads_inputs_only: ClassVar[bool] = False
     scheduled_as: ClassVar[str | None] = None
     lanes: ClassVar[int] = 1
-    preload: ClassVar[tuple[str, ...]] = ()
     by_voxel: ClassVar[bool] = True
     keys_in_tables: ClassVar[bool] = False
     bytes_per_voxel: ClassVar[tuple[int, int]] = (16, 16)
@@ -158,6 +157,10 @@ class Stage(ABC):
             task: one of this stage.
             worker: number of the worker, e.g. to choose its GPU.
         """
+
+    def preload(self, config: Config) -> tuple[str, ...]:
+        """Modules for this stage that the process from which workers are forked imports."""
+        return ()
 
     @property
     def schedule(self) -> str:

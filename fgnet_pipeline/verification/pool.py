@@ -18,6 +18,7 @@ from fgnet_pipeline.core.signals import stop_on_signal
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.processes.fork_server import server_with
 from fgnet_pipeline.execution.processes.interrupt import POLL
+from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.verification.block_checks import Expected, Finding, check_block
 
@@ -96,6 +97,7 @@ def check_blocks(job: Job, batch: list[Expected]) -> list[Finding]:
 
 def _open(spec: WorkerSpec) -> None:
     """Open the job, once per process."""
+    forgo_pandas()
     _job[:] = [spec.open_job()]
 
 

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from fgnet import normalise
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry
+from fgnet.loading import load_predictor
 from fgnet.weights import checkpoint_digest, read_geometry, read_recommended
 
 if TYPE_CHECKING:
     from typing import Any
-
-    from fgnet.predictor import Predictor
 
 __all__ = [
     "Geometry",
@@ -27,19 +26,6 @@ __all__ = [
     "read_geometry",
     "read_recommended",
 ]
-
-
-def load_predictor(
-    checkpoint: str,
-    mode: str = "exact",
-    device: str = "cpu",
-    threads: int = 1,
-    expect_sha256: str | None = None,
-) -> Predictor:
-    """Load a model for inference, see `fgnet.predictor.load_predictor`; this call imports torch."""
-    from fgnet import predictor
-
-    return predictor.load_predictor(checkpoint, mode, device, threads, expect_sha256)
 
 
 def describe(name: str) -> dict[str, Any]:

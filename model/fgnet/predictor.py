@@ -5,47 +5,25 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.backends import cudnn
 
-from fgnet.errors import ModelError
-from fgnet.geometry import Geometry, Triple
+from fgnet.geometry import Geometry
 from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, Logits, channels_last
 from fgnet.precision import computes_bfloat16
 from fgnet.tensors import compare_keys, read_weights
-from fgnet.weights import MODES, TOYS, checkpoint_digest, locate, read_geometry, read_network
+from fgnet.tiles import check_tiles, crop_margin
+from fgnet.weights import locate, read_geometry, read_network
 
 #: Sections per call of the encoder on a CPU, in float32 and in bfloat16, and the greatest number on a GPU, where
 #: starting the kernels of a call costs more than its arithmetic. The first two divide the depth and the z stride of
 #: every preset's tile, so that batches are filled up with copies at the faces of a volume only.
 CPU_BATCH, BATCH, GPU_BATCH = 4, 8, 32
-
-
-class Predictor(Protocol):
-    """Tiles float32 (B, *geometry.tile), normalised -> affinities float32 (B, C, *geometry.output), 1 = same object."""
-
-    geometry: Geometry
-
-    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]: ...
-
-
-def crop_margin(tiles: NDArray[np.float32], margin: Triple) -> NDArray[np.float32]:
-    """Tiles without `margin` voxels (zyx) at each face of their last three axes; a view."""
-    z, y, x = (slice(m, n - m) for m, n in zip(margin, tiles.shape[-3:], strict=True))
-    return tiles[..., z, y, x]
-
-
-def check_tiles(tiles: NDArray[np.float32], geometry: Geometry) -> None:
-    """Raise ModelError unless `tiles` are (B, *geometry.tile)."""
-    if tiles.ndim != 4 or tuple(tiles.shape[1:]) != geometry.tile:
-        raise ModelError("tiles", tiles.shape, f"(B, *{geometry.tile})", "cut tiles as the geometry says")
 
 
 def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
@@ -54,22 +32,6 @@ def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
         return BATCH if mode == "fast" else CPU_BATCH
     common = math.gcd(geometry.tile[0], geometry.stride[0])
     return max(n for n in range(1, GPU_BATCH + 1) if common % n == 0)
-
-
-class ToyPredictor:
-    """`identity`: every channel is raw / 255. `shift`: its mean over 3x3x3 voxels, the tile's edge repeated."""
-
-    def __init__(self, name: str) -> None:
-        self.geometry, self.name = TOYS[name], name
-
-    def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-        check_tiles(tiles, self.geometry)
-        values = np.clip(tiles * np.float32(0.5) + np.float32(0.5), 0, 1)
-        if self.name == "shift":
-            padded = F.pad(torch.from_numpy(values)[:, None], (1, 1, 1, 1, 1, 1), mode="replicate")
-            values = F.avg_pool3d(padded, 3, stride=1)[:, 0].numpy()
-        inner = crop_margin(values, self.geometry.margin)
-        return np.repeat(inner[:, None], len(self.geometry.neighbourhood), axis=1)
 
 
 class NetworkPredictor:
@@ -139,32 +101,17 @@ def load_network(path: Path) -> FGNet:
     return channels_last(network)
 
 
-def load_predictor(
-    checkpoint: str,
-    mode: str = "exact",
-    device: str = "cpu",
-    threads: int = 1,
-    expect_sha256: str | None = None,
-) -> Predictor:
-    """The predictor of a checkpoint.
+def load_network_predictor(checkpoint: str, mode: str, device: str, threads: int) -> NetworkPredictor:
+    """The predictor of a checkpoint with weights; see `fgnet.loading.load_predictor`.
 
     Args:
-        checkpoint: a path, a shipped name, `identity` or `shift`.
+        checkpoint: a path or a shipped name.
         mode: see `NetworkPredictor`.
         device: as torch names it.
         threads: of torch in this process.
-        expect_sha256: what the file's bytes must hash to, in hexadecimal; None checks nothing.
 
     Raises:
-        ModelError: an unknown mode, no such file, other bytes than expected, or keys or shapes that differ from the
-            architecture.
+        ModelError: no such file, or keys or shapes that differ from the architecture.
     """
-    if mode not in MODES:
-        raise ModelError("model.mode", mode, f"one of {MODES}", "choose one of these")
-    if expect_sha256 is not None and (found := checkpoint_digest(checkpoint)) != expect_sha256:
-        remedy = "the file changed since this run began: put the old one back"
-        raise ModelError("model.checkpoint", found, f"the SHA-256 {expect_sha256}", remedy)
-    if checkpoint in TOYS:
-        return ToyPredictor(checkpoint)
     network = load_network(locate(checkpoint)).to(device)
     return NetworkPredictor(network, read_geometry(checkpoint, mode), mode, device, threads)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from pipeline_tools import standard_config
 
 import fgnet_pipeline
 
@@ -24,6 +26,19 @@ def test_another_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["train", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    assert imported(HEAVY, *arguments) == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["plan"], ["run", "--dry-run"]])
+def test_a_command_that_computes_nothing_imports_neither_numba_nor_pandas(
+    arguments: list[str], tmp_path: Path, small_raw: str
+) -> None:
+    config = standard_config(tmp_path, small_raw)
+    assert imported(("numba", "pandas", "torch", "scipy"), *arguments, str(config)) == "[]"
+
+
+def imported(names: tuple[str, ...], *arguments: str) -> str:
+    """List those of `names` that a command imports, which must end with exit code 0."""
     code = f"""
 import sys
 sys.argv = ["fgnet", *{arguments!r}]
@@ -32,10 +47,10 @@ try:
     main()
 except SystemExit as ended:
     assert ended.code == 0
-print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+print([name for name in {names!r} if name in sys.modules], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
+    return done.stderr.strip()
 
 
 def test_importing_the_package_imports_no_room() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numba
 import pytest
 from pipeline_tools import CHECKOUT
 from unprivileged import make_read_only, run_unprivileged
@@ -19,7 +20,7 @@ from fgnet_pipeline.kernels import compiled
 from fgnet_pipeline.kernels.agglomeration.exact_means import product
 high, low = product(2**62 + 1, 2**62 + 3)
 value = (int(high) << 64) + int(low)
-print(json.dumps([compiled.__file__, compiled.KEPT, numba.config.CACHE_DIR, str(value)]))
+print(json.dumps([compiled.__file__, compiled.is_kept(), numba.config.CACHE_DIR, str(value)]))
 """
 
 
@@ -80,7 +81,7 @@ def test_an_installation_that_can_be_written_keeps_its_code_beside_the_source() 
     from fgnet_pipeline.kernels import compiled
 
     if "NUMBA_CACHE_DIR" not in os.environ:
-        assert compiled.KEPT and not compiled._SETTINGS.CACHE_DIR
+        assert compiled.is_kept() and not numba.config.CACHE_DIR
 
 
 def test_a_command_runs(site: Path, tmp_path: Path, small_raw: str) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pipeline_tools import (
     CHECKOUT,
+    Command,
+    Refused,
     assert_same_output,
     records,
     run_on_cells,
@@ -20,17 +22,18 @@ from pipeline_tools import (
     wait_for_records,
 )
 
-from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.execution.run import PREDICT, run
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.stages.registry import stages_after
 
-BLOCK, BLOCKS = [16, 16, 16], 4 * 4 * 5
+BLOCK, BLOCKS = [16, 16, 16], 3 * 3 * 4
 PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run on 80 blocks, which give time to interfere, that nobody disturbed."""
-    return run_on_cells(tmp_path_factory.mktemp("undisturbed"), (64, 64, 80), seed=3, block_shape=BLOCK)
+    """Folder of a run on 36 blocks, which give time to interfere, that nobody disturbed."""
+    return run_on_cells(tmp_path_factory.mktemp("undisturbed"), (48, 48, 64), seed=3, block_shape=BLOCK)
 
 
 def configured(folder: Path, undisturbed: Path) -> Path:
@@ -53,7 +56,7 @@ def test_a_run_after_a_killed_driver_repeats_no_finished_block(
 ) -> None:
     config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     if name == "run_agglomerate.py":
-        script("run_predict.py", config)
+        run(load_config(config), PREDICT)
     process = start(name, config)
     wait_for_records(out, stage, count, process)
     process.send_signal(signal.SIGKILL)
@@ -63,7 +66,7 @@ def test_a_run_after_a_killed_driver_repeats_no_finished_block(
     script(name, config, "--workers", 2)
     assert finished_once(out, stage, before)
     assert len(records(out, stage)) >= BLOCKS
-    script("run_agglomerate.py", config, "--workers", 0)
+    run(load_config(config), stages_after("predict"))
     assert_same_output(undisturbed / "out.zarr", out)
 
 
@@ -81,21 +84,20 @@ def test_a_run_with_killed_workers_ends_as_an_undisturbed_one(undisturbed: Path,
             os.kill(alive[-1], signal.SIGKILL)
     assert process.wait(PATIENCE) == 0
     assert killed
-    script("run_agglomerate.py", config, "--workers", 0)
+    run(load_config(config), stages_after("predict"))
     assert_same_output(undisturbed / "out.zarr", out)
 
 
-def test_a_second_driver_is_refused_while_the_first_runs(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_second_driver_is_refused_while_the_first_runs(undisturbed: Path, tmp_path: Path, refused: Refused) -> None:
     config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     process = start("run_predict.py", config)
     wait_for_records(out, "predict", 1, process)
     os.kill(process.pid, signal.SIGSTOP)
     try:
-        second = script("run_predict.py", config, check=False)
+        sentence = refused("predict", config)
     finally:
         os.kill(process.pid, signal.SIGCONT)
-    assert second.returncode == 2
-    assert "no other run on it" in second.stderr and "Traceback" not in second.stderr
+    assert "no other run on it" in sentence
     assert process.wait(PATIENCE) == 0
 
 
@@ -121,7 +123,7 @@ def test_an_interrupted_change_of_threshold_is_not_taken_for_the_old_state(undis
     wait_for_records(out, "relabel", BLOCKS + 3, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    script("run_agglomerate.py", config, "--workers", 0)
+    run(load_config(config), stages_after("predict"))
     assert_same_output(undisturbed / "out.zarr", out)
 
 
@@ -131,20 +133,18 @@ def changed(config: Path) -> Path:
     return other
 
 
-def test_an_output_that_cannot_be_made_is_one_sentence(undisturbed: Path, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_made_is_one_sentence(undisturbed: Path, tmp_path: Path, refused: Refused) -> None:
     config = configured(tmp_path, undisturbed)
     (tmp_path / "file").write_text("not a folder")
-    done = script("run_predict.py", config, "--set", f"output.path={tmp_path / 'file' / 'out.zarr'}", check=False)
-    assert done.returncode == 2
-    assert "output.path" in done.stderr and "Traceback" not in done.stderr
+    assert "output.path" in refused("predict", config, "--set", f"output.path={tmp_path / 'file' / 'out.zarr'}")
 
 
-def test_failed_blocks_are_named_with_error_and_log(undisturbed: Path, tmp_path: Path) -> None:
+def test_failed_blocks_are_named_with_error_and_log(undisturbed: Path, tmp_path: Path, command: Command) -> None:
     config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
-    script("run_predict.py", config)
+    run(load_config(config), PREDICT)
     (out / "affinities" / "c" / "0" / "1" / "1" / "1").write_bytes(b"damage")
-    done = script("run_agglomerate.py", config, "--workers", 2, check=False)
-    assert done.returncode == 1
-    assert "fragments: " in done.stderr and "  block [" in done.stderr and "waiting" in done.stderr
-    log = done.stderr.split("log: ")[1].split(")")[0]
+    code, _, text = command("agglomerate", config, "--workers", 2)
+    assert code == 1
+    assert "fragments: " in text and "  block [" in text and "waiting" in text
+    log = text.split("log: ")[1].split(")")[0]
     assert "checksum do not match" in Path(log).read_text()

@@ -10,12 +10,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.toml_file import read_toml
@@ -28,28 +28,20 @@ PRELOADED = [
 ]
 
 
-class Preloads(Protocol):
-    """What is asked of a stage (`stages.stage.Stage`)."""
-
-    @property
-    def preload(self) -> tuple[str, ...]: ...
-
-
-def fork_server(stages: Iterable[Preloads], packages: Sequence[str] = ()) -> BaseContext:
-    """Start the server whose processes have everything loaded that some stages need, and return at once.
+def fork_server(modules: Iterable[str] = ()) -> BaseContext:
+    """Start the server whose processes have everything loaded that workers need, and return at once.
 
     The server imports while the driver does. The first call, `start_early` included, settles what is loaded.
     Loading opens no connection and starts no thread: each process makes its own event loop at its first request.
 
     Args:
-        stages: that the processes will compute.
-        packages: names of further modules to load.
+        modules: names of further modules to load, for example for single stages.
 
     Returns:
         The context that starts such processes.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return server_with(PRELOADED + [module for stage in stages for module in stage.preload] + [*packages])
+    return server_with([*PRELOADED, *modules])
 
 
 def server_with(modules: list[str]) -> BaseContext:
@@ -130,7 +122,7 @@ def start_early(file: Path, overrides: Iterable[str]) -> None:
         overrides: of the command line, as `section.key=value`.
     """
     if _will_fork(file, overrides):
-        fork_server([])
+        fork_server()
 
 
 def _will_fork(file: Path, overrides: Iterable[str]) -> bool:

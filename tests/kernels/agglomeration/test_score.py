@@ -121,9 +121,9 @@ bins[0, 7] = 4
 quantile = scores()["quantile"]
 module.agglomerate(one, 2 * one, 28 * one, 4 * one, widest=0)
 module.agglomerate(one, 2 * one, 28 * one, 4 * one, histogram=bins, score=quantile, part=(1, 2))
-compiled = [heap_merging.merge_by_heap, histograms.values_of]
+compiled = [heap_merging.merge_by_heap.compiled, histograms.values_of.compiled]
 print(sum(sum(function.stats.cache_misses.values()) for function in compiled) + 1 - quantile.compiled.cache_hits)
-print(len(heap_merging.merge_by_heap.signatures))
+print(len(compiled[0].signatures))
 """
 
 

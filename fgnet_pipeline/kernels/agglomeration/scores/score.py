@@ -14,7 +14,6 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from fgnet_pipeline.core.errors import InputError
@@ -28,7 +27,7 @@ MAXIMUM_AFFINITY = 255
 Part = tuple[int, int]
 Value = Callable[[Any, int, int, int], int]
 
-SIGNATURE = types.int64(types.int64[::1], types.int64, types.int64, types.int64)
+SIGNATURE = "int64(int64[::1], int64, int64, int64)"
 """Of every compiled value. The heap is compiled once for this signature, so a new score compiles its own lines only."""
 
 
@@ -54,7 +53,7 @@ class Score:
     @cached_property
     def compiled(self) -> Any:
         """`value` as a first-class function of numba, compiled or loaded on first use."""
-        return cfunc(SIGNATURE)(_no_value if self.value is None else self.value)
+        return cfunc(SIGNATURE, _no_value if self.value is None else self.value)
 
     def part(self, quantile: float | None) -> Part | None:
         """The parameter (p, q) of the score; None if it has none.
