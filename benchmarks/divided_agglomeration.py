@@ -178,7 +178,7 @@ def _from_records(job: Job, edges: int) -> dict[str, Any]:
         }
         for name, found in records.items()
     }
-    tables = sum(path.stat().st_size for path in (job.output.root / "tables").rglob("*.parquet"))
+    tables = sum(path.stat().st_size for path in (job.output.state / "tables").rglob("*.parquet"))
     return {
         "node_seconds": round(seconds, 2),
         "node_us_per_edge": round(1e6 * seconds / edges, 3),

@@ -22,6 +22,7 @@ from fault_runs import COMPARED, Tally, TrialError, compare, fgnet, finish, writ
 from fgnet_pipeline.core.errors import PipelineError
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
+from fgnet_pipeline.store.layout import state_of
 from fgnet_pipeline.verification.verify import verify
 
 
@@ -44,7 +45,7 @@ def flipped_byte(out: Path, rng: random.Random) -> None:
 
 
 def flipped_byte_in_table(out: Path, rng: random.Random) -> None:
-    flip(a_file(out, "tables/**/*.parquet", rng), rng)
+    flip(a_file(state_of(out), "tables/**/*.parquet", rng), rng)
 
 
 def flip(path: Path, rng: random.Random) -> None:
@@ -55,18 +56,18 @@ def flip(path: Path, rng: random.Random) -> None:
 
 
 def truncated_table(out: Path, rng: random.Random) -> None:
-    path = a_file(out, "tables/**/*.parquet", rng)
+    path = a_file(state_of(out), "tables/**/*.parquet", rng)
     os.truncate(path, rng.randrange(path.stat().st_size))
 
 
 def torn_record(out: Path, rng: random.Random) -> None:
-    path = a_file(out, "progress/*/done-*.jsonl", rng)
+    path = a_file(state_of(out), "progress/*/done-*.jsonl", rng)
     os.truncate(path, path.stat().st_size - rng.randrange(1, 200))
 
 
 def clock_jump(out: Path, rng: random.Random) -> None:
     """Records of a random half of the workers say that they finished in another year."""
-    for path in sorted(out.glob("progress/*/done-*.jsonl")):
+    for path in sorted(state_of(out).glob("progress/*/done-*.jsonl")):
         if rng.random() < 0.5:
             records = [json.loads(line) for line in path.read_text().splitlines()]
             shift = rng.choice([-1, 1]) * 3.2e7
@@ -75,7 +76,7 @@ def clock_jump(out: Path, rng: random.Random) -> None:
 
 
 def driver_lost(out: Path, rng: random.Random) -> None:
-    (out / "progress" / "driver.json").unlink()
+    (state_of(out) / "progress" / "driver.json").unlink()
 
 
 def metadata_torn(out: Path, rng: random.Random) -> None:
@@ -150,7 +151,7 @@ def read_only_disk(folder: Path, reference: Path, tally: Tally) -> None:
     with Disk(place, f"size={64 << 20}") as disk:
         config = write_config(folder / "disk.toml", folder / "raw.zarr", place / "out.zarr")
         shutil.copytree(reference, place / "out.zarr")
-        for path in place.glob("out.zarr/progress/relabel/done-*"):
+        for path in state_of(place / "out.zarr").glob("progress/relabel/done-*"):
             path.unlink()
         disk.remount("ro")
         tally.trials[what] += 1

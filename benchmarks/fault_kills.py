@@ -20,6 +20,8 @@ from pathlib import Path
 
 from fault_runs import COMMAND, LIMIT, Tally, TrialError, compare, finish, write_config
 
+from fgnet_pipeline.store.layout import state_of
+
 #: One kill in so many is of the driver, the others of a worker.
 DRIVER_SHARE = 8
 #: Kills in one history. Most of the time of so small a run is its start, and a driver's kill costs one.
@@ -76,7 +78,7 @@ class Killer:
         """Living workers of `driver`: process -> stage, which the name of its log tells."""
         found = {}
         for pid in descendants(driver.pid):
-            log = next((self.out / "logs").glob(f"*-{pid}.log"), None)
+            log = next((state_of(self.out) / "logs").glob(f"*-{pid}.log"), None)
             if log is not None:
                 found[pid] = log.name.split("-")[0]
         return found

@@ -18,6 +18,8 @@ import numpy as np
 import zarr
 from scipy import ndimage
 
+from fgnet_pipeline.store.layout import state_of
+
 COMMAND = [sys.executable, "-m", "fgnet_pipeline"]
 SHAPE, BLOCK = (48, 48, 64), 16
 #: After this many seconds a run counts as hanging.
@@ -90,10 +92,15 @@ def finish(config: Path, *more: object) -> None:
 def compare(reference: Path, out: Path) -> None:
     """Arrays and tables of two outputs are equal, byte for byte; unfinished files of killed writers do not count."""
     for name in COMPARED:
-        first, second = files_of(reference / name), files_of(out / name)
+        first, second = _stored(reference, name), _stored(out, name)
         different = sorted(k for k in first.keys() | second.keys() if first.get(k) != second.get(k))
         if different:
             raise TrialError(f"{name} differs from the undisturbed run in {len(different)} files, e.g. {different[0]}")
+
+
+def _stored(out: Path, name: str) -> dict[str, bytes]:
+    """Files of an array, or of all tables, of an output."""
+    return files_of((state_of(out) if name == "tables" else out) / name)
 
 
 def files_of(root: Path) -> dict[str, bytes]:

@@ -20,13 +20,14 @@ import pyarrow.parquet as pq
 import zarr
 
 from fgnet_pipeline.store.atomic_files import read_json
+from fgnet_pipeline.store.layout import state_of
 from fgnet_pipeline.store.records.progress import Progress
 
 
 def sizes(output: Path) -> dict[str, dict[str, float]]:
     """Kind of table -> files, rows, bytes a row."""
     found = {}
-    for folder in sorted((output / "tables").iterdir()):
+    for folder in sorted((state_of(output) / "tables").iterdir()):
         files = list(folder.rglob("*.parquet"))
         rows = sum(pq.read_metadata(file).num_rows for file in files)
         size = sum(file.stat().st_size for file in files)
@@ -36,13 +37,14 @@ def sizes(output: Path) -> dict[str, dict[str, float]]:
 
 def handed_up(output: Path, fragments_per_mvoxel: float) -> dict[str, float]:
     """What the leaves of the octree left to their parents."""
-    leaf = read_json(output / "progress" / "agglomerate-0" / "fingerprint.json")["leaf"]
+    leaf = read_json(state_of(output) / "progress" / "agglomerate-0" / "fingerprint.json")["leaf"]
     shape = zarr.open_array(output / "segmentation", mode="r").shape
     planes = [-(-n // width) - 1 for n, width in zip(shape, leaf, strict=True)]
     faces = 2 * sum(count * np.prod(np.delete(shape, axis)) for axis, count in enumerate(planes))
     if faces == 0:
         return {}
-    tables = [pq.read_table(path, columns=["u", "v"]) for path in (output / "tables" / "residual-0").rglob("*.parquet")]
+    residual = (state_of(output) / "tables" / "residual-0").rglob("*.parquet")
+    tables = [pq.read_table(path, columns=["u", "v"]) for path in residual]
     # An edge that leaves a leaf is in the tables of both, and its ends are clusters that both sides keep.
     edges = np.unique(np.concatenate([np.stack([table["u"], table["v"]], 1) for table in tables]), axis=0)
     clusters = len(np.unique(edges))
@@ -56,7 +58,8 @@ def handed_up(output: Path, fragments_per_mvoxel: float) -> dict[str, float]:
 
 def report(output: Path) -> dict[str, Any]:
     tables = sizes(output)
-    done = {tuple(record["block"]): record["voxels"] for record in Progress(output / "progress").records("edges")}
+    progress = Progress(state_of(output) / "progress")
+    done = {tuple(record["block"]): record["voxels"] for record in progress.records("edges")}
     million = sum(done.values()) / 1e6
     return {
         "mvoxel": million,

@@ -2,8 +2,13 @@
 
 The names in `__all__` are what scripts may rely on; each is imported when it is first used.
 
-    config = fgnet_pipeline.load_config("my.toml", ["schedule.workers=8"])
-    job = fgnet_pipeline.run(config)
+    import fgnet_pipeline as fp
+
+    fp.run(fp.load_config("my.toml", ["schedule.workers=8"]))
+    result = fp.open("my.toml")                     # or the path of the output
+    result.segmentation[100].compute()              # arrays as dask: one section as numpy
+    result.table("edges").to_table().to_pandas()    # tables as Arrow
+    fp.compare("my_output.zarr/segmentation", "my_labels.zarr/labels").voi_sum
 """
 
 from __future__ import annotations
@@ -15,25 +20,31 @@ if TYPE_CHECKING:
     from fgnet_pipeline.core.config import Config
     from fgnet_pipeline.core.errors import BlocksFailedError, DamageError, InputError, PipelineError, StaleError
     from fgnet_pipeline.evaluation.comparison import compare
+    from fgnet_pipeline.evaluation.skeleton_scores import score_skeletons
     from fgnet_pipeline.execution.run import run
     from fgnet_pipeline.execution.status import Watch
     from fgnet_pipeline.stages.configuration import load_config
     from fgnet_pipeline.verification.verify import verify
+    from fgnet_pipeline.views.result import Result
+    from fgnet_pipeline.views.result import open_result as open
 
 __version__ = "0.1.0"
 
-#: Public name -> the module that defines it.
+#: Public name -> the module that defines it, with the name there if it is another one.
 _PLACES = {
     "BlocksFailedError": "fgnet_pipeline.core.errors",
     "Config": "fgnet_pipeline.core.config",
     "DamageError": "fgnet_pipeline.core.errors",
     "InputError": "fgnet_pipeline.core.errors",
     "PipelineError": "fgnet_pipeline.core.errors",
+    "Result": "fgnet_pipeline.views.result",
     "StaleError": "fgnet_pipeline.core.errors",
     "Watch": "fgnet_pipeline.execution.status",
     "compare": "fgnet_pipeline.evaluation.comparison",
     "load_config": "fgnet_pipeline.stages.configuration",
+    "open": "fgnet_pipeline.views.result:open_result",
     "run": "fgnet_pipeline.execution.run",
+    "score_skeletons": "fgnet_pipeline.evaluation.skeleton_scores",
     "verify": "fgnet_pipeline.verification.verify",
 }
 __all__ = [
@@ -42,11 +53,14 @@ __all__ = [
     "DamageError",
     "InputError",
     "PipelineError",
+    "Result",
     "StaleError",
     "Watch",
     "compare",
     "load_config",
+    "open",
     "run",
+    "score_skeletons",
     "verify",
 ]
 
@@ -54,4 +68,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+    module, _, defined = _PLACES[name].partition(":")
+    return getattr(import_module(module), defined or name)

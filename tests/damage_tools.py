@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from pipeline_tools import assert_same_output
+from pipeline_tools import assert_same_output, state_of
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
@@ -33,7 +33,7 @@ def shard(out: Path, array: str, block: Block = ONE) -> Path:
 def table(out: Path, kind: str, block: Block = ONE) -> Path:
     """File of the table of a block."""
     z, y, x = block
-    return out / "tables" / kind / str(z) / str(y) / f"{x}.parquet"
+    return state_of(out) / "tables" / kind / str(z) / str(y) / f"{x}.parquet"
 
 
 def flip(path: Path, at: int) -> None:
@@ -66,7 +66,7 @@ def rewrite(out: Path, kind: str, block: Block, change: Change) -> Path:
     Returns:
         The file of the table.
     """
-    tables = Tables(out / "tables", kind, "")
+    tables = Tables(state_of(out) / "tables", kind, "")
     key, columns = tables.read_key(block), {name: np.array(v) for name, v in tables.read(block).items()}
     return tables.write(block, change(columns) or columns, key)
 
@@ -92,7 +92,7 @@ def add_to(column: str, amount: int) -> Callable[[Table], None]:
 
 def change_record(out: Path, stage: str, **fields: Any) -> None:
     """Change the record of block ONE, or drop it if no fields are given."""
-    path = next((out / "progress" / stage).glob("done-*.jsonl"))
+    path = next((state_of(out) / "progress" / stage).glob("done-*.jsonl"))
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in [line for line in lines if tuple(line["block"]) == ONE]:
         line.update(fields)
@@ -107,7 +107,7 @@ def state(out: Path) -> dict[str, tuple[int, bytes]]:
 
 def is_bookkeeping(path: str) -> bool:
     """Whether a file says who works on the output and what is withdrawn, and not what was made."""
-    return path in ("progress/lock", "progress/driver.json") or "done-withdrawn-" in path
+    return path.endswith(("progress/lock", "progress/driver.json")) or "done-withdrawn-" in path
 
 
 def assert_untouched(before: dict[str, tuple[int, bytes]], out: Path, report: Report) -> None:

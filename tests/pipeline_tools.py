@@ -122,9 +122,15 @@ def read(folder: Path | str, name: str) -> npt.NDArray[Any]:
     return np.asarray(zarr.open_array(Path(folder) / name, mode="r")[:])
 
 
+def state_of(out: Path | str) -> Path:
+    """The folder of tables, records, logs and configuration of an output, old or new."""
+    nested = Path(out) / "fgnet" / "state"
+    return nested if nested.is_dir() else Path(out)
+
+
 def files_of(folder: Path, name: str) -> dict[str, bytes]:
     """Every file of an array or of the tables, by relative path; not those that a killed process left unfinished."""
-    root = Path(folder) / name
+    root = (state_of(folder) if name in ("tables", "progress") else Path(folder)) / name
     files = [p for p in sorted(root.rglob("*")) if p.is_file() and not is_partial(p)]
     return {str(p.relative_to(root)): p.read_bytes() for p in files}
 
@@ -154,7 +160,7 @@ def wait_for_records(
 def records(folder: Path, stage: str) -> list[dict[str, Any]]:
     """All done records of a task that were not written to withdraw another."""
     found = []
-    for path in sorted((Path(folder) / "progress" / stage).glob("done-*.jsonl")):
+    for path in sorted((state_of(folder) / "progress" / stage).glob("done-*.jsonl")):
         for line in path.read_text().splitlines():
             record = json.loads(line)
             found += [record] if record["key"] else []

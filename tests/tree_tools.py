@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pipeline_tools import state_of
 
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.execution.block_runner import BlockRunner
@@ -23,9 +24,9 @@ from fgnet_pipeline.store.tables import Tables
 def stored_tree(out: Path) -> Merges:
     """The merges of all nodes of all levels, sorted."""
     parts = []
-    for path in sorted((out / "tables").glob("merges-*/*/*/*.parquet")):
-        z, y, x = (int(part) for part in path.relative_to(out / "tables").with_suffix("").parts[1:])
-        table = Tables(out / "tables", path.parts[-4], "").read((z, y, x))
+    for path in sorted((state_of(out) / "tables").glob("merges-*/*/*/*.parquet")):
+        z, y, x = (int(part) for part in path.relative_to(state_of(out) / "tables").with_suffix("").parts[1:])
+        table = Tables(state_of(out) / "tables", path.parts[-4], "").read((z, y, x))
         parts.append([table[name] for name in Merges._fields])
     return sort_merges(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 

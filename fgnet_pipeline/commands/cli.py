@@ -7,13 +7,16 @@ With `--json`, standard output holds one JSON document, and all other text goes 
 from __future__ import annotations
 
 import logging
+import platform
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from importlib import metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fgnet_pipeline import __version__
 from fgnet_pipeline.commands.demo import demo_command
 from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
 from fgnet_pipeline.commands.evaluate import evaluate_command
@@ -23,13 +26,16 @@ from fgnet_pipeline.commands.inspect import inspect_command
 from fgnet_pipeline.commands.last_resort import FaultError, last_resort
 from fgnet_pipeline.commands.model_describe import describe_command
 from fgnet_pipeline.commands.plan import plan_command
+from fgnet_pipeline.commands.quiet import quietable
 from fgnet_pipeline.commands.report import report_command
 from fgnet_pipeline.commands.run import agglomerate_command, predict_command, run_command
 from fgnet_pipeline.commands.status import status_command
 from fgnet_pipeline.commands.submit import submit_command
 from fgnet_pipeline.commands.sweep import sweep_command
 from fgnet_pipeline.commands.train import train_command
+from fgnet_pipeline.commands.upgrade import upgrade_command
 from fgnet_pipeline.commands.verify import verify_command
+from fgnet_pipeline.commands.view import view_command
 from fgnet_pipeline.commands.worker import worker_command
 from fgnet_pipeline.core.errors import InputError, PipelineError
 from fgnet_pipeline.execution.processes.standard_streams import output_error
@@ -46,10 +52,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan_command,
     "status": status_command,
     "verify": verify_command,
+    "upgrade": upgrade_command,
     "evaluate": evaluate_command,
     "sweep": sweep_command,
     "inspect": inspect_command,
     "report": report_command,
+    "view": view_command,
     "export": export_command,
     "import": import_command,
     "train": train_command,
@@ -60,6 +68,11 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "model": {"describe": describe_command},
 }
 
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, help="Print the versions of fgnet, Python and PyTorch, and end."),
+]
+
 app = typer.Typer(
     help="Segment neurons in volume electron microscopy: raw to one global segmentation, block by block.",
     no_args_is_help=True,
@@ -67,12 +80,28 @@ app = typer.Typer(
     context_settings=CONTEXT,
 )
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name)(quietable(command))
 for group, members in GROUPS.items():
     _group = typer.Typer(help=f"Commands of {group}.", no_args_is_help=True, context_settings=CONTEXT)
     for name, command in members.items():
-        _group.command(name)(command)
+        _group.command(name)(quietable(command))
     app.add_typer(_group, name=group)
+
+
+@app.callback(invoke_without_command=True)
+def _before_the_command(version: Version = False) -> None:
+    if version:
+        typer.echo(versions())
+        raise typer.Exit
+
+
+def versions() -> str:
+    """The versions of this package and of what its results depend on most; nothing of it is imported."""
+    try:
+        torch = f"PyTorch {metadata.version('torch')}"
+    except metadata.PackageNotFoundError:
+        torch = "no PyTorch"
+    return f"fgnet {__version__} (Python {platform.python_version()}, {torch})"
 
 
 def guarded(command: Callable[[], Any]) -> NoReturn:
@@ -148,5 +177,5 @@ def run_agglomerate() -> NoReturn:
 
 def _single(command: Callable[..., None]) -> None:
     script = typer.Typer(pretty_exceptions_enable=False, context_settings=CONTEXT)
-    script.command()(command)
+    script.command()(quietable(command))
     script()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Overrides, Workers, extra
+from fgnet_pipeline.commands.quiet import is_told
 
 if TYPE_CHECKING:
     from fgnet_pipeline.datasets.demo_sample import Sample
@@ -47,19 +52,37 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
     from fgnet_pipeline.stages.configuration import load_config
 
     sample = find_sample(folder, Path.cwd())
-    say(sample.sentence)
+    _told(say)(sample.sentence)
     raw, output = str((sample.path / "raw").resolve()), str((folder / "segmentation.zarr").resolve())
     own = [f"volume.path={raw}", f"output.path={output}"]
     with Bars() as bars:
-        job = run(load_config(config_file, [*own, *overrides]), observer=bars, report=say)
+        job = run(load_config(config_file, [*own, *overrides]), observer=bars, report=_told(say))
     scores = _score(job, sample, say)
     picture = folder / "overlay.png"
     _draw(job, sample, picture)
     (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     say(f"affinities, fragments, segmentation: {output}")
     say(f"scores: {folder / 'scores.json'}")
-    say(f"look at the picture: xdg-open {picture}")
+    tell = _told(say)
+    tell(f"look at the picture: xdg-open {picture}")
+    for sentence in next_steps(folder):
+        tell(sentence)
     return scores
+
+
+def _told(say: Callable[[str], None]) -> Callable[[str], None]:
+    """`say` for sentences that explain: with `--quiet` it says only warnings."""
+    return lambda sentence: say(sentence) if is_told(sentence) else None
+
+
+def next_steps(folder: Path) -> list[str]:
+    """The commands that view and export the result of the demo, as the user can type them here."""
+    program = shlex.quote("fgnet" if shutil.which("fgnet") else os.path.relpath(sys.argv[0]))
+    output, exported = (shlex.quote(str(folder / name)) for name in ("segmentation.zarr", "segmentation.ome.zarr"))
+    return [
+        f"look at it in a browser: {program} view {output}",
+        f"hand it on: {program} export {output} ome-zarr --to {exported}",
+    ]
 
 
 def _score(job: Job, sample: Sample, say: Callable[[str], None]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fgnet_pipeline.commands.options import DryRun, Overrides, Result, Workers, configured_result, say
+from fgnet_pipeline.commands.options import DryRun, Overrides, Result, Workers, configured_result
 from fgnet_pipeline.core.errors import InputError
 
 
@@ -50,7 +50,7 @@ def export_command(
             typer.echo(f"{task.name:24s} {int(state.todo.sum())} of {int(state.active.sum())} blocks to compute")
         return
     with Bars() as bars:
-        lines = exporting.export(job, bars, say)
+        lines = exporting.export(job, bars, bars.say)
     for line in lines:
         typer.echo(line)
 

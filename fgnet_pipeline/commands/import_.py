@@ -141,12 +141,12 @@ def _affinity_job(request: Any, kind: str | None, neighbourhood: str | None, siz
 
 def _with_bar(write: Callable[..., dict[str, Any]], job: Any, output: Path) -> dict[str, Any]:
     """Write the output; on a terminal a bar shows the progress."""
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import TaskProgressColumn
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("import", total=None)
+    from fgnet_pipeline.commands.progress_bars import progress
+
+    with progress(TaskProgressColumn()) as bar:  # in percent: there are many voxels
+        task = bar.add_task("import", total=None, note="")
         return write(job, output, lambda done, total: bar.update(task, completed=done, total=total))
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fgnet_pipeline.commands.quiet import is_told
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file (docs/reference/configuration.md).")]
 Result = Annotated[
     str, typer.Argument(metavar="CONFIG|OUTPUT", help="TOML file of a run, or the folder or URL of its output.")
@@ -76,5 +78,9 @@ def extra(overrides: list[str] | None, workers: int | None) -> list[str]:
 
 
 def say(sentence: str) -> None:
-    """Print a sentence for people on standard error, so that standard output stays one JSON document."""
-    typer.echo(sentence, err=True)
+    """Print a sentence for people on standard error, so that standard output stays one JSON document.
+
+    With `--quiet`, only a warning is printed.
+    """
+    if is_told(sentence):
+        typer.echo(sentence, err=True)

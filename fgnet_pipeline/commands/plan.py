@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, Yes, configured
+from fgnet_pipeline.commands.quiet import is_told
+from fgnet_pipeline.commands.tables import table, terminal_columns
+from fgnet_pipeline.core.durations import duration
 
 if TYPE_CHECKING:
     from fgnet_pipeline.planning.document import Estimate, StageEstimate
+
+#: Of the table. Each source stands after the number that it is the source of.
+TITLES = ("task", "blocks", "empty", "done", "left", "block", "read", "GiB", "from", "s/block", "time", "from")
 
 
 def plan_command(
@@ -34,13 +40,9 @@ def plan_command(
 
 
 def _lines_of(found: Estimate) -> list[str]:
-    lines = [
-        found.region.sentence,
-        f"{'task':14s} {'blocks':>9s} {'empty':>9s} {'done':>9s} {'left':>9s} {'block':>15s} {'read':>15s} "
-        f"{'GiB':>6s} {'s/block':>8s} {'hours':>8s}  memory; seconds from",
-    ]
-    return [*map(str, found.inputs), *lines, *map(_stage, found.stages), *_storage(found), *_bounds(found),
-            *_settings(found),
+    rows = table(TITLES, [_row(stage) for stage in found.stages], columns=terminal_columns())
+    explained = [*map(str, found.inputs), found.region.sentence]
+    return [*filter(is_told, explained), *rows, *_storage(found), *_bounds(found), *filter(is_told, _settings(found)),
             *(f"warning: {warning}" for warning in found.warnings)]  # fmt: skip
 
 
@@ -48,14 +50,14 @@ def _settings(found: Estimate) -> list[str]:
     return [f"values that the configuration leaves open: {', '.join(found.settings)}"] if found.settings else []
 
 
-def _stage(s: StageEstimate) -> str:
+def _row(s: StageEstimate) -> list[str]:
     seconds = "-" if s.seconds_per_block is None else f"{s.seconds_per_block:.3g}"
-    hours = "-" if s.worker_hours is None else f"{s.worker_hours:.3g}"
-    return (
-        f"{s.task:14s} {s.blocks:9d} {s.empty:9d} {s.done:9d} {s.left:9d} {_shape(s.block_shape):>15s} "
-        f"{_shape(s.read_shape):>15s} {s.memory_bytes / 2**30:6.2f} {seconds:>8s} {hours:>8s}  "
-        f"{s.memory_from}; {s.seconds_from}"
-    )
+    return [s.task, *map(str, (s.blocks, s.empty, s.done, s.left)), _shape(s.block_shape), _shape(s.read_shape),
+            f"{s.memory_bytes / 2**30:.2f}", s.memory_from, seconds, _time(s.worker_hours), s.seconds_from]  # fmt: skip
+
+
+def _time(hours: float | None, unknown: str = "-") -> str:
+    return unknown if hours is None else duration(3600 * hours)
 
 
 def _storage(found: Estimate) -> list[str]:
@@ -90,10 +92,9 @@ def _bounds(found: Estimate) -> list[str]:
         t = found.tiles
         lines.append(f"tiles: {t['computed']} computed, {t['needed']} needed; {_shape(t['shape'])} voxels each, "
                      f"{_shape(t['stride'])} voxels apart")  # fmt: skip
-    hours = "-" if found.worker_hours is None else f"{found.worker_hours:.3g}"
-    wall = "unknown: --trial measures it" if found.wall_hours is None else f"{found.wall_hours:.3g} hours"
+    wall = _time(found.wall_hours, "unknown: --trial measures it")
     lines.append(f"octree: {found.octree_levels} levels")
-    lines.append(f"time: {hours} worker-hours; with {found.workers} workers: {wall}")
+    lines.append(f"time: {_time(found.worker_hours)} of one worker; with {found.workers} workers: {wall}")
     return lines
 
 

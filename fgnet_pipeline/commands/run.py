@@ -6,7 +6,8 @@ from typing import Any
 
 import typer
 
-from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo, Workers, Yes, configured, extra, say
+from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo, Workers, Yes, configured, extra
+from fgnet_pipeline.commands.quiet import is_told
 
 
 def run_command(
@@ -69,7 +70,7 @@ def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bo
         _print_plan(config, stages, redo, yes)
         return
     with Bars() as bars:
-        runner.run(config, stages, redo, bars, say, small_region=yes)
+        runner.run(config, stages, redo, bars, bars.say, small_region=yes)
 
 
 def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: bool) -> None:
@@ -86,7 +87,7 @@ def _print_plan(config: Any, stages: tuple[str, ...], redo: str | None, yes: boo
     names = runner.tasks_of(job.plan, stages)
     check_region(job, small_region=yes)
     check_fresh(job, names, redo)
-    for sentence in runner.opening(job):
+    for sentence in filter(is_told, runner.opening(job)):
         typer.echo(sentence)
     for name in names:
         state, task = left(job, name), job.plan.tasks[name]

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
+from fgnet_pipeline.commands.tables import table, terminal_columns
+from fgnet_pipeline.core.durations import duration
 
 if TYPE_CHECKING:
-    from fgnet_pipeline.execution.status import Status, Watch
+    from fgnet_pipeline.execution.status import StageStatus, Status, Watch
 
-
+#: Of the table.
+TITLES = ("stage", "blocks", "done", "failed", "left", "time left", "Mvoxel/s", "s/block", "peak MiB", "hosts")
 #: Number of failed blocks that are printed. The JSON document lists all of them.
 FAILURES_PRINTED = 10
 
@@ -75,19 +78,7 @@ def _progress_line(status: Status) -> str:
 
 
 def _lines_of(status: Status) -> list[str]:
-    lines = [
-        f"{'stage':12s} {'blocks':>8s} {'done':>8s} {'failed':>7s} {'left':>8s} {'Mvoxel/s':>9s} {'time left':>10s} "
-        f"{'s/block':>8s} {'peak MiB':>9s} {'hosts':>6s}"
-    ]
-    for s in status.stages:
-        rate = "-" if s.voxels_per_second is None else f"{s.voxels_per_second / 1e6:.3g}"
-        eta = "-" if s.seconds_left is None else f"{s.seconds_left:.0f} s"
-        seconds = "-" if s.seconds_per_block is None else f"{s.seconds_per_block:.3g}"
-        memory = "-" if s.peak_memory is None else f"{s.peak_memory / 2**20:.0f}"
-        lines.append(
-            f"{s.stage:12s} {s.blocks:8d} {s.done:8d} {s.failed:7d} {s.left:8d} {rate:>9s} {eta:>10s} "
-            f"{seconds:>8s} {memory:>9s} {len(s.hosts):6d}"
-        )
+    lines = table(TITLES, [_row(stage) for stage in status.stages], columns=terminal_columns())
     for job in status.jobs:
         states = ", ".join(f"{count} {state.lower()}" for state, count in sorted(job.states.items()))
         lines.append(f"job {job.job:8s} {job.task}{' (second)' if job.second else ''}: {states}"
@@ -100,6 +91,14 @@ def _lines_of(status: Status) -> list[str]:
         lines.append(f"changed since the latest run: {'; '.join(status.changed)}; the next run makes results again "
                      "that depend on it")  # fmt: skip
     return [*lines, _driver_line(status)]
+
+
+def _row(s: StageStatus) -> list[str]:
+    rate = "-" if s.voxels_per_second is None else f"{s.voxels_per_second / 1e6:.3g}"
+    left = "-" if s.seconds_left is None else duration(s.seconds_left)
+    seconds = "-" if s.seconds_per_block is None else f"{s.seconds_per_block:.3g}"
+    memory = "-" if s.peak_memory is None else f"{s.peak_memory / 2**20:.0f}"
+    return [s.stage, *map(str, (s.blocks, s.done, s.failed, s.left)), left, rate, seconds, memory, str(len(s.hosts))]
 
 
 def _driver_line(status: Status) -> str:

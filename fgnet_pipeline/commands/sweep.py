@@ -40,7 +40,7 @@ def sweep_command(
         check_file_to_write(png, "--png")
     resolved = configured_result(config, set_, workers)
     job, result = sweep(resolved, labels, threshold or steps(first, last, step), begin, end)
-    picture = png or job.output.root / "sweep.png"
+    picture = png or job.output.state / "sweep.png"
     save_curve(result, picture, f"{job.output.path.rstrip('/').rpartition('/')[2]} against {labels}")
     if as_json:
         typer.echo(json.dumps({**result.to_dict(), "png": str(picture)}))

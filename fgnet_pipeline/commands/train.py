@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Overrides, say
+from fgnet_pipeline.core.durations import duration
 
 if TYPE_CHECKING:
     from fgnet.training.loop import Step
@@ -53,8 +53,8 @@ def _progress_line(total: int) -> Callable[[Step], None]:
     def tell(step: Step) -> None:
         nonlocal mean
         mean = 0.95 * mean + 0.05 * step.seconds if mean else step.seconds
-        left = timedelta(seconds=round(mean * (total - step.iteration - 1)))
+        left = duration(mean * (total - step.iteration - 1))
         figures = f"loss {step.loss:.4f}  rate {step.rate:.2e}  {step.seconds:.2f} s"
-        say(f"iteration {step.iteration + 1} of {total}  {figures}  left {left}")
+        say(f"iteration {step.iteration + 1} of {total}  {figures}  {left} left")
 
     return tell

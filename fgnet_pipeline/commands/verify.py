@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result, say
+from fgnet_pipeline.commands.tables import table, terminal_columns
 
 
 def verify_command(
@@ -24,9 +25,17 @@ def verify_command(
 
     The exit code is 1 if anything is damaged.
     """
+    from fgnet_pipeline.commands.progress_bars import Bars
+    from fgnet_pipeline.execution.work import Counts
     from fgnet_pipeline.verification.verify import verify
 
-    report = verify(configured_result(config, set_, workers), repair=repair)
+    resolved = configured_result(config, set_, workers)
+    with Bars() as bars:
+
+        def watch(task: str, read: int, total: int) -> None:
+            bars.update({task: Counts(total, read, failed=0, running=0)} if total else {})
+
+        report = verify(resolved, repair=repair, watch=watch)
     if as_json:
         typer.echo(json.dumps(_document(report)))
     else:
@@ -59,10 +68,12 @@ def _print(report: Any) -> None:
         typer.echo(f"damage  {f.kind}: {f.task}{where}: {f.reason}{file}")
     for s in report.strays:
         typer.echo(f"stray   {s.kind}: {s.file}: {s.reason}")
-    typer.echo(f"{'task':14s} {'blocks':>8s} {'read':>8s} {'left':>8s} {'stale':>8s} {'damaged':>8s}")
+    rows = []
     for name, c in report.checked.items():
         damaged = len({f.block for f in report.damage if f.task == name})
-        typer.echo(f"{name:14s} {c.blocks:8d} {c.read:8d} {c.left:8d} {c.stale:8d} {damaged:8d}")
+        rows.append([name, *map(str, (c.blocks, c.read, c.left, c.stale, damaged))])
+    titles = ("task", "blocks", "read", "left", "stale", "damaged")
+    typer.echo("\n".join(table(titles, rows, columns=terminal_columns())))
     if report.running:
         typer.echo("a run is writing now: files without records were not searched for")
     typer.echo(f"{len(report.damage)} damaged, {len(report.strays)} strays")

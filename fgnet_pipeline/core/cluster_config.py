@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.known_keys import unknown_key
 from fgnet_pipeline.core.memory_size import megabytes, slurm_memory
 from fgnet_pipeline.core.sbatch_options import check_option
 from fgnet_pipeline.core.strict import Strict
@@ -165,7 +166,7 @@ class ClusterTables(Strict):
         return self.backend == "slurm"
 
     @classmethod
-    def check_cluster_keys(cls, tables: dict[str, Any], stages: Iterable[str]) -> None:
+    def check_cluster_keys(cls, tables: dict[str, Any], stages: Sequence[str]) -> None:
         """Refuse a table `[schedule.slurm.NAME]` if there is no stage NAME.
 
         Args:
@@ -180,8 +181,7 @@ class ClusterTables(Strict):
             return
         for key in own:
             if key not in SlurmConfig.model_fields and key not in stages:
-                raise InputError(f"schedule.slurm.{key}", own[key], "a known key",
-                                 "check the spelling (docs/reference/configuration.md lists them)")  # fmt: skip
+                raise unknown_key(SlurmConfig, (key,), own[key], stages, within="schedule.slurm.")
 
     @model_validator(mode="after")
     def _driver_can_be_reached(self) -> ClusterTables:

@@ -18,7 +18,9 @@ from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 from fgnet_pipeline.core.cluster_config import ClusterTables
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.known_keys import unknown_key
 from fgnet_pipeline.core.strict import Strict
+from fgnet_pipeline.core.suggestions import closest, unknown_choice
 
 MINIMUM_BLOCK = 16
 BlockShape = Annotated[tuple[int, int, int], Field(description=f"voxels, zyx, each at least {MINIMUM_BLOCK}")]
@@ -53,11 +55,7 @@ def _choices(info: ValidationInfo) -> Choices | None:
 
 def _require_known(found: str, known: tuple[str, ...], field: str) -> None:
     if found not in known:
-        raise InputError(field, found, f"one of {', '.join(known)}", "choose one of them")
-
-
-def _unknown_key(field: str, value: Any) -> InputError:
-    return InputError(field, value, "a known key", "check the spelling (docs/reference/configuration.md lists them)")
+        raise unknown_choice(field, found, known)
 
 
 class VolumeConfig(Strict):
@@ -139,7 +137,13 @@ class FragmentsConfig(Strict):
         if (choices := _choices(info)) is None:
             return self
         _require_known(self.method, tuple(choices.fragments_methods), "fragments.method")
-        choices.fragments_methods[self.method](self.method_options)
+        try:
+            choices.fragments_methods[self.method](self.method_options)
+        except InputError as error:
+            near = closest(error.field.rpartition(".")[2], type(self).model_fields)
+            if near is None:
+                raise
+            raise InputError(error.field, error.value, error.expected, f"did you mean fragments.{near}?") from error
         return self
 
     @property
@@ -221,7 +225,7 @@ class ScheduleConfig(ClusterTables):
         """
         for key in tables if isinstance(tables, dict) else ():
             if key not in cls.model_fields and key not in choices.stages:
-                raise _unknown_key(f"schedule.{key}", tables[key])
+                raise unknown_key(Config, ("schedule", key), tables[key], choices.stages)
         if isinstance(tables, dict):
             cls.check_cluster_keys(tables, choices.stages)
 

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 
 from fgnet_pipeline.core.config import Choices, Config, ScheduleConfig, is_url
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.known_keys import meant_key, unknown_key
+from fgnet_pipeline.core.suggestions import did_you_mean
 from fgnet_pipeline.core.toml_file import read_toml
 from fgnet_pipeline.core.user_paths import absolute_path
 
@@ -30,6 +32,8 @@ PATH_KEYS = (
     ("fragments", "path"),
     ("model", "checkpoint"),
 )
+#: Pydantic's names for an unknown key: of a model, and of a dataclass.
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 #: A text of numbers alone, or of lists of numbers.
 _NUMBERS = re.compile(r"[\d\s.,\[\]+\-eE]+")
 
@@ -49,7 +53,7 @@ def load_config(file: str | Path, overrides: list[str] | None, choices: Choices)
     tables = read_toml(file)
     _make_absolute(tables, file.resolve().parent)
     for override in overrides or []:
-        apply_override(tables, override)
+        apply_override(tables, override, Config)
     return validate(tables, choices)
 
 
@@ -69,16 +73,24 @@ def validate(tables: dict[str, Any], choices: Choices) -> Config:
         # a float. Strict validation of Python objects would refuse these, too.
         return Config.model_validate_json(json.dumps(tables, default=str), context=choices)
     except ValidationError as error:
-        raise input_error(error) from error
+        raise input_error(error, Config) from error
 
 
-def input_error(error: ValidationError) -> InputError:
-    """Turn the first of pydantic's errors into an `InputError`."""
+def input_error(error: ValidationError, model: type[Any]) -> InputError:
+    """Turn the first of pydantic's errors into an `InputError`.
+
+    Args:
+        error: of the validation.
+        model: class of the whole document, to find the key that was meant by an unknown one.
+    """
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "CONFIG"
-    if first["type"] == "extra_forbidden":
-        remedy = "check the spelling (docs/reference/configuration.md lists them)"
-        return InputError(field, first["input"], "a known key", remedy)
+    if first["type"] in UNKNOWN_KEY:
+        return unknown_key(model, first["loc"], first["input"])
+    if first["type"] == "literal_error":
+        known = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return InputError(field, first["input"], first["ctx"]["expected"],
+                          did_you_mean(first["input"], known, "choose one of them"))  # fmt: skip
     if first["type"] == "json_invalid":
         return InputError("CONFIG", "its values", "text in UTF-8 and lists that are not nested deeply", "correct it")
     if first["type"] == "missing":
@@ -87,10 +99,15 @@ def input_error(error: ValidationError) -> InputError:
     return InputError(field, first["input"], expected[0].lower() + expected[1:], "change the value")
 
 
-def apply_override(tables: dict[str, Any], override: str) -> None:
+def apply_override(tables: dict[str, Any], override: str, model: type[Any]) -> None:
     """Apply one `section.key=value` to `tables` in place.
 
     Relative paths are relative to the working directory.
+
+    Args:
+        tables: of a configuration.
+        override: as it was typed.
+        model: class of the configuration, to find the section that was left out.
 
     Raises:
         InputError: `override` has another form, or it takes a value for a section.
@@ -98,7 +115,9 @@ def apply_override(tables: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or len(keys) < 2 or not all(keys):
-        raise InputError("--set", override, "section.key=value", "e.g. --set schedule.workers=4")
+        meant = meant_key(model, keys) if equals and len(keys) == 1 else None
+        remedy = f"did you mean {meant}?" if meant and "." in meant else "e.g. --set schedule.workers=4"
+        raise InputError("--set", override, "section.key=value", remedy)
     if not _is_utf8(override):
         raise InputError("--set", override, "text in UTF-8", "correct it, or rename the file")
     table = tables

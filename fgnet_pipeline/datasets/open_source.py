@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.datasets.hdf5 import SUFFIXES, Hdf5Source
 from fgnet_pipeline.datasets.sections import FolderSource
@@ -42,7 +43,7 @@ def open_source(request: Request, kind: str | None = None) -> Source:
         absolute_path(request.path, None, request.field)  # refuses what can be no path
     chosen = kind or guess(request)
     if chosen not in READERS:
-        raise InputError("--format", chosen, f"one of {', '.join(READERS)}", "leave it out to have it guessed")
+        raise unknown_choice("--format", chosen, READERS, "leave it out to have it guessed")
     with foreign(request.field, request.path, f"a volume that the reader of {chosen} can open"):
         return READERS[chosen](request)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.datasets.source import Size
 
 Shapes = tuple[Vector, ...]
@@ -85,7 +86,7 @@ def preset_of(name: str) -> Preset:
         InputError: there is none.
     """
     if name not in PRESETS:
-        raise InputError("--preset", name, f"one of {', '.join(PRESETS)}", "leave it out for a volume of your own")
+        raise unknown_choice("--preset", name, PRESETS, "leave it out for a volume of your own")
     return PRESETS[name]
 
 

@@ -19,7 +19,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.stages.job import region_of_interest
 from fgnet_pipeline.stages.registry import stages
-from fgnet_pipeline.store.output import Output, state_folder
+from fgnet_pipeline.store.output import stored_output
 from fgnet_pipeline.store.records.results import latest_reads
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Frame, Volume, open_volume
@@ -93,10 +93,9 @@ def computed_part(path: str, volume: Volume) -> Computed | None:
     """
     parent, _, name = (path if is_url(path) else str(Path(path).resolve())).rstrip("/").rpartition("/")
     stage = next((s for s in stages().values() if s.array is not None and s.array.name == name), None)
-    folder = state_folder(parent) if stage is not None else None
-    if stage is None or folder is None:
+    output = stored_output(parent) if stage is not None else None
+    if stage is None or output is None:
         return None
-    output = Output(str(folder))
     fingerprint = output.progress.fingerprint(stage.name)
     if fingerprint is None:
         return None

@@ -122,8 +122,12 @@ class Inspection:
     cut_by_region: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON; ids are strings, because JavaScript and jq lose whole numbers above 2^53."""
+        document = asdict(self)
+        merges = [*document["strongest"], *document["weakest"]]
+        for holder in (document, *document["fragments"], *merges, *document["neighbours"]):
+            holder.update({name: str(holder[name]) for name in ("id", "segment", "a", "b") if name in holder})
+        return document
 
 
 def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection:

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.kernels import contingency as kernel
 from fgnet_pipeline.kernels.contingency import Contingency
 
@@ -97,7 +97,7 @@ def protocol_of(name: str) -> EvaluationProtocol:
         InputError: there is none.
     """
     if name not in PROTOCOLS:
-        raise InputError("--protocol", name, f"one of {', '.join(PROTOCOLS)}", "choose one of these")
+        raise unknown_choice("--protocol", name, PROTOCOLS, "choose one of these")
     return PROTOCOLS[name]
 
 

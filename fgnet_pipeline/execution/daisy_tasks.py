@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,30 +158,37 @@ def index_of(task: Task, block: Any, listed: list[Vector] | None) -> Vector:
 
 
 class Watcher:
-    """Daisy's observer, which tells others how many blocks each task has finished."""
+    """Daisy's observer, which tells others how many blocks each task has finished.
 
-    def __init__(self, *told: Callable[[dict[str, Counts]], None]) -> None:
-        self._told = told
+    Args:
+        names: of the tasks, in the order in which they are told.
+        told: functions that take the counts by task.
+    """
+
+    def __init__(self, names: Iterable[str], *told: Callable[[dict[str, Counts]], None]) -> None:
+        self._names, self._told = tuple(names), told
 
     def on_start(self, states: Any) -> None:
         """Called by daisy at the start, at most a few times per second, and at the end."""
-        counts = counts_of(states)
+        counts = counts_of(states, self._names)
         for tell in self._told:
             tell(counts)
 
     on_progress = on_finish = on_start
 
 
-def counts_of(states: Any) -> dict[str, Counts]:
-    """Daisy's states as counts by task."""
+def counts_of(states: Any, names: Iterable[str]) -> dict[str, Counts]:
+    """Daisy's states as counts by task, in the order of `names`: daisy itself keeps no order."""
     return {
         name: Counts(
             int(s.total_block_count),
             int(s.completed_count),
-            int(s.failed_count) + int(s.orphaned_count),
+            int(s.failed_count),
             int(s.processing_count),
+            not_begun=int(s.orphaned_count),  # daisy's word for blocks whose upstream failed
         )
-        for name, s in states.items()
+        for name in names
+        if (s := states.get(name)) is not None
     }
 
 

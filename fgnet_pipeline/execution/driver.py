@@ -184,7 +184,7 @@ def again(job: Job, names: list[str], redo: str | None) -> dict[str, npt.NDArray
 @contextmanager
 def _locked(job: Job) -> Iterator[None]:
     job.output.create()
-    with DriverLock(job.output.progress.root / "lock"):
+    with DriverLock(job.output.progress.root / "lock", job.output.path):
         yield
 
 

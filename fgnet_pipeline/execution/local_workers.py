@@ -47,6 +47,7 @@ from fgnet_pipeline.execution.processes.interrupt import (
 )
 from fgnet_pipeline.execution.processes.lanes import serve_in_lanes
 from fgnet_pipeline.execution.processes.machine_slots import Slots
+from fgnet_pipeline.execution.tally import Tally
 from fgnet_pipeline.execution.work import Observer, Work
 from fgnet_pipeline.stages.registry import stage_of
 from fgnet_pipeline.store.object_store import packages_of
@@ -76,12 +77,16 @@ def run(work: Work, observer: Observer | None = None) -> str | None:
 def _run_here(work: Work, observer: Observer | None) -> str | None:
     """Compute block after block in this thread."""
     runners: dict[str, BlockRunner] = {}
+    tally = Tally(work, observer)
 
     def hands(name: str) -> Hands:
         def compute(block: Any) -> None:
             if name not in runners:
                 runners[name] = BlockRunner(work.job, name, work.spec.run)
-            if not runners[name].run(index_of(runners[name].task, block, work.listed.get(name))):
+            tally.begun(name)
+            done = runners[name].run(index_of(runners[name].task, block, work.listed.get(name)))
+            tally.ended(name, done)
+            if not done:
                 mark_failed(block)
 
         return Hands(compute, work.workers_of(name))
@@ -92,7 +97,7 @@ def _run_here(work: Work, observer: Observer | None) -> str | None:
         for runner in runners.values():
             runner.close()
     if observer is not None:
-        observer.update(counts_of(states))
+        observer.update(counts_of(states, work.todo))
     return worker_errors(states)
 
 
@@ -105,7 +110,7 @@ def _run_in_processes(work: Work, observer: Observer | None) -> str | None:
         spawner = _Spawner(work, fork, alive, places)
         hands = {name: Hands(spawner.of(name), work.workers_of(name)) for name in work.todo}
         pipeline = pipeline_of(work, hands)
-        watcher = Watcher(observer.update) if observer else None
+        watcher = Watcher(work.todo, observer.update) if observer else None
         with native_output_to(work.job.output.logs / "daisy.log"):
             states = serve_interruptibly(partial(serve, pipeline, watcher, LOCALHOST), alive)
     return worker_errors(states)

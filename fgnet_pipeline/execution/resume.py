@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.config import is_url
-from fgnet_pipeline.core.errors import DamageError, InputError, StaleError
+from fgnet_pipeline.core.errors import DamageError, StaleError
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.plan import differences
+from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.registry import array_of, create_array, from_stage_on, stage_names
@@ -36,7 +37,7 @@ def check_fresh(job: Job, names: Iterable[str], redo: str | None) -> None:
         StaleError: stored results of a task have another fingerprint; the message says which task and what differs.
     """
     if redo is not None and redo not in stage_names():
-        raise InputError("--redo", redo, f"one of {', '.join(stage_names())}", "name a stage")
+        raise unknown_choice("--redo", redo, stage_names(), "name a stage")
     for name in names:
         task = job.plan.tasks[name]
         stored = job.output.progress.fingerprint(name)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.durations import duration
 from fgnet_pipeline.execution.driver import (
     PREDICT,
     Passes,
@@ -67,6 +68,8 @@ def run(
             _make_passes(job, names, observer, report)
     else:
         submit.submit_and_wait(job, names, redo, report)
+    if observer is not None:
+        observer.finish()
     _say_end(job, names, time.time() - started, report)
     return job
 
@@ -79,7 +82,7 @@ def opening(job: Job) -> list[str]:
 def _say_end(job: Job, names: list[str], seconds: float, report: Callable[[str], None]) -> None:
     if is_empty(job, names):
         report("warning: the segmentation holds no segment: every voxel of the region is background")
-    report(f"finished in {seconds:.1f} s: {job.output.path}")
+    report(f"finished in {duration(seconds)}: {job.output.path}")
 
 
 def _make_passes(job: Job, names: list[str], observer: Observer | None, report: Callable[[str], None]) -> None:

@@ -17,19 +17,36 @@ from fgnet_pipeline.stages.registry import stage_of
 
 @dataclass(frozen=True)
 class Counts:
-    """How many blocks one task has in all, and how many of them are done, failed and being computed."""
+    """How far one task is.
+
+    Attributes:
+        total: number of its blocks.
+        done: of them.
+        failed: of them, after all retries.
+        running: number of blocks that are being computed.
+        not_begun: number of blocks that will not be begun, because a block that they read failed.
+    """
 
     total: int
     done: int
     failed: int
     running: int
+    not_begun: int = 0
+
+    @property
+    def left(self) -> int:
+        """Number of blocks that are still to be computed, or are being computed."""
+        return self.total - self.done - self.failed - self.not_begun
 
 
 class Observer(Protocol):
     """Whoever watches a run."""
 
     def update(self, counts: dict[str, Counts]) -> None:
-        """Take the counts of every task by name; called at most a few times per second."""
+        """Take the counts of tasks by name, in the order of the data flow; called at most a few times per second."""
+
+    def finish(self) -> None:
+        """Take note that every block is done; called at most once, before the last sentence of a run."""
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from fgnet_pipeline.core.config import Config, is_url
+from fgnet_pipeline.core.durations import duration
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.execution.driver import Passes, open_planned, require_finished
@@ -55,7 +58,9 @@ def export(
         for work in passes:
             passes.trouble = compute(work, observer)
         lines = job.format.finish(job)
-    report(f"finished in {time.time() - started:.1f} s: {job.to}")
+    if observer is not None:
+        observer.finish()
+    report(f"finished in {duration(time.time() - started)}: {job.to}")
     return lines
 
 
@@ -73,10 +78,10 @@ def open_export(config: Config, name: str, to: str, options: Options, progress: 
         InputError: an unknown format or option, a result that is not finished, a target that holds something else.
     """
     chosen = format_of(name)
+    if is_url(to):
+        _check_url(chosen, to)
     _check_options(chosen, options)
     _check_packages(chosen)
-    if is_url(to) and not chosen.takes_urls:
-        raise InputError("--to", to, f"a path, since {name} is written to files", "name a folder or file on a disk")
     source = open_planned(config, stages_after("predict"))
     job = export_job(source, chosen, options, to, progress or _default_progress(to, name))
     job.plan = Plan(source.roi, [*source.plan.tasks.values(), *chosen.plan(job)], source.mask)
@@ -93,13 +98,19 @@ def made_of(job: ExportJob) -> dict[str, Any]:
     # A larger region gives the octree more levels. Level 0 says what the stage was computed with.
     read = [job.plan.tasks[name] for name in _upstream(job, everything=True)]
     tasks = {task.name: dict(task.fingerprint) for task in read if not task.level}
-    own = {task.name: dict(task.fingerprint) for task in job.tasks}
+    own = {task.name: dict(task.fingerprint) for task in job.tasks if not task.level}
     place = {
         "shape": list(job.bounds.shape),
         "voxel_size": list(job.frame.voxel_size),
         "offset": list(job.frame.offset),
+        "to": _relative(job),
     }
     return {"format": job.format.name, "options": job.options.to_dict(), **place, **tasks, **own}
+
+
+def _relative(job: ExportJob) -> str:
+    """The target as seen from the folder of records, so that both can be moved together."""
+    return job.to if is_url(job.to) else os.path.relpath(job.target.absolute(), job.state.root.absolute().parent)
 
 
 def _upstream(job: ExportJob, everything: bool) -> list[str]:
@@ -121,14 +132,22 @@ def _check_source(job: ExportJob) -> None:
 
 def _check_target(job: ExportJob) -> None:
     """Refuse a target that holds something else."""
-    if is_url(job.to) or job.state.is_begun():
+    if job.state.is_begun():
         return
-    target = job.target
-    if target.is_dir() and job.format.is_folder and not any(target.iterdir()):
-        return
-    if target.exists() or target.is_symlink():
-        expected = "a path at which nothing lies yet (an export is continued only with its folder of records, "
-        raise InputError("--to", job.to, f"{expected}{job.state.root})", "choose another path, or move that away")
+    for path in job.format.paths(job):
+        if path == job.target and path.is_dir() and job.format.is_folder and not any(path.iterdir()):
+            continue
+        if path.exists() or path.is_symlink():
+            expected = "a path at which nothing lies yet (an export is continued only with its folder of records, "
+            remedy = "choose another --to, or move that away"
+            raise InputError("--to", str(path), f"{expected}{job.state.root})", remedy)
+
+
+def _unwritten(job: ExportJob, names: list[str]) -> list[str]:
+    """The tasks of which nothing is done, because what they write was deleted. The last task alone writes a file."""
+    if job.format.is_written(job):
+        return []
+    return names if job.format.is_folder else names[-1:]
 
 
 def _check_mask(job: ExportJob) -> None:
@@ -139,6 +158,18 @@ def _check_mask(job: ExportJob) -> None:
             expected = "a mask that keeps all tissue of the export so far"
             remedy = f"choose another --to, or delete {job.to} and {job.state.root}"
             raise InputError("volume.mask", str(job.config.volume.mask), expected, remedy)
+
+
+def _check_url(chosen: Format, to: str) -> None:
+    """Refuse a URL that the format does not take, or that holds a password, which records and logs would show."""
+    parts = urlsplit(to)
+    if parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True):
+        shown = f"{parts.scheme}://...@{parts.netloc.rpartition('@')[2]}{parts.path}"
+        remedy = "write it into ~/.pgpass, or into the file that PGPASSFILE names"
+        raise InputError("--to", shown, "a URL without a password", remedy)
+    if not chosen.takes_urls:
+        expected = f"a path, since {chosen.name} is written to files"
+        raise InputError("--to", to, expected, "name a folder or file on a disk")
 
 
 def _check_options(chosen: Format, options: Options) -> None:
@@ -159,7 +190,8 @@ def _check_packages(chosen: Format) -> None:
 def _default_progress(to: str, name: str) -> Path:
     """The folder of records: beside the target, or for a URL in the working directory."""
     if is_url(to):
-        return Path(f"{name}-{Path(urlsplit(to).path).name or 'export'}{SUFFIX}")
+        digest = hashlib.sha256(to.encode()).hexdigest()[:8]  # two exports may share one database
+        return Path(f"{name}-{Path(urlsplit(to).path).name or 'export'}-{digest}{SUFFIX}")
     path = Path(to)
     return path.with_name(path.name + SUFFIX)
 
@@ -171,9 +203,8 @@ def _driving(job: ExportJob, names: list[str]) -> Iterator[None]:
     with disk_errors(state.root):
         state.create()
         with DriverLock(state.progress.root / "lock"):
-            if state.is_begun() and not is_url(job.to) and not job.target.exists():
-                for name in names:  # the target was deleted, so nothing of it is done
-                    state.progress.forget(name)
+            for name in _unwritten(job, names) if state.is_begun() else ():
+                state.progress.forget(name)
             state.save(made_of(job), job.roi)
             prepare(job, names, None)
             job.format.begin(job)

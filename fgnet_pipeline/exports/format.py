@@ -11,8 +11,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.stage import Stage
 
@@ -59,9 +61,10 @@ class Format(ABC):
     Attributes:
         name: FORMAT of `fgnet export`.
         summary: one sentence for `--help` and documents.
-        is_folder: whether the target is a folder; otherwise it is a file.
+        is_folder: whether the target is a folder. Otherwise it is a file, and the last task alone writes it.
         takes_urls: whether the target may be a URL, e.g. of a database.
         options: names of the `Options` that the format takes.
+        always_compact: whether ids are compact, whatever the options say.
         packages: optional packages that it needs, import name -> extra of this package that installs it.
         stages: the stages, in the order of the data flow. Their names are unique over all formats.
     """
@@ -71,6 +74,7 @@ class Format(ABC):
     is_folder: ClassVar[bool] = True
     takes_urls: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
+    always_compact: ClassVar[bool] = False
     packages: ClassVar[Mapping[str, str]] = {}
     stages: ClassVar[tuple[Stage, ...]] = ()
 
@@ -88,6 +92,15 @@ class Format(ABC):
         Raises:
             InputError: the export cannot be made.
         """
+
+    def paths(self, job: ExportJob) -> Sequence[Path]:
+        """All files and folders that the export writes for the user, the target first; none of a URL."""
+        return [] if is_url(job.to) else [job.target]
+
+    def is_written(self, job: ExportJob) -> bool:
+        """Whether what the export has written for the user is still there. It may be unfinished."""
+        paths = self.paths(job)
+        return paths[0].exists() if self.is_folder else all(path.exists() for path in paths)
 
     @abstractmethod
     def begin(self, job: ExportJob) -> None:

@@ -58,6 +58,11 @@ class ExportJob(Job):
         """The tasks of the export, without those of the result."""
         return [task for name, task in self.plan.tasks.items() if name not in self.source.plan.tasks]
 
+    @property
+    def is_compact(self) -> bool:
+        """Whether exported ids are compact (`fgnet_pipeline.exports.numbering`)."""
+        return self.options.compact_ids or self.format.always_compact
+
     def whole_grid(self) -> Grid:
         """A grid of which one block holds the whole volume, for a task that cannot be divided.
 
@@ -108,4 +113,5 @@ def reopen(source: Job, purpose: Mapping[str, Any]) -> ExportJob:
     options = Options.from_dict(purpose["options"])
     job = export_job(source, chosen, options, purpose["to"], Path(purpose["folder"]))
     job.plan = Plan(source.roi, tasks, source.mask, source.plan.known)
+    attach_known_keys(job, job.tasks)
     return job

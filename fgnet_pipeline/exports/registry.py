@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.registry import discover
+from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.stages.registry import add_stages
 
@@ -32,5 +32,5 @@ def format_of(name: str) -> Format:
         InputError: there is none of this name.
     """
     if name not in formats():
-        raise InputError("FORMAT", name, f"one of {', '.join(formats())}", "choose one of them")
+        raise unknown_choice("FORMAT", name, formats())
     return formats()[name]

@@ -7,6 +7,7 @@ over another export or over other data.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.permissions import require_writable
-from fgnet_pipeline.store.records.progress import Progress
-from fgnet_pipeline.store.tables import Tables
 
 FORMAT_VERSION = 1
 #: Ending of the folder, after the name of the target.
@@ -33,13 +32,12 @@ class State(Output):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path, self.root = str(folder), folder
-        self.progress = Progress(folder / "progress")
-        self.logs = folder / "logs"
+        super().__init__(str(folder))
 
-    def tables(self, kind: str, stage: str) -> Tables:
-        """The tables of one kind."""
-        return Tables(self.root / "tables", kind, stage)
+    @cached_property
+    def state(self) -> Path:
+        """The folder itself."""
+        return self.root
 
     @property
     def document(self) -> Path:
@@ -52,7 +50,7 @@ class State(Output):
         Raises:
             InputError: it cannot be written.
         """
-        require_writable(self.root, "--progress")
+        require_writable(self.root, self.root, "--progress")
         try:
             self.progress.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,6 +85,9 @@ class State(Output):
         if not isinstance(held, dict) or held.get("format") != FORMAT_VERSION:
             expected = f"the records of an export in format {FORMAT_VERSION}"
             raise InputError("--progress", str(self.root), expected, _REMEDY)
+        if held["made_of"].get("to") != made_of["to"]:
+            expected = f"the records of an export to {to}, not to {held['made_of'].get('to')}"
+            raise InputError("--progress", str(self.root), expected, "choose another")
         different = differences(held["made_of"], json.loads(json.dumps(made_of)))
         if different:
             expected = f"a new path, or the export that was begun there ({'; '.join(different)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fgnet_pipeline.core.durations import duration
 from fgnet_pipeline.planning.document import Estimate
 from fgnet_pipeline.planning.memory import lacks_memory, machine_memory
 from fgnet_pipeline.planning.readable import readable
@@ -33,7 +34,7 @@ def warnings_of(found: Estimate) -> list[str]:
         )
     if found.wall_hours is not None and found.wall_hours > LONG_HOURS:
         said.append(
-            f"the run takes {found.wall_hours:.0f} hours with {found.workers} workers: "
+            f"the run takes {duration(3600 * found.wall_hours)} with {found.workers} workers: "
             "use more workers or nodes to shorten it"
         )
     said += _memory_warnings(found)

@@ -62,7 +62,7 @@ def read_fragment_ids(job: Job, blocks: Box) -> Ids:
     return np.unique(np.concatenate(found))
 
 
-def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids) -> Edges:
+def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids, more: tuple[str, ...] = ()) -> Edges:
     """Read the edges that one block counted and that have an end in one leaf.
 
     An end in the leaf must be a fragment of the leaf. An end in another leaf must belong to a block of fragments that
@@ -74,12 +74,14 @@ def read_edges(job: Job, tree: Octree, block: Vector, leaf: Vector, ids: Ids) ->
         block: index in the grid of the edges stage.
         leaf: index of the leaf.
         ids: sorted fragments of the leaf, uint64 (n,).
+        more: names of further columns to read.
 
     Raises:
         DamageError: the table is damaged, does not belong to this plan, or names an unknown fragment.
     """
     tables = job.output.tables("edges", "edges")
-    edges = _as_edges(tables.read(block, edge_columns(job), key_of(job, "edges", block)))
+    columns = tables.read(block, [*edge_columns(job), *more], key_of(job, "edges", block))
+    edges = _as_edges(columns) | {name: columns[name] for name in more}
     _checked(tables, block, lambda: _check_edges(edges))
     ends = np.concatenate([edges["u"], edges["v"]])
     mine = tree.inside(ends, 0, leaf)

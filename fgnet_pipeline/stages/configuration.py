@@ -52,10 +52,10 @@ def load_result(place: str, overrides: list[str] | None = None) -> Config:
     """
     if not is_url(place) and not Path(place).is_dir():
         return load_config(place, overrides)
-    from fgnet_pipeline.store.output import Output, state_folder  # which loads Zarr
+    from fgnet_pipeline.store.output import stored_output  # which loads Zarr
 
-    folder = state_folder(place)
-    tables = Output(str(folder)).saved_configuration()[0] if folder is not None else {}
+    stored = stored_output(place)
+    tables = stored.saved_configuration()[0] if stored is not None else {}
     if not tables:
         expected = "a configuration (TOML), or an output that `fgnet run` has begun"
         raise InputError("CONFIG|OUTPUT", place, expected, "name the folder that output.path names")
@@ -65,7 +65,7 @@ def load_result(place: str, overrides: list[str] | None = None) -> Config:
     elif not is_url(place):
         output["state"] = str(Path(place).resolve())
     for override in overrides or []:
-        config_file.apply_override(tables, override)
+        config_file.apply_override(tables, override, Config)
     return validate(tables)
 
 

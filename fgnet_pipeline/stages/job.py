@@ -101,6 +101,17 @@ class Job:
             return self.fragments.read(box).astype(np.uint64)
         return self._without_inactive("fragments", box, self.output_array("fragments").read(box))
 
+    def read_segmentation(self, box: Box) -> npt.NDArray[np.uint64]:
+        """Read the segmentation.
+
+        Args:
+            box: voxels.
+
+        Returns:
+            uint64 (z, y, x); 0 is background.
+        """
+        return self._without_inactive("relabel", box, self.output_array("segmentation").read(box))
+
     def _without_inactive(self, task: str, box: Box, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Set the voxels of blocks without work to 0. These blocks may still hold results of an earlier mask."""
         if self.mask is None:

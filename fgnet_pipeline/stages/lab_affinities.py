@@ -68,6 +68,11 @@ class LabAffinities:
         if check:
             check_values(sample(self.shape, self._read_stored, FIELD), FIELD, path)
 
+    @property
+    def nearest(self) -> tuple[int, ...]:
+        """The stored channels of the nearest neighbours along z, y and x."""
+        return tuple(self._chosen[:3])
+
     def _set_offsets(self, offsets: Sequence[Vector]) -> None:
         """Put the nearest neighbours first.
 

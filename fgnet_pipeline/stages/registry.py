@@ -98,13 +98,17 @@ def plan_job(job: Job, *, new_affinities: bool | None = None) -> Plan:
     return job.plan
 
 
-def attach_known_keys(job: Job) -> None:
+def attach_known_keys(job: Job, tasks: Iterable[Task] | None = None) -> None:
     """Let the plan of a worker read the keys of octree nodes from their tables.
 
     To compute these keys, the worker would need the keys of the whole volume.
+
+    Args:
+        job: with its plan.
+        tasks: of the plan, whose tables lie in the output of `job`; None: all.
     """
-    for task in job.plan.tasks.values():
-        if stage_of(task).keys_in_tables:
+    for task in job.plan.tasks.values() if tasks is None else tasks:
+        if stage_of(task).has_key_table(task):
             job.plan.known[task.name] = _key_reader(tables_of(job, task.name)[-1])
 
 
@@ -146,26 +150,34 @@ def clear_block(job: Job, name: str, block: Vector) -> None:
         tables.path(block).unlink(missing_ok=True)
 
 
-def create_array(job: Job, name: str, output: Output | None = None) -> None:
+def storage_of(job: Job, name: str) -> tuple[Vector, Vector]:
+    """(shard, chunk) in voxels, zyx, of the array that the task `name` writes; equal if no shard holds two chunks."""
+    task, shapes = job.plan.tasks[name], job.config.output
+    return storage_shapes(task.grid.block_shape, shapes.shard_shape, shapes.chunk_shape, stage_of(task).schedule)
+
+
+def create_array(job: Job, name: str, output: Output | None = None, sharded: bool | None = None) -> None:
     """Create the array that a task writes. An array of the same name is replaced.
 
     Args:
         job: the opened job.
         name: of a task that writes an array.
         output: the output to create it in; None for the job's own.
+        sharded: whether it has shards. If None, it has none if `output.shard_shape` is set to the shape of a chunk.
     """
     task = job.plan.tasks[name]
     stage = stage_of(task)
     array = stage.array_of(job)
     assert array is not None  # callers ask array_of first
     lead, attributes = stage.array_attributes(task)
-    block, shapes = task.grid.block_shape, job.config.output
-    shard, chunk = storage_shapes(block, shapes.shard_shape, shapes.chunk_shape, stage.schedule)
+    shard, chunk = storage_of(job, name)
+    if sharded is None:
+        sharded = shard != chunk or job.config.output.shard_shape is None
     (output or job.output).create_array(
         array.name,
         shape=(*lead, *job.bounds.shape),
         dtype=array.dtype,
-        shard=shard,
+        shard=shard if sharded else None,
         chunk=chunk,
         attributes={**job.frame.attributes(channels=bool(lead)), **attributes},
     )

@@ -207,6 +207,10 @@ class Stage(ABC):
         """
         return None
 
+    def has_key_table(self, task: Task) -> bool:
+        """Whether a worker reads the keys of the finished blocks of `task` from their tables (`keys_in_tables`)."""
+        return self.keys_in_tables
+
     def check_ready(self, job: Job, first: bool) -> None:  # noqa: B027 (most stages have nothing to check)
         """Check what would take too long in every plan. It is called once before a run that has blocks of this stage.
 

@@ -202,7 +202,7 @@ def create_array(
     *,
     shape: tuple[int, ...],
     dtype: str,
-    shard_shape: Vector,
+    shard_shape: Vector | None,
     chunk_shape: Vector,
     attributes: dict[str, Any],
 ) -> OutputArray:
@@ -213,7 +213,7 @@ def create_array(
         name: of the array.
         shape: (z, y, x) or (C, z, y, x) in voxels.
         dtype: e.g. `"uint64"`.
-        shard_shape: voxels, zyx; a shard holds all channels.
+        shard_shape: voxels, zyx; a shard holds all channels. None stores each chunk in a file of its own.
         chunk_shape: voxels, zyx, a divisor of `shard_shape`; a chunk holds all channels.
         attributes: of the array.
     """
@@ -222,7 +222,7 @@ def create_array(
         name,
         shape=shape,
         dtype=dtype,
-        shards=lead + shard_shape,
+        shards=None if shard_shape is None else lead + shard_shape,
         chunks=lead + chunk_shape,
         compressors=[zarr.codecs.ZstdCodec(level=1), zarr.codecs.Crc32cCodec()],
         fill_value=0,

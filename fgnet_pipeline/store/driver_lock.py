@@ -27,13 +27,14 @@ class DriverLock:
 
     Args:
         path: the file `progress/lock` of an output; made, with its folder, if it does not exist.
+        output: what to call the output in errors; None: the folder above `progress`.
 
     Raises:
         InputError: another process holds the lock, and the message names the process; or this user may not write to
             the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, output: str | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             # Whoever may write to the folder may take the lock: the umask decides, as for all files of an output.
@@ -50,7 +51,8 @@ class DriverLock:
             holder = os.pread(self._file, 200, 0).decode(errors="replace").strip()
             os.close(self._file)
             raise InputError(
-                "output.path", str(path.parent.parent), f"no other run on it ({holder or 'one is'} writing now)",
+                "output.path", output or str(path.parent.parent),
+                f"no other run on it ({holder or 'one is'} writing now)",
                 "wait for it, end it, or choose another output.path",
             ) from error  # fmt: skip
         except OSError:

@@ -1,8 +1,9 @@
 """The output: arrays, tables, records, logs and the resolved configuration.
 
-If `output.path` is a folder, it holds everything. If it is the URL of an object store, it holds the arrays only. The
-rest needs a file system that can append, lock and flush, and is kept in the folder `output.state`. Both then hold the
-same mark, so that no two states ever write to one set of arrays.
+If `output.path` is a folder, it holds everything; what is no array is kept in one folder in it (`store.layout`). If it
+is the URL of an object store, it holds the arrays only. The rest needs a file system that can append, lock and flush,
+and is kept in the folder `output.state`. Both then hold the same mark, so that no two states ever write to one set of
+arrays.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zarr.core.sync import collect_aiterator
 from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.errors import DamageError, InputError, StoreError
 from fgnet_pipeline.core.geometry import Box, Vector, vector
+from fgnet_pipeline.store import array_axes, layout
 from fgnet_pipeline.store.arrays import OutputArray, create_array
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.object_store import RemoteStore, open_store
@@ -45,20 +47,35 @@ class Output:
 
     Attributes:
         path: as given.
-        root: the folder of tables, records and logs; also of the arrays, if `path` is a folder.
-        progress: the done records.
-        logs: the folder of the logs.
+        root: the folder of the output on a disk: `path`, or `state` if `path` is a URL.
     """
 
     def __init__(self, path: str, state: str | None = None) -> None:
         self.path = path
         self.root = Path(path if state is None else state)
-        self.progress = Progress(self.root / "progress")
-        self.logs = self.root / "logs"
+
+    @cached_property
+    def state(self) -> Path:
+        """The folder of everything that is no array: tables, records, logs and configuration.
+
+        Raises:
+            InputError: this user may not read the metadata that say where it lies.
+        """
+        return layout.moved_state_of(self.root) if is_url(self.path) else layout.state_of(self.root)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """The done records."""
+        return Progress(self.state / "progress")
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs."""
+        return self.state / "logs"
 
     def tables(self, kind: str, stage: str) -> Tables:
         """The tables of one kind; `stage` wrote them, and is named if one is damaged."""
-        return Tables(self.root / "tables", kind, stage)
+        return Tables(self.state / "tables", kind, stage)
 
     @cached_property
     def _store(self) -> RemoteStore | Path:
@@ -75,6 +92,7 @@ class Output:
             InputError: see `fgnet_pipeline.store.ownership` and `fgnet_pipeline.store.permissions`.
         """
         require_listable(self.root)
+        require_listable(self.state)
         if isinstance(self._store, RemoteStore):
             check_object_store(self.path, self._store, self.root, arrays)
         else:
@@ -89,11 +107,11 @@ class Output:
             region: the region of interest in voxels.
         """
         document = {"format": FORMAT_VERSION, "config": configuration, "begun": begun, "region": region.to_list()}
-        write_json(self.root / "config.json", document)
+        write_json(self.state / "config.json", document)
 
     def saved_region(self) -> Box | None:
         """The region of interest of the latest run, in voxels; None if an earlier version saved the configuration."""
-        document = read_json(self.root / "config.json")
+        document = read_json(self.state / "config.json")
         region = document.get("region") if isinstance(document, dict) else None
         return None if region is None else Box(vector(region[0]), vector(region[1]))
 
@@ -103,7 +121,7 @@ class Output:
         Outputs of earlier versions do not state the latter; the configuration then stands for it. Both are empty if no
         run has begun.
         """
-        document = read_json(self.root / "config.json")
+        document = read_json(self.state / "config.json")
         if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
             return {}, {}
         configuration: dict[str, Any] = document["config"]
@@ -116,20 +134,26 @@ class Output:
             InputError: the place cannot be written.
         """
         field = "output.state" if is_url(self.path) else "output.path"
-        require_writable(self.root, field)
+        require_writable(self.root, self.state, field)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if isinstance(self._store, RemoteStore):
                 self._mark_remote(self._store)
             else:
-                _set_attributes(zarr.open_group(self.root, mode="a", zarr_format=3), {"fgnet_format": FORMAT_VERSION})
-            self.progress.root.mkdir(exist_ok=True)
+                self._create_folder()
+            self.progress.root.mkdir(parents=True, exist_ok=True)
         except StoreError as error:
             raise unreachable(self.path, error) from error
         except OSError as error:
             raise InputError(
                 field, str(self.root), "a folder that can be written", f"check it ({error.strerror or error})"
             ) from error
+
+    def _create_folder(self) -> None:
+        """Make the group, and what hides the state from Zarr. What a killed run left half made is completed."""
+        version = layout.format_of(self.root)
+        _set_attributes(zarr.open_group(self.root, mode="a", zarr_format=3), {"fgnet_format": version})
+        layout.write_metadata(self.root)
 
     def _mark_remote(self, store: RemoteStore) -> None:
         """Make the group with the mark of our folder; if that fails, a new folder is removed again."""
@@ -193,8 +217,23 @@ class Output:
         except StoreError as error:
             raise unreachable(self.path, error) from error
 
+    def with_axes(self, name: str) -> tuple[tuple[str, ...], bytes]:
+        """The metadata of an array with all names and units of axes: `fgnet_pipeline.store.array_axes.with_axes`."""
+        return array_axes.with_axes(self._store, name, f"{self.path}/{name}")
+
+    def replace_metadata(self, name: str, data: bytes) -> None:
+        """Write the metadata file of an array: `fgnet_pipeline.store.array_axes.replace_metadata`."""
+        array_axes.replace_metadata(self._store, name, data)
+
     def create_array(
-        self, name: str, *, shape: tuple[int, ...], dtype: str, shard: Vector, chunk: Vector, attributes: dict[str, Any]
+        self,
+        name: str,
+        *,
+        shape: tuple[int, ...],
+        dtype: str,
+        shard: Vector | None,
+        chunk: Vector,
+        attributes: dict[str, Any],
     ) -> None:
         """Create an array; an array of the same name is replaced.
 
@@ -202,7 +241,7 @@ class Output:
             name: of the array.
             shape: (z, y, x) or (C, z, y, x) in voxels.
             dtype: e.g. `"uint64"`.
-            shard: voxels, zyx.
+            shard: voxels, zyx; None: no shards.
             chunk: voxels, zyx, a divisor of `shard`.
             attributes: of the array, beside the version of the format.
         """
@@ -218,8 +257,8 @@ class Output:
         )
 
 
-def state_folder(path: str) -> Path | None:
-    """The folder of tables and records that belongs to the arrays of an output.
+def stored_output(path: str) -> Output | None:
+    """The output, with its tables and records, that the arrays at `path` belong to.
 
     Args:
         path: `output.path`, a folder or the URL of an object store.
@@ -228,14 +267,14 @@ def state_folder(path: str) -> Path | None:
         None if `path` is no output, or if its folder is not on this machine.
     """
     if not is_url(path):
-        return Path(path)
+        return Output(path)
     try:
         attributes = zarr.open_group(open_store(path, "output.path", read_only=True), mode="r").attrs
         folder, mark = attributes.get("fgnet_state_folder"), attributes.get("fgnet_state")
     except (OSError, ValueError, KeyError, InputError):
         return None
     known = isinstance(folder, str) and mark is not None and mark_of(Path(folder)) == mark
-    return Path(str(folder)) if known else None
+    return Output(path, str(folder)) if known else None
 
 
 def _set_attributes(group: zarr.Group, wanted: dict[str, Any]) -> None:

@@ -16,8 +16,11 @@ from zarr.core.sync import collect_aiterator
 
 from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.store.atomic_files import read_json
+from fgnet_pipeline.store.layout import FORMATS, moved_state_of
 from fgnet_pipeline.store.object_store import RemoteStore
+from fgnet_pipeline.store.stored_files import is_partial
 
+#: The format of arrays, of the saved configuration, and of the group in an object store.
 FORMAT_VERSION = 1
 #: The file that holds the mark, in the folder of the state of arrays in an object store.
 STATE_FILE = "state.json"
@@ -36,7 +39,8 @@ def check_folder(root: Path, arrays: Iterable[str]) -> None:
     """
     if root.is_file():
         raise InputError("output.path", str(root), "a folder", _REMEDY)
-    if not root.is_dir() or not any(root.iterdir()):
+    # A run that was killed while it made the group may have left an unfinished file.
+    if not root.is_dir() or all(is_partial(path) for path in root.iterdir()):
         return
     if not (root / "zarr.json").exists():
         raise InputError("output.path", str(root), "an empty folder or an output of this program", _REMEDY)
@@ -44,8 +48,9 @@ def check_folder(root: Path, arrays: Iterable[str]) -> None:
         version = dict(zarr.open_group(root, mode="r").attrs).get("fgnet_format", FORMAT_VERSION)
     except (zarr.errors.BaseZarrError, ValueError, KeyError):
         raise InputError("output.path", str(root), "a Zarr v3 group", _REMEDY) from None
-    if version != FORMAT_VERSION:
-        raise InputError("output.path", str(root), f"format {FORMAT_VERSION} (found {version})", "use another version")
+    if version not in FORMATS:
+        expected = f"format {' or '.join(map(str, FORMATS))} (found {version})"
+        raise InputError("output.path", str(root), expected, "use another version")
     for name in arrays:
         metadata = read_json(root / name / "zarr.json") or {}
         if metadata and "fgnet_format" not in metadata.get("attributes", {}):
@@ -96,7 +101,7 @@ def unreachable(url: str, error: StoreError) -> InputError:
 
 def _check_mark(url: str, group: zarr.Group, root: Path) -> None:
     version, mark = group.attrs.get("fgnet_format"), group.attrs.get("fgnet_state")
-    if version != FORMAT_VERSION:
+    if version not in FORMATS:  # 2, if the arrays of a folder were moved
         expected = f"nothing, or an output of format {FORMAT_VERSION} (found {version or 'something else'})"
         raise InputError("output.path", url, expected, _REMEDY)
     if mark is not None and mark != mark_of(root):
@@ -115,7 +120,7 @@ def _require_empty(url: str, store: RemoteStore) -> None:
 
 
 def _is_state(root: Path) -> bool:
-    return (root / STATE_FILE).exists() or (root / "progress").is_dir()
+    return (root / STATE_FILE).exists() or (moved_state_of(root) / "progress").is_dir()
 
 
 def _is_foreign(node: zarr.Array[Any] | zarr.Group | None) -> bool:

@@ -20,7 +20,7 @@ def require_listable(root: Path) -> None:
     """Check that the records of an output can be listed. A listing passes over folders that it may not read.
 
     Args:
-        root: folder of the output; it need not exist.
+        root: folder of the output, or of its state; it need not exist.
 
     Raises:
         InputError: a folder that may not be read; the sentence names it.
@@ -36,19 +36,20 @@ def require_listable(root: Path) -> None:
             raise unreadable(folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
-def require_writable(root: Path, field: str) -> None:
+def require_writable(root: Path, state: Path, field: str) -> None:
     """Check that a run may write to the folders of an output that exist already.
 
     Single files are not looked at: there may be millions of them.
 
     Args:
         root: folder of the output; it need not exist.
+        state: folder of what is no array in it.
         field: the key that names it.
 
     Raises:
         InputError: a folder that may not be written, or a file in place of one; the sentence names it.
     """
-    for folder in _written(root):
+    for folder in _written(root, state):
         if not os.path.lexists(folder):
             continue
         if not folder.is_dir():
@@ -61,10 +62,11 @@ def require_writable(root: Path, field: str) -> None:
             raise InputError(field, str(folder), "a folder that you may write to", remedy)
 
 
-def _written(root: Path) -> Iterator[Path]:
+def _written(root: Path, state: Path) -> Iterator[Path]:
     """The folders of an output that a run may write to, as far as they are known without a listing of blocks."""
-    yield from (root, root / "progress", root / "tables", root / "logs")
-    for parent in (root / "progress", root / "tables"):
+    yield from (root, *([] if state == root else [state.parent]), state)
+    yield from (state / "progress", state / "tables", state / "logs")
+    for parent in (state / "progress", state / "tables"):
         yield from _folders_in(parent)
     for array in _folders_in(root):
         if (array / "zarr.json").exists():

@@ -22,6 +22,13 @@ def is_partial(path: Path) -> bool:
     return _PARTIAL.search(path.name) is not None
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove the unfinished files below `folder`, which killed writers left."""
+    for path in files_below(folder):
+        if is_partial(path):
+            path.unlink(missing_ok=True)
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Every file below `folder`, sorted by folder and name; links to folders are not followed."""
     for root, folders, names in os.walk(folder):

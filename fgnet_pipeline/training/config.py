@@ -179,7 +179,7 @@ class TrainConfig(Strict):
         tables = read_toml(file)
         make_paths_absolute(tables, file.resolve().parent)
         for override in overrides:
-            apply_override(tables, override)
+            apply_override(tables, override, cls)
         return cls.validated(tables)
 
     @classmethod
@@ -188,7 +188,7 @@ class TrainConfig(Strict):
         try:
             config = cls.model_validate_json(json.dumps(tables, default=str))
         except ValidationError as error:
-            raise input_error(error) from error
+            raise input_error(error, cls) from error
         config.check()
         return config
 

@@ -25,7 +25,12 @@ from fgnet_pipeline.store.disk_errors import disk_errors
 from fgnet_pipeline.store.driver_lock import DriverLock, is_held
 from fgnet_pipeline.store.records.results import latest_results
 from fgnet_pipeline.verification.block_checks import Expected, Finding
-from fgnet_pipeline.verification.metadata import metadata_findings, restore_metadata
+from fgnet_pipeline.verification.metadata import (
+    layout_findings,
+    metadata_findings,
+    restore_layout,
+    restore_metadata,
+)
 from fgnet_pipeline.verification.pool import checked_in_processes
 from fgnet_pipeline.verification.repair import plan_requeue
 from fgnet_pipeline.verification.repair import repair as mend
@@ -57,8 +62,9 @@ def verify(config: Config, *, repair: bool = False, watch: Watcher = lambda *_: 
     if not repair:
         return _survey(job, config, watch)
     refuse_while_submitted(job)
-    with disk_errors(job.output.root), DriverLock(job.output.progress.root / "lock"):
-        restored = restore_metadata(job)
+    output = job.output
+    with disk_errors(output.root), DriverLock(output.progress.root / "lock", output.path):
+        restored = [*restore_layout(output), *restore_metadata(job)]
         report = _survey(job, config, watch, locked=True)
         report.damage[:0] = restored
         mend(job, report)
@@ -86,7 +92,7 @@ def _open_stored(config: Config) -> Job:
 
 def _survey(job: Job, config: Config, watch: Watcher, locked: bool = False) -> Report:
     report = Report(running=not locked and is_held(job.output.progress.root / "lock"))
-    report.damage = list(metadata_findings(job))
+    report.damage = [*layout_findings(job.output), *metadata_findings(job)]
     unusable = {finding.task for finding in report.damage}
     handled: list[Path] = []
     for name in job.plan.tasks:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from fgnet.errors import ModelError
+from fgnet.errors import ModelError, did_you_mean
 from fgnet.geometry import NEAREST, Triple
 
 Padding = Literal["zeros", "replicate"]
@@ -184,5 +184,5 @@ def preset(name: str) -> NetworkConfig:
     if name == "nano":
         return _NANO
     if name not in _SAM:
-        raise ModelError("architecture", name, f"one of {PRESETS}", "choose one of these")
+        raise ModelError("architecture", name, f"one of {PRESETS}", did_you_mean(name, PRESETS, "choose one of these"))
     return NetworkConfig(name=name, encoder=_SAM[name], coarse_padding="replicate")

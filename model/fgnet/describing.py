@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from fgnet.config import PRESETS, NetworkConfig, preset
-from fgnet.errors import ModelError
+from fgnet.errors import ModelError, did_you_mean
 from fgnet.geometry import Geometry, Triple
 from fgnet.network import FGNet
 from fgnet.weights import MODES, TOYS, in_mode, locate, names, read_geometry, read_network
@@ -90,8 +90,9 @@ def resolve(name: str) -> tuple[NetworkConfig, Geometry]:
         return config, default_geometry(config)
     shipped = [n for n in names() if n not in TOYS]
     if name not in shipped and not Path(name).is_file():
-        expected = f"one of {', '.join((*PRESETS, *shipped))}, or a file"
-        raise ModelError("model", name, expected, "correct the name or the path")
+        known = (*PRESETS, *shipped)
+        remedy = did_you_mean(name, known, "correct the name or the path")
+        raise ModelError("model", name, f"one of {', '.join(known)}, or a file", remedy)
     return read_network(locate(name)), read_geometry(name)
 
 

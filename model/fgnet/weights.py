@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fgnet.config import NetworkConfig
-from fgnet.errors import ModelError
+from fgnet.errors import ModelError, did_you_mean
 from fgnet.geometry import NEAREST, Geometry
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -52,7 +52,7 @@ def locate(checkpoint: str, field: str = "model.checkpoint") -> Path:
     path = shipped if "/" not in checkpoint and shipped.exists() else Path(checkpoint)
     if not path.is_file():
         expected = f"a .safetensors file or one of {', '.join(names())}"
-        raise ModelError(field, checkpoint, expected, "correct the path or the name")
+        raise ModelError(field, checkpoint, expected, did_you_mean(checkpoint, names(), "correct the path or the name"))
     return path
 
 

@@ -22,7 +22,7 @@ def test_another_name_is_an_attribute_error() -> None:
         fgnet_pipeline.nothing_of_that_name  # noqa: B018
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["train", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["train", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
 import sys

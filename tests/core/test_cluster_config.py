@@ -37,7 +37,7 @@ def test_memory(value: str | int) -> None:
 def test_what_is_no_memory(value: object) -> None:
     with pytest.raises(ValidationError) as refused:
         SlurmConfig.model_validate_json(json.dumps({"memory": value}))
-    sentence = str(input_error(refused.value))
+    sentence = str(input_error(refused.value, SlurmConfig))
     assert "memory" in sentence and ("e.g. 16G" in sentence or "string" in sentence)
 
 
@@ -45,7 +45,7 @@ def test_what_is_no_memory(value: object) -> None:
 def test_what_is_no_time(value: str) -> None:
     with pytest.raises(ValidationError) as refused:
         SlurmConfig(time=value)
-    assert "hours:minutes:seconds" in str(input_error(refused.value))
+    assert "hours:minutes:seconds" in str(input_error(refused.value, SlurmConfig))
 
 
 OWN = [

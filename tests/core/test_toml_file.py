@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.config_file import apply_override
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.toml_file import read_toml
@@ -54,11 +55,11 @@ VALUES = {
 @pytest.mark.parametrize("text", VALUES, ids=lambda text: text[:20])
 def test_values_of_overrides(text: str) -> None:
     tables: dict[str, dict[str, object]] = {}
-    apply_override(tables, f"agglomerate.threshold={text}")
+    apply_override(tables, f"agglomerate.threshold={text}", Config)
     found = tables["agglomerate"]["threshold"]
     assert found == VALUES[text] and type(found) is type(VALUES[text])
 
 
 def test_an_override_that_is_not_utf8_is_refused() -> None:
     with pytest.raises(InputError, match="--set"):
-        apply_override({}, "schedule.slurm.partition=a\udcff")
+        apply_override({}, "schedule.slurm.partition=a\udcff", Config)

@@ -12,7 +12,7 @@ import pytest
 from pipeline_tools import read, run_on_cells, write_config, write_volume
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.evaluation.inspect_segment import Inspection, inspect_segment
+from fgnet_pipeline.evaluation.inspect_segment import Fragment, Inspection, Merge, Neighbour, inspect_segment
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 
@@ -151,8 +151,29 @@ def test_command(finished: Path, command) -> None:
     document = json.loads(out)
     assert code == 0 and document["voxels"] == (segmentation == segment).sum()
     assert len(document["strongest"]) == min(2, document["merges"])
+    found = inspect_segment(config, segment, 2)
+    assert document["segment"] == str(segment)
+    assert [f["id"] for f in document["fragments"]] == [str(f.id) for f in found.fragments]
+    assert [n["segment"] for n in document["neighbours"]] == [str(n.segment) for n in found.neighbours]
+    for name in ("strongest", "weakest"):
+        assert [(m["a"], m["b"]) for m in document[name]] == [(str(m.a), str(m.b)) for m in getattr(found, name)]
     code, out, _ = command("inspect", finished, segment)
     assert code == 0 and f"segment {segment}" in out and "neighbours" in out
     for wrong in ("12345", "x", "-1"):
         code, out, text = command("inspect", finished, "--", wrong)
         assert code == 2 and "SEGMENT" in text and not out
+
+
+def test_ids_in_json_are_strings() -> None:
+    one, other = (5 << 51) + 1, (6 << 51) + 1  # JavaScript would read 5 << 51 and 6 << 51
+    merge = Merge(one, other, 0.75, 0.75, 12, 100, 50, (1.0, 2.0, 3.0))
+    neighbour = Neighbour(one + 2, 0.25, 0.25, 3, 1, (4.0, 5.0, 6.0))
+    fragment, corner = Fragment(one, 100, (0, 1, 2)), (0, 0, 0)
+    found = Inspection(other, 0.5, "mean", 150, corner, (9, 9, 9), [fragment], 1, [merge], [merge], [neighbour])
+    document = json.loads(json.dumps(found.to_dict()))
+    assert document["segment"] == "13510798882111489"
+    assert document["fragments"] == [{"id": str(one), "voxels": 100, "point": [0, 1, 2]}]
+    assert document["neighbours"][0]["segment"] == str(one + 2) and document["neighbours"][0]["count"] == 3
+    for name in ("strongest", "weakest"):
+        assert (document[name][0]["a"], document[name][0]["b"]) == (str(one), str(other))
+        assert (document[name][0]["voxels_a"], document[name][0]["score"]) == (100, 0.75)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_tools import ATTRIBUTES, cells, read, standard_config, write_volume
+from pipeline_tools import ATTRIBUTES, cells, read, standard_config, state_of, write_volume
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.comparison import compare
@@ -78,7 +78,7 @@ def test_json_and_picture(finished: tuple[Path, str], tmp_path: Path, command) -
     assert set(document["best"]) == {"threshold", "voi_split", "voi_merge", "voi_sum", "adapted_rand_error"}
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     code, out, _ = command("sweep", config, labels, "--threshold", 0.5, "--threshold", 0.25)
-    assert code == 0 and "best threshold" in out and (config.parent / "out.zarr" / "sweep.png").exists()
+    assert code == 0 and "best threshold" in out and (state_of(config.parent / "out.zarr") / "sweep.png").exists()
 
 
 def test_refusals(finished: tuple[Path, str], tmp_path: Path, command) -> None:

@@ -16,6 +16,7 @@ from pipeline_tools import (
     run_on_cells,
     script,
     standard_config,
+    state_of,
     wait_for_records,
 )
 
@@ -72,7 +73,7 @@ def test_a_run_with_killed_workers_ends_as_an_undisturbed_one(undisturbed: Path,
     killed: set[int] = set()
     for count in (2, 8, 15):
         wait_for_records(out, "predict", count, process)
-        files = sorted((out / "progress" / "predict").glob("done-*-*.jsonl"), key=lambda p: p.stat().st_mtime)
+        files = sorted((state_of(out) / "progress" / "predict").glob("done-*-*.jsonl"), key=lambda p: p.stat().st_mtime)
         pids = [int(path.stem.rsplit("-", 2)[1]) for path in files]
         alive = [pid for pid in pids if pid not in killed and Path(f"/proc/{pid}").exists()]
         if alive:
@@ -101,7 +102,7 @@ def test_a_second_driver_is_refused_while_the_first_runs(undisturbed: Path, tmp_
 def test_a_torn_last_record_is_passed_over(undisturbed: Path, tmp_path: Path) -> None:
     config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     run(load_config(config))
-    path = next((out / "progress" / "edges").glob("done-*.jsonl"))
+    path = next((state_of(out) / "progress" / "edges").glob("done-*.jsonl"))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 30])
     run(load_config(config))

@@ -6,6 +6,7 @@ only what follows from the stored affinities is compared byte by byte.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -30,10 +31,27 @@ def stored(tmp_path: Path) -> Path:
 def test_a_finished_output_is_resumed_without_a_block_to_do(stored: Path, command: Command) -> None:
     before = files_of(stored, "whole")
     assert NOTHING_LEFT in succeeded(command("run", stored / "whole.toml"))
+    assert not (stored / "whole" / "fgnet").exists(), "an output stays in the form in which it was begun"
     after = files_of(stored, "whole")
     for path in before:
         if path.startswith(("affinities", *AFTER_PREDICT)):
             assert before[path] == after[path], path
+
+
+def test_names_and_units_are_added_and_nothing_is_done_again(stored: Path, command: Command) -> None:
+    before = files_of(stored, "whole")
+    assert "3 of 3 arrays changed" in succeeded(command("upgrade", stored / "whole"))
+    after = files_of(stored, "whole")
+    metadata = {f"{name}/zarr.json" for name in ("affinities", "fragments", "segmentation")}
+    assert {p for p in after if after[p] != before.get(p)} <= {*metadata, "progress/lock"}
+    for path in metadata:
+        old, new = json.loads(before[path]), json.loads(after[path])
+        lead = [None] * (len(new["shape"]) - 3)
+        assert new.pop("dimension_names") == [*("c" for _ in lead), "z", "y", "x"]
+        assert new["attributes"].pop("dimension_units") == [*lead, "10 nm", "10 nm", "10 nm"]
+        assert new == {name: value for name, value in old.items() if name != "dimension_names"}
+    assert "0 damaged, 0 strays" in succeeded(command("verify", stored / "whole.toml"))
+    assert NOTHING_LEFT in succeeded(command("run", stored / "whole.toml"))
 
 
 @pytest.mark.parametrize("name", ["half", "whole"])

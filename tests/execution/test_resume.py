@@ -18,6 +18,7 @@ from pipeline_tools import (
     records,
     script,
     standard_config,
+    state_of,
     write_volume,
 )
 
@@ -89,12 +90,12 @@ def test_agglomeration_refuses_affinities_of_another_volume(
 
 
 def test_a_killed_redo_goes_on_where_it_was(raw: str, reference: Path, copied: Path) -> None:
-    (copied / "progress" / REDO_FILE).write_text('{"stage": "edges"}')
+    (state_of(copied) / "progress" / REDO_FILE).write_text('{"stage": "edges"}')
     config = load_config(standard_config(copied.parent, raw))
     run(config, redo="edges")
     assert len(records(copied, "edges")) == 27, "what the killed redo had finished is kept"
     run(config, redo="edges")
-    assert len(records(copied, "edges")) == 27 and not (copied / "progress" / REDO_FILE).exists()
+    assert len(records(copied, "edges")) == 27 and not (state_of(copied) / "progress" / REDO_FILE).exists()
     newest = max(record["run"] for record in records(copied, "edges"))
     assert all(record["run"] == newest for record in records(copied, "edges"))
     assert_same_output(reference, copied)

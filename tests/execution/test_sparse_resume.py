@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipeline_tools import assert_same_output, records, run_on_cells, standard_config
+from pipeline_tools import assert_same_output, records, run_on_cells, standard_config, state_of
 
 from fgnet_pipeline.core.errors import BlocksFailedError
 from fgnet_pipeline.execution import daisy_tasks as schedule
@@ -29,7 +29,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sparse(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the output that misses a few blocks of every array; lists from the first block that is done on."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    progress = Progress(tmp_path / "out.zarr" / "progress")
+    progress = Progress(state_of(tmp_path / "out.zarr") / "progress")
     for name, blocks in LOST.items():
         progress.withdraw(name, blocks, 2)
     standard_config(tmp_path, str(finished / "raw.zarr"))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pipeline_tools import CHECKOUT, Command, cells, fgnet, standard_config, write_volume
+from pipeline_tools import CHECKOUT, Command, cells, fgnet, standard_config, state_of, write_volume
 
 from fgnet_pipeline.core.errors import BlocksFailedError
 from fgnet_pipeline.execution.run import run
@@ -28,7 +28,7 @@ def test_following_ends_with_the_job(config: Path, tmp_path: Path) -> None:
     code = "from fgnet_pipeline.commands.cli import main; main()"
     driver = subprocess.Popen([sys.executable, "-c", code, "run", str(config)], stderr=subprocess.DEVNULL)
     try:
-        while not is_held(str(tmp_path / "out.zarr" / "progress" / "lock")):
+        while not is_held(str(state_of(tmp_path / "out.zarr") / "progress" / "lock")):
             assert driver.poll() is None
             time.sleep(0.05)
         lines = fgnet("status", config, "--follow", "--interval", "0.2").stdout.splitlines()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from pipeline_tools import Command, fgnet, records, run_on_cells, standard_config, write_volume
+from pipeline_tools import Command, fgnet, records, run_on_cells, standard_config, state_of, write_volume
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution.run import open_planned, run
@@ -94,7 +94,7 @@ def test_a_finished_output_says_what_it_took(finished: Path) -> None:
     }
     for array in found.arrays:
         assert array.bytes == pytest.approx(stored[array.name], abs=1) and array.bytes <= array.bytes_bound
-    folders = [out / a.name for a in found.arrays] + [out / "tables"]
+    folders = [out / a.name for a in found.arrays] + [state_of(out) / "tables"]
     made = sum(1 for folder in folders for _ in folder.rglob("*"))
     assert made <= found.inodes <= made + 20
     assert (found.disk_bytes_left, found.inodes_left, found.wall_hours) == (0, 0, 0.0)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from damage_tools import Change, Table, flip, repeat_first, rewrite, truncate
-from pipeline_tools import Command, assert_same_output, read, script, standard_config, write_volume
+from pipeline_tools import Command, assert_same_output, read, script, standard_config, state_of, write_volume
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
@@ -21,7 +21,7 @@ from fgnet_pipeline.stages.registry import stages_after
 def forget(out: Path, *stages: str) -> None:
     """Drop the records of stages, as if a run had ended before them."""
     for stage in stages:
-        for path in out.glob(f"progress/{stage}*/done-*.jsonl"):
+        for path in state_of(out).glob(f"progress/{stage}*/done-*.jsonl"):
             path.unlink()
 
 
@@ -99,11 +99,11 @@ def test_a_damaged_table_file_is_named(
     copied_run: tuple[Path, Path], command: Command, kind: str, stage: str, how: str
 ) -> None:
     config, out = copied_run
-    path = out / "tables" / kind / "0" / "0" / "0.parquet"
+    path = state_of(out) / "tables" / kind / "0" / "0" / "0.parquet"
     if how == "missing":
         path.unlink()
     elif how == "of another table":
-        shutil.copy(out / "tables" / "lut-0" / "0" / "0" / "0.parquet", path)
+        shutil.copy(state_of(out) / "tables" / "lut-0" / "0" / "0" / "0.parquet", path)
     elif how == "torn":
         truncate(path)
     else:
@@ -121,20 +121,20 @@ def test_a_table_of_other_fragments_is_named(
     out = copied_run[1]
     other = standard_config(tmp_path, str(finished_run / "raw.zarr"), leaf_blocks=2)
     run(load_config(other, [f"output.path={tmp_path / 'other.zarr'}", "fragments.boundary_threshold=0.4"]))
-    shutil.rmtree(out / "tables" / kind)
-    shutil.copytree(tmp_path / "other.zarr" / "tables" / kind, out / "tables" / kind)
+    shutil.rmtree(state_of(out) / "tables" / kind)
+    shutil.copytree(state_of(tmp_path / "other.zarr") / "tables" / kind, state_of(out) / "tables" / kind)
     stage = "edges" if kind == "edges" else "agglomerate"
     if kind == "edges":
         forget(out, "agglomerate")
     text = refusal(command, copied_run[0], "--set", "agglomerate.threshold=0.7")
-    assert_named(text, out / "tables" / kind, stage, "other fragments")
+    assert_named(text, state_of(out) / "tables" / kind, stage, "other fragments")
 
 
 def test_the_redo_that_is_advised_restores_every_byte(finished_run: Path, copied_run: tuple[Path, Path]) -> None:
     """The script says what to do; done so, every byte is as it was."""
     config, out = copied_run
     rewrite(out, "edges", (0, 2, 2), set_first("count", lambda t: 0))
-    (out / "tables" / "fragments" / "1" / "0" / "0.parquet").write_bytes(b"PAR1")
+    (state_of(out) / "tables" / "fragments" / "1" / "0" / "0.parquet").write_bytes(b"PAR1")
     forget(out, "agglomerate")
     done = script("run_agglomerate.py", config, "--workers", 2, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
@@ -151,7 +151,7 @@ def test_fragments_without_edges_keep_their_segment(tmp_path: Path) -> None:
     config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", raw))
     run(load_config(config, [f"volume.mask={write_volume(tmp_path / 'mask.zarr', mask)}"]))
     out = tmp_path / "out.zarr"
-    assert pq.read_metadata(out / "tables" / "edges" / "0" / "0" / "0.parquet").num_rows == 0
+    assert pq.read_metadata(state_of(out) / "tables" / "edges" / "0" / "0" / "0.parquet").num_rows == 0
     segmentation, fragments = read(out, "segmentation"), read(out, "fragments")
     assert np.array_equal(segmentation, fragments)
     assert len(np.unique(segmentation)) == 3 and (segmentation[:, :, 24:48] == 0).all()

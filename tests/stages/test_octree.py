@@ -11,7 +11,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_tools import files_of, read, run_on_cells, script, write_config
+from pipeline_tools import files_of, read, run_on_cells, script, state_of, write_config
 from scipy import ndimage
 from tree_tools import assert_same_tree, global_tree, run_in_random_order, segmented, stored_tree
 
@@ -28,7 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_serial_run_makes_the_tree_of_one_agglomeration(reference: Path) -> None:
     out = reference / "out.zarr"
-    assert len(list((out / "tables").glob("merges-*"))) == 3, "an octree of several levels"
+    assert len(list((state_of(out) / "tables").glob("merges-*"))) == 3, "an octree of several levels"
     tree = stored_tree(out)
     assert_same_tree(tree, global_tree(read(out, "affinities"), read(out, "fragments")))
     assert len(tree.a) > 100
@@ -42,7 +42,7 @@ def test_leaves_and_workers_do_not_change_the_tree(reference: Path, tmp_path: Pa
     shutil.rmtree(out / "segmentation")
     options = ["--set", f"output.path={out}", "--set", f"agglomerate.leaf_blocks={leaf}", "--workers", workers]
     for kind in ("merges", "residual", "lut"):
-        for folder in (out / "tables").glob(f"{kind}-*"):
+        for folder in (state_of(out) / "tables").glob(f"{kind}-*"):
             shutil.rmtree(folder)
     script("run_agglomerate.py", reference / "config.toml", *options, "--redo", "agglomerate")
     assert_same_tree(stored_tree(out), before)

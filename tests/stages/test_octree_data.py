@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from pipeline_tools import files_of, read, write_config
+from pipeline_tools import files_of, read, state_of, write_config
 from scipy import ndimage
 from tree_tools import assert_same_tree, global_tree, run_in_random_order, segmented, stored_tree
 
@@ -73,7 +73,7 @@ def redone(finished: Path, folder: Path, *overrides: str) -> tuple[Path, int]:
     out = folder / "out.zarr"
     shutil.copytree(finished / "out.zarr", out)
     for kind in ("merges", "residual", "lut"):
-        for tables in (out / "tables").glob(f"{kind}-*"):
+        for tables in (state_of(out) / "tables").glob(f"{kind}-*"):
             shutil.rmtree(tables)
     config = load_config(finished / "config.toml", [f"output.path={out}", *overrides])
     run(config, stages_after("predict"), redo="agglomerate")

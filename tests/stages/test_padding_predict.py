@@ -10,7 +10,7 @@ import fgnet
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pipeline_tools import Command, read, write_config, write_volume
+from pipeline_tools import Command, read, state_of, write_config, write_volume
 from tiny_network import GEOMETRY, write_checkpoint
 
 from fgnet_pipeline.stages.tile_network import TileNetwork
@@ -108,7 +108,7 @@ def test_an_output_of_the_first_implementation_is_completed_by_it(
     raw[:, 20:] = 255
     config = configured(tmp_path, checkpoint, raw, "out", [16, 16, 16])
     assert command("predict", config, "--set", "volume.roi=[[0,0,0],[160,160,160]]", "--yes")[0] == 0
-    stored = tmp_path / "out" / "progress" / "predict" / "fingerprint.json"
+    stored = state_of(tmp_path / "out") / "progress" / "predict" / "fingerprint.json"
     former = json.loads(stored.read_text())
     assert former.pop("implementation") == 2
     stored.write_text(json.dumps(former))

@@ -13,7 +13,7 @@ import fgnet
 import numpy as np
 import pytest
 from fgnet.weights import SHIPPED
-from pipeline_tools import CHECKOUT, Command, Refused, read, standard_config
+from pipeline_tools import CHECKOUT, Command, Refused, read, standard_config, state_of
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.stages.configuration import load_config, validate
@@ -177,9 +177,9 @@ def test_check_recommended_takes_what_a_run_takes() -> None:
 def test_an_output_keeps_the_values_it_was_begun_with(finished_run: Path, tmp_path: Path, command: Command) -> None:
     """Whatever the model recommends now: an older version began the output with the defaults, and saved no `begun`."""
     shutil.copytree(finished_run / "out.zarr", tmp_path / "out.zarr")
-    saved = json.loads((tmp_path / "out.zarr" / "config.json").read_text())
+    saved = json.loads((state_of(tmp_path / "out.zarr") / "config.json").read_text())
     del saved["begun"]
-    (tmp_path / "out.zarr" / "config.json").write_text(json.dumps(saved))
+    (state_of(tmp_path / "out.zarr") / "config.json").write_text(json.dumps(saved))
     path = weights_with(tmp_path / "w.safetensors", '{"fragments": {"min_seed_distance": 9}}')
     config = standard_config(tmp_path, str(finished_run / "raw.zarr"), leaf_blocks=2)
     job = open_job(load_config(config, [f"model.checkpoint={path}"]))
@@ -189,7 +189,8 @@ def test_an_output_keeps_the_values_it_was_begun_with(finished_run: Path, tmp_pa
     code, _, text = command("run", config)
     assert code == 0 and f"agglomerate.threshold = 0.5 ({BEGUN})" in text
     assert np.array_equal(read(tmp_path / "out.zarr", "segmentation"), before)
-    assert json.loads((tmp_path / "out.zarr" / "config.json").read_text())["begun"]["agglomerate"]["threshold"] == 0.5
+    saved = json.loads((state_of(tmp_path / "out.zarr") / "config.json").read_text())
+    assert saved["begun"]["agglomerate"]["threshold"] == 0.5
 
 
 def test_a_redo_begins_with_new_values(copied_run: tuple[Path, Path], command: Command, refused: Refused) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from damage_tools import ONE, rewrite, table
-from pipeline_tools import cells, files_of, read, run_on_cells, standard_config, write_volume
+from pipeline_tools import cells, files_of, read, run_on_cells, standard_config, state_of, write_volume
 from tree_tools import assert_same_tree, global_tree, segmented, stored_tree
 
 from fgnet_pipeline.core.config import Config
@@ -67,7 +67,7 @@ def test_tree_is_the_global_one(config: Path, overrides: list[str], least: int, 
     chosen = resolved(config, *overrides)
     out = Path(chosen.output.path)
     for kind in ("merges", "residual", "lut"):
-        for folder in (out / "tables").glob(f"{kind}-*"):  # larger leaves have fewer levels
+        for folder in (state_of(out) / "tables").glob(f"{kind}-*"):  # larger leaves have fewer levels
             shutil.rmtree(folder)
     run(chosen, stages_after("predict"), redo="agglomerate")
     assert_segmented(out, global_tree(*arrays(out), least, quantile))
@@ -101,12 +101,12 @@ def test_histograms_leave_the_mean_as_it_was(tmp_path: Path) -> None:
     job = run(load_config(path))
     assert dict(job.plan.tasks["edges"].fingerprint) == {"format": 1, "block_shape": [24, 24, 24]}
     assert set(job.plan.tasks["agglomerate-0"].fingerprint) == {"format", "leaf", "level", "blocks"}
-    assert "histogram" not in Tables(out / "tables", "edges", "").read((0, 0, 0))
+    assert "histogram" not in Tables(state_of(out) / "tables", "edges", "").read((0, 0, 0))
     tree, segmentation = stored_tree(out), files_of(out, "segmentation")
     with pytest.raises(StaleError, match="--redo edges"):
         run(load_config(path, [QUANTILE]))
     run(load_config(path, ["edges.histogram=true"]), redo="edges")
-    assert Tables(out / "tables", "edges", "").read((0, 0, 0))["histogram"].shape[1] == 256
+    assert Tables(state_of(out) / "tables", "edges", "").read((0, 0, 0))["histogram"].shape[1] == 256
     assert_same_tree(stored_tree(out), tree)
     assert files_of(out, "segmentation") == segmentation
     with pytest.raises(StaleError, match="--redo agglomerate"):

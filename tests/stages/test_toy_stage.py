@@ -19,6 +19,7 @@ from pipeline_tools import (
     files_of,
     records,
     standard_config,
+    state_of,
     wait_for_records,
 )
 from toy_stage import BLOCK, BLOCKS, SOURCE, assert_outlines, write_after_prediction
@@ -109,7 +110,7 @@ def test_verify_finds_its_damage_and_a_run_makes_it_again(copied: Path, command:
     stored = {name: files_of(out, name) for name in ("outlines", "tables")}
     shard = next(path for path in sorted((out / "outlines" / "c").rglob("*")) if path.is_file())
     shard.write_bytes(shard.read_bytes()[:-20])
-    (out / "tables" / "outlines" / "1" / "1" / "1.parquet").unlink()
+    (state_of(out) / "tables" / "outlines" / "1" / "1" / "1.parquet").unlink()
     code, found, _ = command("verify", copied, "--repair", "--json")
     kinds = {(f["task"], f["kind"]) for f in json.loads(found)["damage"]}
     assert code == 1 and kinds == {("outlines", "undecodable"), ("outlines", "missing")}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster_tools import wait_for
-from pipeline_tools import Command, assert_same_output, records
+from pipeline_tools import Command, assert_same_output, records, state_of
 from slurm_cluster import Cluster
 from toy_stage import BLOCKS, assert_outlines, write_after_prediction
 
@@ -48,7 +48,7 @@ def test_a_requeued_element_ends_in_the_bytes_of_a_local_run(
     # Slurm starts it two minutes later. At once is too early: the node refuses a job that ended in the same second.
     cluster.command("scontrol", "update", f"JobId={element}", "StartTime=now+3")
     cluster.wait_for_state(element, "COMPLETED")
-    log = out / "logs" / f"fgnet-outlines-{job['outlines']}_0.log"
+    log = state_of(out) / "logs" / f"fgnet-outlines-{job['outlines']}_0.log"
     assert log.read_text().count("outlines: computed") == 2
     assert "outlines: computed 0 blocks" in log.read_text()
     cluster.command("scontrol", "release", job["finish"])

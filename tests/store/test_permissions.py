@@ -11,9 +11,13 @@ import pytest
 from unprivileged import run_unprivileged
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.store.layout import state_of, write_metadata
 from fgnet_pipeline.store.output import Output
 
-GROUP = '{"attributes": {"fgnet_format": 1}, "zarr_format": 3, "node_type": "group"}'
+#: The metadata of the group of an output, by its format.
+GROUP = '{"attributes": {"fgnet_format": %d}, "zarr_format": 3, "node_type": "group"}'
+#: Where an output keeps what is no array, by its format.
+STATE = {1: ".", 2: "fgnet/state"}
 #: What this user may not write to.
 WRITE = [
     ".",
@@ -64,23 +68,29 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture
-def output(tmp_path: Path) -> Path:
-    """The folder of an output with the files that these tests are about."""
+@pytest.fixture(params=STATE)
+def output(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The folder of an output with the files that these tests are about, once per format."""
     root = tmp_path / "out.zarr"
-    for folder in ("progress/edges", "tables/edges", "fragments/c", "logs"):
-        (root / folder).mkdir(parents=True)
-    (root / "zarr.json").write_text(GROUP)
+    state = root / STATE[request.param]
+    for folder in ("progress/edges", "tables/edges", "logs"):
+        (state / folder).mkdir(parents=True)
+    (root / "fragments" / "c").mkdir(parents=True)
+    (root / "zarr.json").write_text(GROUP % request.param)
     (root / "fragments" / "zarr.json").write_text("{}")
     for name in ("progress/driver.json", "progress/edges/fingerprint.json"):
-        (root / name).write_text('{"run": 1}')
+        (state / name).write_text('{"run": 1}')
     for name in ("progress/edges/done-x.jsonl", "progress/lock"):
-        (root / name).write_text("")
+        (state / name).write_text("")
+    write_metadata(root)
     return root
 
 
 @pytest.mark.parametrize("act, names, mode", [("begin_run", WRITE, 0o555), ("look", READ, 0o333)])
 def test_what_this_user_may_not_use_is_named(act: str, names: list[str], mode: int, output: Path) -> None:
+    state = state_of(output).relative_to(output)
+    names = [name if name.startswith((".", "fragments")) else str(state / name) for name in names]
+    names += [] if state == Path() else ["fgnet/state"]
     done = run_unprivileged(output, mode, act, *names, code=CODE)
     assert done.returncode == 0, done.stderr
     for name, sentence in json.loads(done.stdout).items():
@@ -88,11 +98,15 @@ def test_what_this_user_may_not_use_is_named(act: str, names: list[str], mode: i
         assert "chmod" in sentence
 
 
-@pytest.mark.parametrize("name", ["logs", "tables", "progress"])
-def test_a_file_in_place_of_a_folder_is_refused(name: str, tmp_path: Path) -> None:
-    (tmp_path / "zarr.json").write_text(GROUP)
+IN_STATE = [(version, f"{STATE[version]}/{name}") for version in STATE for name in ("logs", "tables", "progress")]
+
+
+@pytest.mark.parametrize("version, name", [*IN_STATE, (2, "fgnet"), (2, "fgnet/state")])
+def test_a_file_in_place_of_a_folder_is_refused(version: int, name: str, tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text(GROUP % version)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("")
-    with pytest.raises(InputError, match=f"{name}'"):
+    with pytest.raises(InputError, match=f"{Path(name)}'"):
         Output(str(tmp_path)).create()
 
 

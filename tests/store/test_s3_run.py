@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.planning.estimate import estimate
 from fgnet_pipeline.stages.configuration import load_config
 from fgnet_pipeline.store.arrays import create_array
+from fgnet_pipeline.store.frame import Frame
 from fgnet_pipeline.store.object_store import open_store
+from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.verification.verify import verify
 
 try:
@@ -248,3 +251,22 @@ def test_lab_inputs_mask_and_scores(server: str, raw: Path, reference: Path, tmp
     assert objects(server, "lab", "given.zarr/segmentation/") == files_of(tmp_path / "local.zarr", "segmentation")
     remote = fgnet("evaluate", "s3://lab/given.zarr/segmentation", "s3://lab/given/fragments", "--json").stdout
     assert remote == fgnet("evaluate", tmp_path / "local.zarr/segmentation", reference / "fragments", "--json").stdout
+
+
+def test_names_and_units_of_axes_are_added_to_an_array(server: str, tmp_path: Path) -> None:
+    output = Output("s3://lab/named.zarr", str(tmp_path / "state"))
+    output.create()
+    output.create_array("a", shape=(24, 24, 24), dtype="uint64", shard=(24, 24, 24), chunk=(24, 24, 24),
+                        attributes=Frame((40.0, 4.0, 4.0), (0.0, 0.0, 0.0)).attributes())  # fmt: skip
+    s3, place = client(server), {"Bucket": "lab", "Key": "named.zarr/a/zarr.json"}
+    wanted = json.loads(s3.get_object(**place)["Body"].read())
+    older = json.loads(json.dumps(wanted))
+    older.pop("dimension_names")
+    older["attributes"].pop("dimension_units")
+    s3.put_object(**place, Body=json.dumps(older).encode())
+    added, data = output.with_axes("a")
+    assert added == ("dimension_names", "dimension_units")
+    assert json.loads(s3.get_object(**place)["Body"].read()) == older
+    output.replace_metadata("a", data)
+    assert json.loads(s3.get_object(**place)["Body"].read()) == wanted
+    assert output.with_axes("a")[0] == ()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 from damage_tools import ONE, assert_mended, assert_untouched, change_record, shard, state, truncate
-from pipeline_tools import read, records
+from pipeline_tools import read, records, state_of
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.execution.run import run
@@ -66,7 +66,8 @@ def test_a_run_does_not_drop_chunks_without_metadata(finished_run: Path, copied_
     before = state(out)
     with pytest.raises(DamageError, match=r"verify CONFIG --repair"):
         run(load_config(config))
-    assert {p for p, v in state(out).items() if before.get(p) != v} <= {"progress/lock", "config.json"}
+    changed = {out / path for path, content in state(out).items() if before.get(path) != content}
+    assert changed <= {state_of(out) / "progress" / "lock", state_of(out) / "config.json"}
     verify(load_config(config), repair=True)
     assert_mended(finished_run, config, out)
 
@@ -76,13 +77,13 @@ def test_strays_of_killed_writers_are_removed_and_other_files_stay(
 ) -> None:
     config, out = copied_run
     unfinished = [
-        out / "tables" / "edges" / "0" / "1" / f".1.parquet.{uuid.uuid4().hex}.partial",
+        state_of(out) / "tables" / "edges" / "0" / "1" / f".1.parquet.{uuid.uuid4().hex}.partial",
         out / "affinities" / "c" / "0" / "0" / "1" / f"1.{uuid.uuid4().hex}.partial",
-        out / "progress" / f".driver.json.{uuid.uuid4().hex}.partial",
+        state_of(out) / "progress" / f".driver.json.{uuid.uuid4().hex}.partial",
     ]
     for path in unfinished:
         path.write_bytes(b"half")
-    notes = out / "tables" / "edges" / "notes.txt"
+    notes = state_of(out) / "tables" / "edges" / "notes.txt"
     notes.write_text("of the lab's own")
     before = state(out)
     report = verify(load_config(config), repair=True)
@@ -99,7 +100,7 @@ def test_a_torn_last_record_is_no_damage_and_any_other_line_is(
 ) -> None:
     """A last line cut off is what a killed writer leaves; any other line that is no record is damage."""
     config, out = copied_run
-    path = next((out / "progress" / "edges").glob("done-*.jsonl"))
+    path = next((state_of(out) / "progress" / "edges").glob("done-*.jsonl"))
     lines = path.read_bytes().splitlines(keepends=True)
     if torn:
         lines[-1] = lines[-1][:40]

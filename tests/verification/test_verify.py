@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damage_tools import ONE, add_to, flip, rewrite, shard, state, table, truncate
-from pipeline_tools import Command, assert_same_output, records, standard_config, write_volume
+from pipeline_tools import Command, assert_same_output, records, standard_config, state_of, write_volume
 
 from fgnet_pipeline.core.errors import InputError, StaleError
 from fgnet_pipeline.execution.run import PREDICT, run
@@ -95,7 +95,7 @@ def other_process_holds(out: Path) -> Iterator[None]:
         "import sys; from pathlib import Path; from fgnet_pipeline.store.driver_lock import DriverLock\n"
         "lock = DriverLock(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, str(out / "progress" / "lock")]
+    command = [sys.executable, "-c", code, str(state_of(out) / "progress" / "lock")]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"held\n"
     try:
@@ -117,10 +117,9 @@ def test_wrong_outputs_and_a_repair_beside_a_run_are_refused(
     with other_process_holds(out):
         assert verify(load_config(config)).running
         code, _, text = command("verify", config, "--repair")
-    assert code == 2 and "no other run on it" in text
-    assert {p: v for p, v in state(out).items() if p != "progress/lock"} == {
-        p: v for p, v in before.items() if p != "progress/lock"
-    }
+    assert code == 2 and f"output.path = '{out}': expected no other run on it" in text
+    lock = str((state_of(out) / "progress" / "lock").relative_to(out))
+    assert {p: v for p, v in state(out).items() if p != lock} == {p: v for p, v in before.items() if p != lock}
 
 
 def test_another_threshold_is_no_damage(copied_run: tuple[Path, Path]) -> None:

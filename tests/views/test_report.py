@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_tools import read
+from pipeline_tools import read, state_of
 from planted_run import BLOCK, OFFSET, THRESHOLD, VOXEL_SIZE, run_planted
 
 from fgnet_pipeline.stages.configuration import load_config
@@ -145,10 +145,10 @@ def test_another_threshold_needs_no_other_run(planted: Path, command, tmp_path: 
 def test_an_unfinished_run(copied_run: tuple[Path, Path], command) -> None:
     _, out = copied_run
     for task in ("relabel", "lut-0", "lut-1", "agglomerate-1"):
-        shutil.rmtree(out / "progress" / task)
+        shutil.rmtree(state_of(out) / "progress" / task)
     code, printed, _ = command("report", out)
     page = Path(printed.strip())
-    assert code == 0 and page.parent == out / "logs" and page.name == "report.html"
+    assert code == 0 and page.parent == state_of(out) and page.name == "report.html"
     text = page.read_text()
     assert "agglomerate-1: 0 of 1 blocks done" in plain(text, "doubt")
     assert "relabel: 0 of 18 blocks done" in plain(text, "seams")
@@ -159,7 +159,7 @@ def test_an_unfinished_run(copied_run: tuple[Path, Path], command) -> None:
 
 def test_a_damaged_run(copied_run: tuple[Path, Path], command, tmp_path: Path) -> None:
     _, out = copied_run
-    victim = next((out / "tables" / "merges-0").rglob("*.parquet"))
+    victim = next((state_of(out) / "tables" / "merges-0").rglob("*.parquet"))
     victim.write_bytes(victim.read_bytes()[:-20])
     shard = next(path for path in (out / "affinities" / "c").rglob("*") if path.is_file())
     shard.write_bytes(shard.read_bytes()[:40])

@@ -91,7 +91,7 @@ class _TaskOnCluster:
         # One of daisy's workers stands for all elements: they share its context, and blocks of one that dies come back.
         one = Work(self._work.job, self._work.spec, {self._name: self._work.todo[self._name]})
         pipeline = pipeline_of(one, {self._name: Hands(self._employ, workers=1, restarts=0)})
-        watcher = Watcher(*([observer.update] if observer else []), self._tell)
+        watcher = Watcher([self._name], *([observer.update] if observer else []), self._tell)
         with native_output_to(self._work.job.output.logs / "daisy.log"):
             _in_thread(lambda: serve(pipeline, watcher, self._cluster.host or ""), self._elements.stop)
         return self._failure
@@ -109,7 +109,7 @@ class _TaskOnCluster:
 
     def _tell(self, counts: dict[str, Counts]) -> None:
         for count in counts.values():
-            self._elements.progress(count.done, count.total - count.done - count.failed)
+            self._elements.progress(count.done, count.left)
 
     def _array(self, count: int, more: bool) -> JobArray:
         run, name = self._work.spec.run, self._name

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from fgnet_pipeline.core.config import Config
-from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.registry import discover
+from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.execution.cluster.interface import Cluster, ClusterSystem
 
 PACKAGE, ATTRIBUTE, GROUP = "fgnet_pipeline.execution.cluster", "CLUSTER", "fgnet_pipeline.clusters"
@@ -30,5 +30,5 @@ def cluster_of(config: Config) -> Cluster:
     """
     name = config.schedule.cluster
     if name not in systems():
-        raise InputError("schedule.cluster", name, f"one of {', '.join(systems())}", "choose one of them")
+        raise unknown_choice("schedule.cluster", name, systems())
     return systems()[name].open(config.schedule)

@@ -6,15 +6,16 @@ before the driver itself imports what it needs, so that both import at the same 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.toml_file import read_toml
@@ -58,11 +59,50 @@ def server_with(modules: list[str]) -> BaseContext:
         InputError: no folder is fit for sockets.
     """
     settle_socket_folder()
-    context = multiprocessing.get_context("forkserver")
+    context = WorkerContext()
     context.set_forkserver_preload(modules)
     with _interrupts_blocked():
         forkserver.ensure_running()
     return context
+
+
+class _WorkerProcess(ForkServerProcess):
+    """A worker, which does not run the script of its driver.
+
+    Python would import the driver's main module in every process, for functions that are defined there. Ours are not.
+    A script without a guard `if __name__ == "__main__"` would start over in every worker.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 (the name that multiprocessing calls)
+        with _main_module_hidden():
+            return ForkServerProcess._Popen(process_obj)  # type: ignore[attr-defined]
+
+
+class WorkerContext(ForkServerContext):
+    """The context of `multiprocessing` whose processes are workers."""
+
+    Process = _WorkerProcess  # type: ignore[assignment]
+
+
+#: Threads of daisy start workers side by side, and the main module has one name and one path.
+_hiding = threading.Lock()
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Take away what `multiprocessing.spawn.get_preparation_data` reads of the main module: its path and its name."""
+    main, hidden = sys.modules["__main__"], {}
+    with _hiding:
+        for name in ("__file__", "__spec__"):
+            if hasattr(main, name):
+                hidden[name] = getattr(main, name)
+                setattr(main, name, None)
+        try:
+            yield
+        finally:
+            for name, value in hidden.items():
+                setattr(main, name, value)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import fgnet_pipeline
-from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError, PipelineError
 from fgnet_pipeline.core.user_paths import check_file_to_write
 from fgnet_pipeline.store.arrays import READ_ERRORS
@@ -60,9 +60,9 @@ def report_places(output: Output, to: Path | None) -> tuple[Path, Path]:
     Raises:
         InputError: a file cannot be written there, or a file that is no report has that name.
     """
-    folder = output.logs.parent
     if to is None:
-        page_path = (output.logs if (folder / "zarr.json").exists() else folder) / NAME
+        is_group = output.state == output.root and not is_url(output.path)
+        page_path = (output.logs if is_group else output.state) / NAME
     else:
         page_path = to if to.suffix.lower() in SUFFIXES and not to.is_dir() else to / NAME
     queue = page_path.with_name(QUEUE)

@@ -19,7 +19,7 @@ from cluster_tools import (
     wait_for,
     write_after_prediction,
 )
-from pipeline_tools import assert_same_output, fgnet, records, standard_config
+from pipeline_tools import assert_same_output, fgnet, records, standard_config, state_of
 from slurm_cluster import Cluster
 
 from fgnet_pipeline.core.cluster_config import ClusterTables
@@ -52,7 +52,7 @@ def wait_for_end(jobs: list[SubmittedJob]) -> None:
 
 def stopped_worker(out: Path, share: int) -> int:
     """Wait until the worker of a share of fragments has recorded something, and stop it in its tracks."""
-    files = out / "progress" / "fragments"
+    files = state_of(out) / "progress" / "fragments"
     wait_for(lambda: share_of(out, share), f"records of share {share}")
     pid = int(next(files.glob(f"done-run*-share{share}-*")).stem.rsplit("-", 2)[1])
     os.kill(pid, signal.SIGSTOP)
@@ -69,7 +69,7 @@ def keep_stopped(pid: int) -> None:
 
 def share_of(out: Path, share: int) -> list[tuple[int, ...]]:
     found = []
-    for path in (out / "progress" / "fragments").glob(f"done-run*-share{share}-*"):
+    for path in (state_of(out) / "progress" / "fragments").glob(f"done-run*-share{share}-*"):
         whole_lines = path.read_text().split("\n")[:-1]
         found += [tuple(json.loads(line)["block"]) for line in whole_lines]
     return found
@@ -172,7 +172,7 @@ def test_a_block_that_fails_is_named(cluster: Cluster, local: Path, tmp_path: Pa
     cluster.command("scontrol", "release", jobs[0].job)
     wait_for_end(jobs)
     assert "ended with an error" in next(state for state in job_states(jobs) if state.task == "fragments").reasons[0]
-    failures = Progress(tmp_path / "out.zarr" / "progress").failures("fragments")
+    failures = Progress(state_of(tmp_path / "out.zarr") / "progress").failures("fragments")
     assert failures and all("checksum do not match" in Path(failure.log).read_text() for failure in failures.values())
 
 

@@ -19,7 +19,7 @@ from cluster_tools import (
     wait_for,
     write_after_prediction,
 )
-from pipeline_tools import records
+from pipeline_tools import records, state_of
 from slurm_cluster import Cluster
 
 from fgnet_pipeline.core.config import Config
@@ -51,7 +51,7 @@ def goes_on(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
 
 
 def workers_of(out: Path) -> list[int]:
-    files = (out / "progress" / "fragments").glob("done-*-*-*.jsonl")
+    files = (state_of(out) / "progress" / "fragments").glob("done-*-*-*.jsonl")
     return [int(path.stem.rsplit("-", 2)[1]) for path in files]
 
 
@@ -62,7 +62,7 @@ def signal_all(processes: list[int], number: signal.Signals) -> None:
 
 
 def jobs_of(out: Path) -> list[str]:
-    return [job.job for job in submitted_jobs(out / "progress", 1)]
+    return [job.job for job in submitted_jobs(state_of(out) / "progress", 1)]
 
 
 def test_a_cancelled_worker_is_replaced_and_one_that_never_starts_holds_up_nothing(
@@ -112,7 +112,7 @@ def test_a_killed_driver_and_a_controller_that_is_away(
     driver.wait()
     again = subprocess.Popen([sys.executable, "-m", "fgnet_pipeline", "run", str(tmp_path / "config.toml")])
     try:
-        wait_for(lambda: submitted_jobs(out / "progress", 2), "jobs of the second driver", goes_on(again))
+        wait_for(lambda: submitted_jobs(state_of(out) / "progress", 2), "jobs of the second driver", goes_on(again))
         again.send_signal(signal.SIGSTOP)  # or it would submit more while the controller's state is saved
         cluster.kill_controller()
         again.send_signal(signal.SIGCONT)

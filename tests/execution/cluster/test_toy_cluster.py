@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cluster_tools import assert_same_after_prediction, wait_for, write_after_prediction
 from installed import install_source
-from pipeline_tools import CHECKOUT, fgnet
+from pipeline_tools import CHECKOUT, fgnet, state_of
 
 SOURCE = CHECKOUT / "tests" / "execution" / "cluster" / "toy"
 TOY = ("--set", "schedule.cluster=toy")
@@ -86,7 +86,7 @@ def test_workers_that_take_blocks_from_a_driver(
     config = write_after_prediction(tmp_path, local, backend="slurm")
     fgnet("run", config, *TOY, env=environment)
     assert_same_after_prediction(expected, tmp_path / "out.zarr")
-    logs = [path.name for path in (tmp_path / "out.zarr" / "logs").glob("fgnet-fragments-*_*.log")]
+    logs = [path.name for path in (state_of(tmp_path / "out.zarr") / "logs").glob("fgnet-fragments-*_*.log")]
     assert len(logs) >= 2, "two elements took blocks"
 
 

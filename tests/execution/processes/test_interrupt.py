@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from pipeline_tools import assert_same_output, cells, records, standard_config, write_volume
+from pipeline_tools import assert_same_output, cells, records, standard_config, state_of, write_volume
 
 from fgnet_pipeline.core.signals import interrupts_later
 from fgnet_pipeline.execution.processes.interrupt import Terminated
@@ -66,7 +66,7 @@ def importing_for_workers(driver: int, out: Path) -> bool:
 
 
 def starting_workers(driver: int, out: Path) -> bool:
-    return len(list((out / "logs").glob("predict-*.log"))) > 0
+    return len(list((state_of(out) / "logs").glob("predict-*.log"))) > 0
 
 
 def predicting(driver: int, out: Path) -> bool:

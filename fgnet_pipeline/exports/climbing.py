@@ -1,0 +1,164 @@
+"""Stages that bring together what belongs to one segment, over the octree of the result, from the leaves up.
+
+A segment is *closed* at the lowest node of the octree that holds all of its fragments: nothing of it is left outside.
+There everything that was found of it is at hand. Below that node it is *open*, and a node hands the rows of open
+segments to its parent. So a node holds only segments that reach beyond the nodes below it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.exports.job import ExportJob, exported
+from fgnet_pipeline.stages.checked_tables import key_of, read_entering, read_leaving, read_lut
+from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.octree import Octree, agglomerate_task, lut_task, octree_of
+from fgnet_pipeline.stages.stage import Stage
+from fgnet_pipeline.store.tables import Columns, Tables
+
+Ids = npt.NDArray[np.uint64]
+
+
+class ClimbingStage(Stage):
+    """A stage with one task per level of the octree of the result, leaves first.
+
+    Its one table has the columns `segment`, by which it is sorted, `closed` (1 or 0) and others.
+    """
+
+    scheduled_as = "agglomerate"
+    by_voxel = False
+    keys_in_tables = True
+    #: Names of the tasks that a leaf reads, beside those that say which segments are closed.
+    leaf_upstream: ClassVar[tuple[str, ...]] = ()
+
+    def fingerprint(self, job: ExportJob) -> dict[str, object]:
+        """What determines the results, beside their inputs."""
+        return {}
+
+    def plan(self, job: Job) -> list[Task]:
+        """One task per level. A node reads its children, and what tells it which segments are closed."""
+        tree, tasks = octree_of(exported(job).source), []
+        for level in range(tree.levels):
+            below = self.leaf_upstream if level == 0 else (self.task_of(level - 1),)
+            upstream = (*below, agglomerate_task(level), lut_task(level))
+            fingerprint = {"format": self.format_version, "level": level, **self.fingerprint(exported(job))}
+            tasks.append(
+                Task(
+                    self.task_of(level), self.name, tree.grid(level), NO_CONTEXT, NO_CONTEXT, job.roi, upstream,
+                    fingerprint,
+                )
+            )  # fmt: skip
+        return tasks
+
+    def task_of(self, level: int) -> str:
+        """The task of the nodes of `level`."""
+        return f"{self.name}-{level}"
+
+    def tables_of(self, job: ExportJob, level: int) -> Tables:
+        """The tables of the nodes of `level`."""
+        return job.output.tables(self.task_of(level), self.name)
+
+    def read(self, job: ExportJob, level: int, node: Vector, columns: list[str] | None = None) -> Columns:
+        """Read the table of a node.
+
+        Raises:
+            DamageError: it is missing, torn, or does not belong to the plan.
+        """
+        return self.tables_of(job, level).read(node, columns, key_of(job, self.task_of(level), node))
+
+
+class Climber(ABC):
+    """Computes the nodes of one level in one worker.
+
+    Args:
+        job: the export.
+        stage: of the task.
+        task: of one level.
+    """
+
+    def __init__(self, job: ExportJob, stage: ClimbingStage, task: Task) -> None:
+        assert task.level is not None  # ClimbingStage.plan names every task with its level
+        self.job, self.stage, self.level, self.tree = job, stage, task.level, octree_of(job.source)
+        self.written = stage.tables_of(job, task.level)
+
+    @abstractmethod
+    def rows_of_leaf(self, leaf: Vector) -> Iterable[Columns]:
+        """Rows of a leaf with a column `segment`, in any order; at least one table, which may have no rows."""
+
+    def load(self, block: Block) -> Columns:
+        """The rows of a node, sorted by segment and otherwise in the order in which they were read."""
+        node, parts = block.index, []
+        if self.level == 0:
+            parts = list(self.rows_of_leaf(node))
+        else:
+            for child in self.job.plan.active_blocks(self.stage.task_of(self.level - 1), self.tree.children(node)):
+                rows = self.stage.read(self.job, self.level - 1, child)
+                parts.append(rows_where(rows, rows["closed"] == 0))
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        rows = rows_where(rows, np.argsort(rows["segment"], kind="stable"))
+        still_open = open_segments(self.job, self.tree, self.level, node)
+        return rows | {"closed": (~np.isin(rows["segment"], still_open)).astype(np.uint8)}
+
+
+def open_segments(job: ExportJob, tree: Octree, level: int, node: Vector) -> Ids:
+    """The sorted segments of a node that have, or may have, fragments outside it.
+
+    Raises:
+        DamageError: a table of the result is damaged or contradicts another one.
+    """
+    if level == tree.levels - 1:
+        return np.zeros(0, np.uint64)
+    names = read_leaving(job.source, tree, level, node, read_entering(job.source, tree, level, node))
+    known, segments = read_lut(job.source, level, node)
+    return np.unique(look_up(job, level, node, (known, segments), names))
+
+
+def look_up(job: ExportJob, level: int, node: Vector, lut: tuple[Ids, Ids], names: Ids) -> Ids:
+    """The segments of fragments or clusters.
+
+    Args:
+        job: the export.
+        level: of the node.
+        node: its index.
+        lut: of the node, or the part that holds `names`: (names uint64 (n,), sorted; segments uint64 (n,)).
+        names: uint64 (m,).
+
+    Raises:
+        DamageError: the LUT misses a name.
+    """
+    known, segments = lut
+    if len(names) == 0:
+        return names
+    at = np.minimum(np.searchsorted(known, names), max(0, len(known) - 1))
+    if len(known) == 0 or (known[at] != names).any():
+        raise job.source.output.tables(lut_task(level), "agglomerate").damage(node, "it misses a fragment of its node")
+    return segments[at]
+
+
+def rows_where(columns: Columns, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Columns:
+    """The chosen rows: those at which a mask (n,) is true, or those with the indices (m,)."""
+    return {name: values[chosen] for name, values in columns.items()}
+
+
+def first_rows(segments: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """Which rows are the first of their segment: bool (n,).
+
+    Args:
+        segments: (n,), sorted.
+    """
+    first = np.ones(len(segments), bool)
+    first[1:] = segments[1:] != segments[:-1]
+    return first
+
+
+def segments_apart(first: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the indices of the rows of each segment, given which rows (n,) are the first of a segment."""
+    if len(first):
+        yield from np.split(np.arange(len(first)), np.flatnonzero(first)[1:])

@@ -1,0 +1,83 @@
+"""Format edges: the region adjacency graph as one Parquet table.
+
+Every leaf of the octree makes the table of the edges that it owns (`rag`). One task then copies all tables into one
+file, leaf by leaf in C order, and renames the file when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fgnet_pipeline.core.task import Block, Task
+from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.job import ExportJob
+from fgnet_pipeline.exports.numbering import id_dtype
+from fgnet_pipeline.exports.rag import EDGE_DTYPES, RAG_EDGES
+from fgnet_pipeline.exports.whole_file import (
+    WholeFile,
+    description,
+    id_tables,
+    leaf_tables,
+    numbering_stages,
+    write_id_tables,
+)
+from fgnet_pipeline.store.tables import Columns, write_stream
+
+#: Rows after which a row group is written. A leaf with more rows makes one of its own.
+ROWS = 1 << 16
+#: Columns that hold ids.
+ID_COLUMNS = ("u", "v", "segment_u", "segment_v")
+
+
+class WriteEdges(WholeFile):
+    """All tables of edges in one file."""
+
+    name = "write-edges"
+    summary = "The tables of edges of all leaves in one Parquet file."
+    upstream = ("rag-edges",)
+
+    def write(self, job: ExportJob, block: Block) -> int:
+        """Write the file; returns its rows."""
+        rows = 0
+
+        def counted() -> Iterator[Columns]:
+            nonlocal rows
+            for batch in leaf_tables(job, "rag-edges", ROWS):
+                rows += len(batch["u"])
+                yield batch
+
+        ids = id_dtype(job, job.is_compact)
+        dtypes = {name: ids if name in ID_COLUMNS else dtype for name, dtype in EDGE_DTYPES.items()}
+        write_stream(job.target, counted(), dtypes, {"fgnet_export": json.dumps(description(job), sort_keys=True)})
+        return rows
+
+
+class EdgesFormat(Format):
+    """One Parquet file."""
+
+    name = "edges"
+    summary = "The region adjacency graph as one Parquet table."
+    is_folder = False
+    options = ("compact_ids",)
+    stages = (*numbering_stages(), RAG_EDGES, WriteEdges())
+
+    def plan(self, job: ExportJob) -> Sequence[Task]:
+        """The tasks; ids are numbered only if the export wants it."""
+        chosen = self.stages if job.is_compact else self.stages[-2:]
+        return [task for stage in chosen for task in stage.plan(job)]
+
+    def paths(self, job: ExportJob) -> list[Path]:
+        """The table, and those of ids."""
+        return [job.target, *id_tables(job).values()]
+
+    def begin(self, job: ExportJob) -> None:
+        """Nothing: the last task makes the file."""
+
+    def finish(self, job: ExportJob) -> list[str]:
+        """Write the tables of ids."""
+        return write_id_tables(job)
+
+
+FORMAT = EdgesFormat()
