@@ -27,6 +27,7 @@ from fgnet_pipeline.commands.last_resort import FaultError, last_resort
 from fgnet_pipeline.commands.model_describe import describe_command
 from fgnet_pipeline.commands.plan import plan_command
 from fgnet_pipeline.commands.quiet import quietable
+from fgnet_pipeline.commands.report import report_command
 from fgnet_pipeline.commands.run import agglomerate_command, predict_command, run_command
 from fgnet_pipeline.commands.status import status_command
 from fgnet_pipeline.commands.submit import submit_command
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate_command,
     "sweep": sweep_command,
     "inspect": inspect_command,
+    "report": report_command,
     "view": view_command,
     "export": export_command,
     "import": import_command,

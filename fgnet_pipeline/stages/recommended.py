@@ -50,7 +50,7 @@ def resolve(config: Config, begun: Values) -> tuple[Config, dict[str, str]]:
         return config, {}  # as workers get it
     known = {table: _that_fit(config, table, begun.get(table, {})) for table in SELECTORS}
     open_keys = [key for key in ALWAYS_TOLD if not _is_known(key, given) and not _is_known(key, known)]
-    model = _of_model(config) if open_keys or not begun else {}
+    model = of_model(config) if open_keys or not begun else {}
     tables, origins = config.model_dump(mode="json"), {}
     source = f"recommended by the model {config.model.checkpoint}"
     for table in SELECTORS:
@@ -78,7 +78,7 @@ def _that_fit(config: Config, table: str, values: Mapping[str, Any], known: Mapp
     return values if known is None or known.get(selector, own) == own else {}
 
 
-def _of_model(config: Config) -> Values:
+def of_model(config: Config) -> Values:
     """What the model recommends; nothing if affinities are given and the configuration names no model."""
     if config.affinities.path is not None and "checkpoint" not in config.model.model_fields_set:
         return {}

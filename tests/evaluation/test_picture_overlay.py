@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.evaluation.overlay import Panels, affinity_colours, boundaries, colours, grey, overlay, save_overlay
+from fgnet_pipeline.evaluation.overlay import Panels, save_overlay
+from fgnet_pipeline.kernels.colours import affinity_colours, boundaries, colours, grey, overlay
 
 IDS = npst.arrays(np.uint64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 2**63 - 1))
 
