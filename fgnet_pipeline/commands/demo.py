@@ -47,6 +47,7 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
         Name of a region -> its scores, as `fgnet evaluate --json` prints them.
     """
     from fgnet_pipeline.commands.progress_bars import Bars
+    from fgnet_pipeline.commands.report import report
     from fgnet_pipeline.datasets.demo_sample import find_sample
     from fgnet_pipeline.execution.run import run
     from fgnet_pipeline.stages.configuration import load_config
@@ -64,6 +65,7 @@ def demo(config_file: Path, folder: Path, overrides: list[str], say: Callable[[s
     say(f"affinities, fragments, segmentation: {output}")
     say(f"scores: {folder / 'scores.json'}")
     tell = _told(say)
+    tell(f"report: {report(job.config, labels=str(sample.path / 'labels')).path}")
     tell(f"look at the picture: xdg-open {picture}")
     for sentence in next_steps(folder):
         tell(sentence)

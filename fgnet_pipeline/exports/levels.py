@@ -12,7 +12,7 @@ from fgnet_pipeline.kernels.downsample import cells_of
 from fgnet_pipeline.store.frame import Frame, size_of
 
 #: Levels are added until no axis is longer than this, in voxels.
-LONGEST = 256
+LONGEST = 64
 
 
 @dataclass(frozen=True)

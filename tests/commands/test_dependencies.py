@@ -16,11 +16,10 @@ PROVIDES = {
     "funlib.persistence": "funlib",
     "hydra-core": "hydra",
     "pillow": "PIL",
+    "psycopg2-binary": "psycopg2",
 }
 #: What sam2 imports and does not bring, since it is installed without its dependencies.
 OF_SAM2 = {"hydra", "iopath", "tqdm"}
-#: Part of the project's stack for the exports, which are to come.
-FOR_EXPORTS = {"dask", "funlib"}
 #: s3fs brings it.
 OF_S3FS = {"botocore"}
 #: Found by name: zarrs is named in Zarr's configuration, torch and sam2 are installed by `make` before the project.
@@ -51,8 +50,9 @@ def imported() -> set[str]:
 
 
 def test_what_is_installed_is_used() -> None:
-    assert required() - imported() - OF_SAM2 - FOR_EXPORTS - BY_NAME == set()
+    assert required() - imported() - OF_SAM2 - BY_NAME == set()
 
 
 def test_what_is_used_is_installed() -> None:
-    assert imported() - required("import", "tensorboard", "s3", "gs", "http") - BY_NAME - OF_S3FS == set()
+    extras = ("import", "tensorboard", "s3", "gs", "http", "view", "export", "skeletons")
+    assert imported() - required(*extras) - BY_NAME - OF_S3FS == set()

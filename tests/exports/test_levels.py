@@ -20,12 +20,13 @@ def test_thick_sections_are_halved_last() -> None:
     assert steps((900, 9000, 9000), (29.0, 15.0, 15.0), 3) == [(2, 2, 2), (2, 2, 2)]
 
 
-def test_levels_end_when_every_axis_fits_a_screen() -> None:
+def test_levels_end_when_every_axis_fits_a_chunk() -> None:
     levels = levels_of((1025, 300, 257), Frame((10.0, 10.0, 10.0), (5.0, 0.0, -10.0)), None)
-    assert [level.shape for level in levels] == [(1025, 300, 257), (513, 150, 129), (257, 75, 65), (129, 38, 33)]
-    assert levels[-1].factor == (8, 8, 8)
-    assert levels[-1].frame(Frame((10.0, 10.0, 10.0), (5.0, 0.0, -10.0))) == Frame((80.0,) * 3, (5.0, 0.0, -10.0))
-    assert len(levels_of((256, 1, 256), Frame((10.0, 10.0, 10.0), (0.0, 0.0, 0.0)), None)) == 1
+    shapes = [(257, 75, 65), (129, 38, 33), (65, 19, 17), (33, 10, 9)]
+    assert [level.shape for level in levels] == [(1025, 300, 257), (513, 150, 129), *shapes]
+    assert levels[-1].factor == (32, 32, 32)
+    assert levels[-1].frame(Frame((10.0, 10.0, 10.0), (5.0, 0.0, -10.0))) == Frame((320.0,) * 3, (5.0, 0.0, -10.0))
+    assert len(levels_of((64, 1, 64), Frame((10.0, 10.0, 10.0), (0.0, 0.0, 0.0)), None)) == 1
 
 
 def test_an_axis_of_one_voxel_is_not_halved_and_holds_up_no_other() -> None:
