@@ -145,6 +145,6 @@ def test_failed_blocks_are_named_with_error_and_log(undisturbed: Path, tmp_path:
     (out / "affinities" / "c" / "0" / "1" / "1" / "1").write_bytes(b"damage")
     code, _, text = command("agglomerate", config, "--workers", 2)
     assert code == 1
-    assert "fragments: " in text and "  block [" in text and "waiting" in text
+    assert "fragments: " in text and "  block [" in text and "not begun" in text
     log = text.split("log: ")[1].split(")")[0]
     assert "checksum do not match" in Path(log).read_text()
