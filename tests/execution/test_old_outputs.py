@@ -24,7 +24,10 @@ AFTER_PREDICT = ("fragments", "segmentation", "tables")
 def stored(tmp_path: Path) -> Path:
     """The folder of the archive: `whole.toml` and `half.toml` with their outputs `whole` and `half`."""
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter="data")
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later
+            archive.extractall(tmp_path, filter="data")
+        else:
+            archive.extractall(tmp_path)
     return tmp_path
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from pipeline_tools import Command, Refused
+from pipeline_tools import Command, Refused, state_of
 from rag_oracle import AXES, quantile_of, rag_of
 
 RUNS = ("finished_run", "odd_run", "lab_run")
@@ -47,9 +47,8 @@ def test_every_pair_stands_once_with_all_of_its_faces(any_run: Path, tmp_path: P
 
 def test_the_same_pair_in_several_tables_is_the_case_that_is_tested(odd_run: Path, lab_run: Path) -> None:
     for run in (odd_run, lab_run):
-        rows = [
-            pd.read_parquet(path, columns=["u", "v"]) for path in (run / "out.zarr/tables/edges").rglob("*.parquet")
-        ]
+        files = (state_of(run / "out.zarr") / "tables" / "edges").rglob("*.parquet")
+        rows = [pd.read_parquet(path, columns=["u", "v"]) for path in files]
         assert pd.concat(rows).duplicated().any()
 
 
