@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pipeline_tools import Command, files_of, read
+from pipeline_tools import Command, files_of, read, state_of
 from required import skip_or_fail
 from views_of_runs import ask, opened, served
 
@@ -30,7 +30,7 @@ NAMES = ("affinities", "fragments", "segmentation")
 def state(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the state of a finished run whose arrays lie at s3://lab/out."""
     out, folder = finished_run / "out.zarr", tmp_path_factory.mktemp("remote") / "state"
-    shutil.copytree(out, folder, ignore=shutil.ignore_patterns(*NAMES))
+    shutil.copytree(state_of(out), folder, ignore=shutil.ignore_patterns(*NAMES))
     saved = json.loads((folder / "config.json").read_text())
     saved["config"]["output"] |= {"path": "s3://lab/out", "state": str(folder)}
     (folder / "config.json").write_text(json.dumps(saved))
