@@ -19,14 +19,8 @@ from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.rag import AXES, RAG_EDGES, RAG_NODES
 from fgnet_pipeline.exports.whole_file import WholeFile, description, leaf_tables, numbering_stages
-from fgnet_pipeline.store.graph_database import (
-    Rows,
-    Server,
-    attribute_types,
-    meta_path,
-    require_postgres_url,
-    write_sqlite,
-)
+from fgnet_pipeline.store.graph_database import Server, meta_path, require_postgres_url, write_sqlite
+from fgnet_pipeline.store.graph_rows import Rows, attribute_types
 from fgnet_pipeline.store.tables import Columns
 
 NODE_TYPES: dict[str, type] = {"voxels": int, "segment": int}

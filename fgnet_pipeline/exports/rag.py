@@ -23,12 +23,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.errors import DamageError
-from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.exports.numbering import Kind, Numbering, count_task
-from fgnet_pipeline.kernels.agglomeration.histograms import values_of
+from fgnet_pipeline.exports.rag_values import scores_of, segments_of
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
 from fgnet_pipeline.stages.agglomerate import BYTES_PER_EDGE, BYTES_PER_FRAGMENT
@@ -38,12 +36,10 @@ from fgnet_pipeline.stages.checked_tables import (
     key_of,
     read_edges,
     read_fragment_ids,
-    read_lut_range,
 )
-from fgnet_pipeline.stages.configuration import score_of, score_part
 from fgnet_pipeline.stages.density import Density, node_edges, node_fragments
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.octree import Octree, lut_task, octree_of
+from fgnet_pipeline.stages.octree import lut_task, octree_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
@@ -256,51 +252,3 @@ class Compact:
 def _numberings(job: Job) -> tuple[str, ...]:
     """The tasks that number ids, if the export wants it."""
     return (count_task("fragments"), count_task("segments")) if exported(job).is_compact else ()
-
-
-def segments_of(job: Job, tree: Octree, ids: Ids) -> Ids:
-    """The segments of fragments, from the LUTs of their leaves.
-
-    Args:
-        job: the result.
-        tree: its octree.
-        ids: fragments, uint64 (n,), in any order.
-
-    Raises:
-        DamageError: a LUT is damaged, or misses a fragment.
-    """
-    segments = np.zeros(len(ids), np.uint64)
-    leaves, which = np.unique(tree.node_of(ids, 0), axis=0, return_inverse=True)
-    for number, leaf in enumerate(leaves):
-        here = np.flatnonzero(which.reshape(-1) == number)
-        wanted = ids[here]
-        names, found = read_lut_range(job, vector(leaf), int(wanted.min()), int(wanted.max()))
-        at = np.minimum(np.searchsorted(names, wanted), max(0, len(names) - 1))
-        if len(names) == 0 or (names[at] != wanted).any():
-            raise _missing(wanted, names, vector(leaf))
-        segments[here] = found[at]
-    return segments
-
-
-def _missing(wanted: Ids, names: Ids, leaf: Vector) -> DamageError:
-    missing = wanted[~np.isin(wanted, names)][0]
-    return DamageError(f"the LUT of leaf {list(leaf)} misses fragment {missing}: run again with --redo agglomerate")
-
-
-def scores_of(job: Job, edges: Edges) -> npt.NDArray[np.float64]:
-    """The scores that agglomeration gave the edges before anything merged.
-
-    Args:
-        job: the result.
-        edges: the columns sum and count (n,), and histogram (n, 256) if the score needs it.
-
-    Returns:
-        float64 (n,), in [0, 1].
-    """
-    score = score_of(job.config)
-    counts = edges["count"]
-    if not score.needs_histogram:
-        return np.asarray(edges["sum"] / (MAXIMUM_AFFINITY * counts.astype(np.float64)))
-    part = score_part(job.config) or (0, 1)
-    values = values_of(edges["histogram"], counts.astype(np.int64), score.compiled, part)
-    return np.asarray(values / MAXIMUM_AFFINITY, np.float64)

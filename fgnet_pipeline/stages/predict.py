@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError, StaleError
-from fgnet_pipeline.core.geometry import Box, Grid, vector
+from fgnet_pipeline.core.geometry import Grid, vector
 from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.grey import to_grey
@@ -224,8 +224,7 @@ def tiles_computed(job: Job) -> dict[str, Any] | None:
             tiling = tiling_of(_geometry_of(job.config))
     except InputError:
         return None
-    grid = job.plan.tasks["predict"].grid
-    computed, needed = tiling.counts(grid, job.roi, job.bounds)
+    computed, needed = tiling.counts(job.plan.tasks["predict"].grid, job.roi, job.bounds)
     return {"shape": list(tiling.tile), "stride": list(tiling.stride), "computed": computed, "needed": needed}
 
 
@@ -234,16 +233,13 @@ def _normalisation(
 ) -> list[float]:
     if job.config.model.normalisation is not None:
         return list(job.config.model.normalisation)
-    if (
-        stored is not None
-        and stored.get("volume") == volume
-        and stored.get("range") == (list(job.config.volume.range or ()) or None)
-    ):
-        return [float(v) for v in stored["normalisation"]]
+    known = stored or {}
+    if known.get("volume") == volume and known.get("range") == (list(job.config.volume.range or ()) or None):
+        return [float(v) for v in known["normalisation"]]
     from fgnet.normalise import constants
 
-    tissue = without_padding(values)
-    shift, scale = constants(to_grey(tissue, job.config.volume.range), geometry.normalisation)
+    grey = to_grey(without_padding(values), job.config.volume.range)
+    shift, scale = constants(grey, geometry.normalisation)
     return [float(shift), float(scale)]
 
 
@@ -262,11 +258,9 @@ def choose_device(wanted: str, worker: int) -> str:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0:
-        if wanted == "cuda":
-            raise InputError("model.device", "cuda", "a CUDA device that torch can see", "use model.device=auto or cpu")
-        return "cpu"
-    return f"cuda:{worker % count}"
+    if count == 0 and wanted == "cuda":
+        raise InputError("model.device", "cuda", "a CUDA device that torch can see", "use model.device=auto or cpu")
+    return f"cuda:{worker % count}" if count else "cpu"
 
 
 class Predict:
@@ -276,29 +270,25 @@ class Predict:
         from fgnet.normalise import apply
 
         assert job.raw is not None  # PredictStage.plan has checked it
-        self.job, self.raw, self.volume = job, job.raw, job.bounds
-        config, fingerprint = job.config, dict(task.fingerprint)
+        self.job, self.raw, self.volume, config, fingerprint = job, job.raw, job.bounds, job.config, task.fingerprint
         geometry = _geometry_of(config)
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
         device = choose_device(config.model.device, worker) if _has_weights(config) else "cpu"
         predictor = _load(config, device, fingerprint["model"])
         (shift, scale), margin = fingerprint["normalisation"], geometry.margin
         # Models without weights have no norms, which padding could spoil.
-        fill = fills_padding(fingerprint) and _has_weights(config)
+        fill = fills_padding(dict(fingerprint)) and _has_weights(config)
         self.network = TileNetwork(
             predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, fill
         )
 
     def load(self, block: Block) -> npt.NDArray[Any]:
         """The raw voxels (z, y, x) that the tiles of the block need."""
-        return self.raw.read(self._reads(block))
-
-    def _reads(self, block: Block) -> Box:
-        return self.tiling.reads(block.write, self.volume)
+        return self.raw.read(self.tiling.reads(block.write, self.volume))
 
     def compute(self, block: Block, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """Affinities uint8 (C, z, y, x) of the write region; value / 255 is the affinity."""
-        begin, batch = self._reads(block).begin, self.job.config.model.batch
+        begin, batch = self.tiling.reads(block.write, self.volume).begin, self.job.config.model.batch
         affinities = self.tiling.predict(loaded, begin, self.volume, block.write, self.network, self.channels, batch)
         return to_uint8(affinities)
 
