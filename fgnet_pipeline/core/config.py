@@ -140,8 +140,7 @@ class FragmentsConfig(Strict):
         try:
             choices.fragments_methods[self.method](self.method_options)
         except InputError as error:
-            near = closest(error.field.rpartition(".")[2], type(self).model_fields)
-            if near is None:
+            if (near := closest(error.field.rpartition(".")[2], type(self).model_fields)) is None:
                 raise
             raise InputError(error.field, error.value, error.expected, f"did you mean fragments.{near}?") from error
         return self
@@ -282,8 +281,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _range_is_a_range(self) -> Config:
-        limits = self.volume.range
-        if limits is not None and limits[0] >= limits[1]:
+        if (limits := self.volume.range) is not None and limits[0] >= limits[1]:
             raise InputError("volume.range", list(limits), "[black, white] with black < white", "correct it")
         return self
 
