@@ -102,6 +102,7 @@ class OmeZarr(PyramidFormat):
                     frame=level.frame(job.frame),
                     attributes=_own_attributes(job, array),
                 )
+        self.requeue_lost(job)
 
     def finish(self, job: ExportJob) -> list[str]:
         """Say where each array lies."""

@@ -160,6 +160,7 @@ class Precomputed(PyramidFormat):
             place = vector(np.floor_divide(offset, level.factor))
             scales.append(layout.scale(key_of(frame), level.shape, frame, place))
         write_json(job.target / "info", layout.info(scales) | more)
+        self.requeue_lost(job)
 
     def finish(self, job: ExportJob) -> list[str]:
         """Say what was written."""

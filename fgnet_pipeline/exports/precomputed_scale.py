@@ -7,6 +7,7 @@ left out for an error. So TensorStore encodes the chunks of a block in memory, a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
+from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.exports.levels import Level
 from fgnet_pipeline.exports.shards import Sharding
 from fgnet_pipeline.store.atomic_files import write_atomic
@@ -130,6 +131,19 @@ class Scale:
         path = self.folder / self.sharding.file_name(first)
         write_atomic(path, self.sharding.encoded(chunks))
         return [path]
+
+    def lost(self, grid: Grid, blocks: Box, nonzero: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which blocks have no file. Blocks of zeros have one, too.
+
+        Args:
+            grid: of the blocks, each one shard, in voxels of the scale.
+            blocks: index box, zyx.
+            nonzero: not used, since the answer is the same for blocks of zeros.
+        """
+        names = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
+        chunks = Grid(self.layout.chunk)
+        found = [self.sharding.file_name(chunks.index_of(grid.box(index).begin)) in names for index in indices(blocks)]
+        return ~np.asarray(found, bool).reshape(blocks.shape)
 
     @cached_property
     def _stored(self) -> Any:

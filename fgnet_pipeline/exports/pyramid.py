@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import DamageError, InputError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.execution.resume import blocks_where, left
 from fgnet_pipeline.exports.arrays import ResultArray, chosen_arrays
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.job import ExportJob, exported
@@ -30,6 +31,7 @@ from fgnet_pipeline.stages.stage import Stage, TableOutput
 from fgnet_pipeline.store.stored_files import remove_partial
 
 Voxels = npt.NDArray[Any]
+Flags = npt.NDArray[np.bool_]
 
 
 class LevelArray(Protocol):
@@ -40,6 +42,15 @@ class LevelArray(Protocol):
 
     def write(self, block: Box, written: Box, data: Voxels) -> list[Path]:
         """Write `data` at `written` and zeros elsewhere in `block`; returns the files to flush to disk."""
+
+    def lost(self, grid: Grid, blocks: Box, nonzero: Flags) -> Flags:
+        """Which blocks should have a file, but have none.
+
+        Args:
+            grid: of the blocks, in voxels of the level.
+            blocks: index box, zyx.
+            nonzero: of its shape, whether a block has a voxel that is not 0.
+        """
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -91,17 +102,18 @@ class PyramidStage(Stage):
             "step": list(level.step),
             **self.layout(job),
         }
-        upstream: tuple[str, ...] = (self._name(level.number - 1),)
+        upstream: tuple[str, ...] = (self.task_of(level.number - 1),)
         if level.number == 0:
             upstream = self.exported.upstream(job.source)
             fingerprint |= self.exported.identity(job.source)
             if job.options.compact_ids and self.exported.kind is not None:
                 upstream = (*upstream, count_task(self.exported.kind))
         grid = Grid(vector(np.multiply(block, level.factor)))
-        name = self._name(level.number)
+        name = self.task_of(level.number)
         return Task(name, self.name, grid, NO_CONTEXT, NO_CONTEXT, job.roi, upstream, fingerprint, masked=True)
 
-    def _name(self, level: int) -> str:
+    def task_of(self, level: int) -> str:
+        """Name of the task of a level."""
         return f"{self.name}-{level}"
 
     def has_key_table(self, task: Task) -> bool:
@@ -214,6 +226,20 @@ class PyramidFormat(Format):
             if path.exists() and not job.state.is_begun():
                 expected = f"no file {path}, where the table of ids belongs"
                 raise InputError("--to", job.to, expected, "choose another path, or move that file away")
+
+    def requeue_lost(self, job: ExportJob) -> None:
+        """Let the blocks be written again whose files were deleted. All levels exist in the target."""
+        for stage in self.stages:
+            if not isinstance(stage, PyramidStage) or stage.exported not in self.chosen(job):
+                continue
+            for level in stage.levels(job):
+                name, progress = stage.task_of(level.number), job.output.progress
+                done, blocks = left(job, name).done, job.plan.blocks(name)
+                if not done.any():
+                    continue
+                nonzero = progress.latest(name, blocks).nonzero
+                lost = done & stage.open_level(job, level).lost(Grid(stage.block_shape(job)), blocks, nonzero)
+                progress.withdraw(name, blocks_where(job, name, lost), (progress.driver() or 0) + 1)
 
     def finish(self, job: ExportJob) -> list[str]:
         """Write the tables of stored and compact ids, and remove what killed workers left."""

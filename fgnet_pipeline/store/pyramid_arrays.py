@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import zarr
 
 from fgnet_pipeline.core.errors import DamageError
-from fgnet_pipeline.core.geometry import Box, Vector
+from fgnet_pipeline.core.geometry import Box, Grid, Vector
 from fgnet_pipeline.store.arrays import OutputArray, create_array
 from fgnet_pipeline.store.frame import Frame
+from fgnet_pipeline.store.stored_files import stored_blocks
 
 
 def write_group(root: Path, path: str, attributes: Mapping[str, Any]) -> None:
@@ -67,6 +70,16 @@ class LevelStore:
             self.array = OutputArray(zarr.open_array(root, path=path, mode="r+"))
         except (OSError, ValueError, KeyError) as error:
             raise DamageError(f"array {root}/{path} is missing or unreadable ({error})") from error
+
+    def lost(self, grid: Grid, blocks: Box, nonzero: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which blocks should have a file, but have none. Blocks of zeros have none.
+
+        Args:
+            grid: of the blocks, in voxels of the array.
+            blocks: index box, zyx.
+            nonzero: of its shape, whether a block has a voxel that is not 0.
+        """
+        return nonzero & ~stored_blocks(self.array, grid, blocks)
 
     @property
     def dtype(self) -> Any:
