@@ -13,6 +13,7 @@ in different ways, so the share of equal voxels is below 1.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import shutil
 import subprocess
@@ -134,6 +135,8 @@ def equal_share(out: Path, level: int) -> float:
     written = len(json.loads((out / "theirs0" / "info").read_text())["scales"])
     if written <= level:
         raise SystemExit(f"igneous wrote only {written} levels of so small a volume: choose a larger --shape")
+    for path in (out / "theirs0").rglob("*.gz"):  # which TensorStore does not look for
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
     store_ = {"driver": "file", "path": f"{out}/theirs0/"}
     theirs = ts.open({"driver": "neuroglancer_precomputed", "kvstore": store_, "scale_index": level}).result()
     ours = zarr.open_array(out / "ours0" / "segmentation" / str(level), mode="r")[...]
