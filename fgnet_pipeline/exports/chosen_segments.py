@@ -11,12 +11,11 @@ from fgnet_pipeline.core.plan import single
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.exports.climbing import look_up
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import STAGES, Numbering, count_task
+from fgnet_pipeline.exports.numbering import count_task
 from fgnet_pipeline.exports.segment_sizes import size_tasks, sizes_in_leaf
 from fgnet_pipeline.kernels.relabel import relabel
 from fgnet_pipeline.stages.checked_tables import key_of, read_lut_range
 from fgnet_pipeline.stages.octree import lut_task, octree_of
-from fgnet_pipeline.stages.stage import Stage
 
 Ids = npt.NDArray[np.uint64]
 #: Options of every format that writes single segments.
@@ -46,11 +45,6 @@ def _is_segment(job: ExportJob, leaf: Vector, segment: int) -> bool:
         return False
     fragments, segments = read_lut_range(job.source, leaf, segment, segment)
     return bool(((fragments == segment) & (segments == segment)).any())
-
-
-def numbering_stages(job: ExportJob) -> tuple[Stage, ...]:
-    """The stages that number segments; none if ids stay."""
-    return STAGES["segments"] if job.options.compact_ids else ()
 
 
 def upstream_of_choice(job: ExportJob) -> tuple[str, ...]:
@@ -110,33 +104,5 @@ class Chosen:
         Returns:
             uint32 (z, y, x); 0 for everything else.
         """
-        voxels = self._voxels(block)
+        voxels = self.job.source.read_segmentation(block.read)
         return relabel(voxels, segments, np.arange(1, len(segments) + 1, dtype=np.uint64))[0].astype(np.uint32)
-
-    def _voxels(self, block: Block) -> Ids:
-        """The segmentation; 0 in blocks without tissue, which may still hold results of an earlier mask."""
-        source = self.job.source
-        voxels = np.asarray(source.output_array("segmentation").read(block.read))
-        if source.mask is None:
-            return voxels
-        grid = source.plan.tasks["relabel"].grid
-        around = grid.covering(block.read)
-        for position in np.argwhere(~source.plan.active("relabel", around)):
-            part = grid.box(vector(position + around.begin)).intersect(block.read)
-            voxels[part.slices(block.read.begin)] = 0
-        return voxels
-
-
-class Names:
-    """The ids under which segments are written: their own, or compact ones.
-
-    Args:
-        job: the export.
-    """
-
-    def __init__(self, job: ExportJob) -> None:
-        self.numbering = Numbering(job, "segments") if job.options.compact_ids else None
-
-    def of(self, segments: Ids) -> Ids:
-        """The written ids of segments, uint64 (n,)."""
-        return segments if self.numbering is None else self.numbering.compact(segments)

@@ -7,22 +7,16 @@ file, leaf by leaf in C order, and renames the file when it is complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from fgnet_pipeline.core.task import Block, Task
+from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import id_dtype
+from fgnet_pipeline.exports.numbering import NUMBERING, id_dtype
 from fgnet_pipeline.exports.rag import EDGE_DTYPES, RAG_EDGES
-from fgnet_pipeline.exports.whole_file import (
-    WholeFile,
-    description,
-    id_tables,
-    leaf_tables,
-    numbering_stages,
-    write_id_tables,
-)
+from fgnet_pipeline.exports.whole_file import KINDS, WholeFile, description, leaf_tables
 from fgnet_pipeline.store.tables import Columns, write_stream
 
 #: Rows after which a row group is written. A leaf with more rows makes one of its own.
@@ -61,23 +55,18 @@ class EdgesFormat(Format):
     summary = "The region adjacency graph as one Parquet table."
     is_folder = False
     options = ("compact_ids",)
-    stages = (*numbering_stages(), RAG_EDGES, WriteEdges())
-
-    def plan(self, job: ExportJob) -> Sequence[Task]:
-        """The tasks; ids are numbered only if the export wants it."""
-        chosen = self.stages if job.is_compact else self.stages[-2:]
-        return [task for stage in chosen for task in stage.plan(job)]
+    stages = (*NUMBERING, RAG_EDGES, WriteEdges())
 
     def paths(self, job: ExportJob) -> list[Path]:
         """The table, and those of ids."""
-        return [job.target, *id_tables(job).values()]
+        return [job.target, *id_tables(job, KINDS).values()]
 
     def begin(self, job: ExportJob) -> None:
         """Nothing: the last task makes the file."""
 
     def finish(self, job: ExportJob) -> list[str]:
         """Write the tables of ids."""
-        return write_id_tables(job)
+        return write_id_tables(job, KINDS)
 
 
 FORMAT = EdgesFormat()

@@ -138,9 +138,12 @@ def _check_target(job: ExportJob) -> None:
         if path == job.target and path.is_dir() and job.format.is_folder and not any(path.iterdir()):
             continue
         if path.exists() or path.is_symlink():
-            expected = "a path at which nothing lies yet (an export is continued only with its folder of records, "
-            remedy = "choose another --to, or move that away"
-            raise InputError("--to", str(path), f"{expected}{job.state.root})", remedy)
+            beside = "" if path == job.target else ", where the export writes a table of ids or other data"
+            expected = (
+                f"a path at which nothing lies yet{beside} (an export is continued only with its folder of records, "
+                f"{job.state.root})"
+            )
+            raise InputError("--to", str(path), expected, "choose another --to, or move that away")
 
 
 def _unwritten(job: ExportJob, names: list[str]) -> list[str]:

@@ -17,8 +17,9 @@ from fgnet_pipeline.core.config import is_url
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.job import ExportJob
+from fgnet_pipeline.exports.numbering import NUMBERING
 from fgnet_pipeline.exports.rag import AXES, RAG_EDGES, RAG_NODES
-from fgnet_pipeline.exports.whole_file import WholeFile, description, leaf_tables, numbering_stages
+from fgnet_pipeline.exports.whole_file import WholeFile, description, leaf_tables
 from fgnet_pipeline.store.graph_database import Server, meta_path, require_postgres_url, write_sqlite
 from fgnet_pipeline.store.graph_rows import Rows, attribute_types
 from fgnet_pipeline.store.tables import Columns
@@ -77,14 +78,13 @@ class GraphFormat(Format):
     is_folder = False
     takes_urls = True
     options = ("compact_ids",)
-    stages = (*numbering_stages(), RAG_NODES, RAG_EDGES, WriteGraph())
+    stages = (*NUMBERING, RAG_NODES, RAG_EDGES, WriteGraph())
 
     def plan(self, job: ExportJob) -> Sequence[Task]:
-        """The tasks; ids are numbered only if the export wants it."""
+        """The tasks. A URL that is none of PostgreSQL is refused first."""
         if is_url(job.to):
             require_postgres_url(job.to)
-        chosen = self.stages if job.is_compact else self.stages[-3:]
-        return [task for stage in chosen for task in stage.plan(job)]
+        return super().plan(job)
 
     def paths(self, job: ExportJob) -> list[Path]:
         """The database and its metadata."""

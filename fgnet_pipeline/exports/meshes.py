@@ -23,20 +23,11 @@ import numpy.typing as npt
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
 from fgnet_pipeline.core.task import Block, Task
-from fgnet_pipeline.exports.chosen_segments import (
-    OPTIONS,
-    Chosen,
-    Names,
-    check_choice,
-    fingerprint_of_choice,
-    numbering_stages,
-    upstream_of_choice,
-)
-from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, first_rows, rows_where, segments_apart
-from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.chosen_segments import Chosen, fingerprint_of_choice, upstream_of_choice
+from fgnet_pipeline.exports.climbing import ClimbingStage
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import STAGES
-from fgnet_pipeline.exports.segment_files import PROPERTIES, check_unchanged, finish_segments, write_files
+from fgnet_pipeline.exports.numbering import STAGES, WrittenIds
+from fgnet_pipeline.exports.segment_files import PROPERTIES, SegmentFiles, SegmentsFormat, write_files
 from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.kernels.surface import Piece, pieces
 from fgnet_pipeline.stages.checked_tables import key_of
@@ -83,7 +74,7 @@ class _Mesher:
     """Meshes blocks in one worker."""
 
     def __init__(self, job: ExportJob) -> None:
-        self.job, self.chosen, self.names = job, Chosen(job), Names(job)
+        self.job, self.chosen, self.names = job, Chosen(job), WrittenIds(job, "segments")
         self.written = job.output.tables(MeshPieces.name, MeshPieces.name)
 
     def load(self, block: Block) -> tuple[Ids, Ids, Labels]:
@@ -157,7 +148,7 @@ class MeshManifests(ClimbingStage):
         return _Manifests(exported(job), self, task)
 
 
-class _Manifests(Climber):
+class _Manifests(SegmentFiles):
     """Writes the manifests of the segments that are closed at the nodes of one level."""
 
     def rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
@@ -169,55 +160,25 @@ class _Manifests(Climber):
             rows = tables.read(block, key=key_of(self.job, name, block))
             yield rows | {"block": np.tile(np.array(block, np.int32), (len(rows["segment"]), 1))}
 
-    def compute(self, block: Block, loaded: Columns) -> tuple[Columns, dict[str, bytes]]:
-        """The columns of the table, with one row per closed segment; and the content of the files by name."""
-        closed = rows_where(loaded, loaded["closed"] == 1)
-        files, grid = {}, self.job.plan.tasks[MeshPieces.name].grid
-        first = first_rows(closed["segment"])
-        for rows in segments_apart(first):
-            name = int(closed["name"][rows[0]])
-            blocks = sorted(vector(index) for index in closed["block"][rows])
-            listed = [file_of(name, grid.box(index)) for index in blocks]
-            files[f"{name}:0"] = (json.dumps({"fragments": listed}) + "\n").encode()
-        kept = np.ones(len(loaded["segment"]), bool)
-        kept[loaded["closed"] == 1] = first
-        return rows_where(loaded, kept), files
-
-    def store(self, block: Block, computed: tuple[Columns, dict[str, bytes]]) -> Outcome:
-        """Write the manifests, and the table."""
-        return write_files(self.job, self.written, block, *computed)
+    def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
+        """The manifest of a segment."""
+        grid = self.job.plan.tasks[MeshPieces.name].grid
+        listed = [file_of(name, grid.box(index)) for index in sorted(map(vector, rows["block"]))]
+        return {f"{name}:0": (json.dumps({"fragments": listed}) + "\n").encode()}
 
 
-class MeshesFormat(Format):
+class MeshesFormat(SegmentsFormat):
     """A folder that Neuroglancer opens as a source of meshes."""
 
     name = "meshes"
     summary = "Surfaces of segments in Neuroglancer's single-resolution mesh format."
-    options = OPTIONS
+    things = "meshes"
     packages: ClassVar[Mapping[str, str]] = {"zmesh": "export"}
     stages = (*STAGES["segments"], SEGMENT_SIZES, MeshPieces(), MeshManifests())
-
-    def plan(self, job: ExportJob) -> list[Task]:
-        """The numbering if ids are compact, the sizes, the pieces and the manifests."""
-        chosen = (*numbering_stages(job), *self.stages[len(STAGES["segments"]) :])
-        return [task for stage in chosen for task in stage.plan(job)]
-
-    def check(self, job: ExportJob) -> None:
-        """Check the chosen segments, and that the region is that of the export so far.
-
-        Raises:
-            InputError: an id is no segment, segments are chosen both by id and by size, or the region has grown.
-        """
-        check_unchanged(job)
-        check_choice(job)
 
     def begin(self, job: ExportJob) -> None:
         """Write what makes the folder a source of meshes."""
         write_json(job.target / "info", {"@type": "neuroglancer_legacy_mesh", "segment_properties": PROPERTIES})
-
-    def finish(self, job: ExportJob) -> list[str]:
-        """Write the properties of the segments."""
-        return finish_segments(job, "meshes")
 
 
 FORMAT = MeshesFormat()

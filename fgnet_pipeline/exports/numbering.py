@@ -29,7 +29,7 @@ from fgnet_pipeline.core.geometry import NUMBER_BITS, Vector, vector
 from fgnet_pipeline.core.plan import single
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.stages.checked_tables import read_lut
+from fgnet_pipeline.stages.checked_tables import key_of, read_lut
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import lut_task, octree_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
@@ -38,7 +38,7 @@ from fgnet_pipeline.store.tables import Columns, Tables, write_stream
 
 Ids = npt.NDArray[np.uint64]
 Kind = Literal["segments", "fragments"]
-#: Lists of leaves that one worker keeps, and prefixes of ids that hold fewer ids than this.
+#: Number of leaves whose lists one worker keeps.
 LEAVES_HELD = 64
 _BITS = np.uint64(NUMBER_BITS)
 
@@ -48,10 +48,11 @@ class ListIds(Stage):
 
     scheduled_as = "agglomerate"
     by_voxel = False
-    kind: ClassVar[Kind]
 
     def plan(self, job: Job) -> list[Task]:
-        """One task over the leaves of the octree, which reads their LUTs."""
+        """One task over the leaves of the octree, which reads their LUTs; none if ids stay as they are."""
+        if not exported(job).is_compact:
+            return []
         grid = octree_of(job).grid(0)
         upstream = (lut_task(0),)
         return [Task(self.name, self.name, grid, NO_CONTEXT, NO_CONTEXT, job.roi, upstream, {"format": 1})]
@@ -75,7 +76,6 @@ class ListSegments(ListIds):
 
     name = "list-segments"
     summary = "The ids of the segments of every leaf."
-    kind = "segments"
     tables = (TableOutput("list-segments", {"id": "uint64"}, redo="list-segments"),)
 
     def ids_of(self, fragments: Ids, segments: Ids) -> Ids:
@@ -88,7 +88,6 @@ class ListFragments(ListIds):
 
     name = "list-fragments"
     summary = "The ids of the fragments of every leaf."
-    kind = "fragments"
     tables = (TableOutput("list-fragments", {"id": "uint64"}, redo="list-fragments"),)
 
     def ids_of(self, fragments: Ids, segments: Ids) -> Ids:
@@ -122,7 +121,9 @@ class CountIds(Stage):
     lists: ClassVar[ListIds]
 
     def plan(self, job: Job) -> list[Task]:
-        """One block that reads the lists of all leaves."""
+        """One block that reads the lists of all leaves; none if ids stay as they are."""
+        if not exported(job).is_compact:
+            return []
         grid = exported(job).whole_grid()
         return [
             Task(self.name, self.name, grid, NO_CONTEXT, NO_CONTEXT, job.roi, (self.lists.name,), {"format": 1})
@@ -183,6 +184,8 @@ STAGES: dict[Kind, tuple[ListIds, CountIds]] = {
     "segments": (CountSegments.lists, CountSegments()),
     "fragments": (CountFragments.lists, CountFragments()),
 }
+#: All of these stages, for formats that number ids of both kinds.
+NUMBERING: tuple[Stage, ...] = tuple(stage for both in STAGES.values() for stage in both)
 
 
 def count_task(kind: Kind) -> str:
@@ -204,7 +207,7 @@ class Numbering:
     def __init__(self, job: ExportJob, kind: Kind) -> None:
         self.job, self.kind = job, kind
         self._lists, counts = (job.output.tables(stage.name, stage.name) for stage in STAGES[kind])
-        table = counts.read((0, 0, 0), key=job.plan.identity(count_task(kind), (0, 0, 0))[0])
+        table = counts.read((0, 0, 0), key=key_of(job, count_task(kind), (0, 0, 0)))
         self._prefix, self._first = (table[name].astype(np.uint64) for name in ("prefix", "first"))
         self._tree = octree_of(job.source)
         self._ids_of_leaf = lru_cache(LEAVES_HELD)(self._read)
@@ -269,6 +272,22 @@ class Numbering:
         write_stream(path, batches, {"id": "uint64", "compact": "uint64"}, {"kind": self.kind})
 
 
+class WrittenIds:
+    """The ids of one kind as they are exported: compact if the export wants it, else as they are stored.
+
+    Args:
+        job: the export.
+        kind: whose ids.
+    """
+
+    def __init__(self, job: ExportJob, kind: Kind) -> None:
+        self._numbering = Numbering(job, kind) if job.is_compact else None
+
+    def of(self, ids: Ids) -> Ids:
+        """The exported ids of stored ids, uint64 of the same shape."""
+        return ids if self._numbering is None else self._numbering.compact(ids)
+
+
 def id_dtype(job: ExportJob, compact: bool) -> str:
     """The dtype of exported ids: `"uint32"` if they are compact and certainly fit, else `"uint64"`.
 
@@ -290,4 +309,4 @@ def _lists(job: ExportJob, name: str) -> Iterator[Ids]:
 
 
 def _read_list(job: ExportJob, tables: Tables, name: str, leaf: Vector) -> Ids:
-    return tables.read(leaf, ["id"], job.plan.identity(name, leaf)[0])["id"].astype(np.uint64)
+    return tables.read(leaf, ["id"], key_of(job, name, leaf))["id"].astype(np.uint64)

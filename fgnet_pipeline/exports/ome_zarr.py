@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from fgnet_pipeline.core.geometry import Vector, vector
-from fgnet_pipeline.exports.arrays import ARRAYS, ResultArray, chosen_arrays
+from fgnet_pipeline.exports.arrays import ResultArray, chosen_arrays
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.levels import Level, levels_of
-from fgnet_pipeline.exports.pyramid import NUMBERING, PyramidFormat, PyramidStage, key_tables
+from fgnet_pipeline.exports.numbering import NUMBERING
+from fgnet_pipeline.exports.pyramid import PyramidFormat, PyramidStage, stages_of_arrays
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.pyramid_arrays import LevelStore, make_level, write_group
 
@@ -67,15 +68,6 @@ class OmeStage(PyramidStage):
         return LevelStore(job.target, f"{path_of(job, self.exported)}/{level.number}".lstrip("/"))
 
 
-def _stage(array: ResultArray) -> OmeStage:
-    """The stage of an array."""
-    name = f"ome-zarr-{array.name}"
-    summary = f"The levels of the {array.name}, as OME-Zarr."
-    attributes = {"name": name, "summary": summary, "exported": array, "tables": key_tables(name)}
-    stage: OmeStage = type(f"Ome{array.name.title()}", (OmeStage,), attributes)()
-    return stage
-
-
 class OmeZarr(PyramidFormat):
     """A multiscale pyramid in OME-Zarr."""
 
@@ -83,7 +75,7 @@ class OmeZarr(PyramidFormat):
     summary = "An OME-Zarr 0.5 pyramid of raw and segmentation, or of other arrays."
     options = ("arrays", "levels", "compact_ids")
     default_arrays = DEFAULT
-    stages = (*NUMBERING, *(_stage(array) for array in ARRAYS.values()))
+    stages = (*NUMBERING, *stages_of_arrays(OmeStage, "ome-zarr", "its levels"))
 
     def begin(self, job: ExportJob) -> None:
         """Make all groups and arrays."""

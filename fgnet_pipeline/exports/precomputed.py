@@ -18,11 +18,12 @@ import numpy as np
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.task import Task
-from fgnet_pipeline.exports.arrays import ARRAYS, ResultArray
+from fgnet_pipeline.exports.arrays import ResultArray
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.levels import Level, levels_of
+from fgnet_pipeline.exports.numbering import NUMBERING
 from fgnet_pipeline.exports.precomputed_scale import Layout, Scale, key_of
-from fgnet_pipeline.exports.pyramid import NUMBERING, PyramidFormat, PyramidStage, key_tables
+from fgnet_pipeline.exports.pyramid import PyramidFormat, PyramidStage, stages_of_arrays
 from fgnet_pipeline.exports.segment_files import PROPERTIES, write_properties
 from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.store.atomic_files import write_json
@@ -107,15 +108,6 @@ class PrecomputedStage(PyramidStage):
         return Scale(job.target, level.number, level, key, layout_of(job, self.exported), threads)
 
 
-def _stage(array: ResultArray) -> PrecomputedStage:
-    """The stage of an array."""
-    name = f"precomputed-{array.name}"
-    summary = f"The scales of the {array.name}, as a precomputed volume."
-    attributes = {"name": name, "summary": summary, "exported": array, "tables": key_tables(name)}
-    stage: PrecomputedStage = type(f"Precomputed{array.name.title()}", (PrecomputedStage,), attributes)()
-    return stage
-
-
 class Precomputed(PyramidFormat):
     """A volume with a pyramid and, for the segmentation, the sizes of its segments."""
 
@@ -124,7 +116,11 @@ class Precomputed(PyramidFormat):
     options = ("arrays", "levels", "compact_ids", "min_voxels")
     packages = {"tensorstore": "export"}  # noqa: RUF012 (a constant of the class)
     default_arrays = DEFAULT
-    stages = (*NUMBERING, SEGMENT_SIZES, *(_stage(array) for array in ARRAYS.values()))
+    stages = (
+        *NUMBERING,
+        SEGMENT_SIZES,
+        *stages_of_arrays(PrecomputedStage, "precomputed", "its scales"),
+    )
 
     def plan(self, job: ExportJob) -> list[Task]:
         """The numbering if ids are compact, the sizes of segments, and the scales."""
@@ -139,7 +135,6 @@ class Precomputed(PyramidFormat):
         Raises:
             InputError: see above.
         """
-        super().check(job)
         array, *others = self.chosen(job)
         if others:
             expected = "one array, since a precomputed volume holds one"

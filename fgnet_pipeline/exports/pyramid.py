@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.errors import DamageError, InputError
+from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.execution.resume import blocks_where, left
-from fgnet_pipeline.exports.arrays import ResultArray, chosen_arrays
+from fgnet_pipeline.exports.arrays import ARRAYS, ResultArray, chosen_arrays
 from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.exports.levels import Level
 from fgnet_pipeline.exports.numbering import STAGES, Kind, Numbering, count_task
@@ -197,12 +198,8 @@ class PyramidWorker:
         return outcome_of_array(computed, files)
 
 
-#: The stages that number ids. A pyramid format has them before its own.
-NUMBERING: tuple[Stage, ...] = tuple(stage for both in STAGES.values() for stage in both)
-
-
 class PyramidFormat(Format):
-    """A format of pyramids: with compact ids, the stages that number the ids come first."""
+    """A format of pyramids. The stages that number ids come first."""
 
     default_arrays: ClassVar[tuple[str, ...]]
 
@@ -211,21 +208,13 @@ class PyramidFormat(Format):
         return chosen_arrays(job.source, job.options, self.default_arrays)
 
     def plan(self, job: ExportJob) -> list[Task]:
-        """The numbering of the arrays that are labels, if ids are compact, and the levels."""
-        numbered = {array.kind for array in self.chosen(job)} if job.options.compact_ids else set()
-        unused = {stage.name for kind, both in STAGES.items() if kind not in numbered for stage in both}
+        """The levels. Only ids of the chosen arrays are numbered."""
+        unused = {stage.name for kind, both in STAGES.items() if kind not in self._kinds(job) for stage in both}
         return [task for stage in self.stages if stage.name not in unused for task in stage.plan(job)]
 
-    def check(self, job: ExportJob) -> None:
-        """Refuse to overwrite a table of ids.
-
-        Raises:
-            InputError: such a table lies beside the target.
-        """
-        for path in self._id_tables(job).values():
-            if path.exists() and not job.state.is_begun():
-                expected = f"no file {path}, where the table of ids belongs"
-                raise InputError("--to", job.to, expected, "choose another path, or move that file away")
+    def paths(self, job: ExportJob) -> list[Path]:
+        """The folder, and the tables of ids."""
+        return [job.target, *id_tables(job, self._kinds(job)).values()]
 
     def requeue_lost(self, job: ExportJob) -> None:
         """Let the blocks be written again whose files were deleted. All levels exist in the target."""
@@ -244,20 +233,25 @@ class PyramidFormat(Format):
     def finish(self, job: ExportJob) -> list[str]:
         """Write the tables of stored and compact ids, and remove what killed workers left."""
         remove_partial(job.target)
-        lines = []
-        for kind, path in self._id_tables(job).items():
-            Numbering(job, kind).write_table(path)
-            lines.append(f"stored and compact ids of {kind}: {path}")
-        return lines
+        return write_id_tables(job, self._kinds(job))
 
-    def _id_tables(self, job: ExportJob) -> dict[Kind, Path]:
-        if not job.options.compact_ids:
-            return {}
-        kinds = [array.kind for array in self.chosen(job) if array.kind is not None]
-        middle = {kind: f".{kind}" if len(kinds) > 1 else "" for kind in kinds}
-        return {kind: job.target.with_name(f"{job.target.name}{middle[kind]}.ids.parquet") for kind in kinds}
+    def _kinds(self, job: ExportJob) -> list[Kind]:
+        """The kinds of ids of the chosen arrays."""
+        return [array.kind for array in self.chosen(job) if array.kind is not None]
 
 
-def key_tables(name: str) -> tuple[TableOutput, ...]:
-    """The tables of a stage of this module, which is called `name`: one row per block above level 0."""
-    return (TableOutput(name, {"nonzero": "int64"}, redo=name),)
+def stages_of_arrays(base: type[PyramidStage], prefix: str, what: str) -> tuple[PyramidStage, ...]:
+    """One stage per array that can be exported.
+
+    Args:
+        base: the stage of the format.
+        prefix: of the names of the stages.
+        what: what a stage writes, for its summary, which begins with the name of the array.
+    """
+    made = []
+    for array in ARRAYS.values():
+        name = f"{prefix}-{array.name}"
+        tables = (TableOutput(name, {"nonzero": "int64"}, redo=name),)  # one row per block above level 0
+        attributes = {"name": name, "summary": f"The {array.name}: {what}.", "exported": array, "tables": tables}
+        made.append(type(f"{base.__name__}Of{array.name.title()}", (base,), attributes)())
+    return tuple(made)

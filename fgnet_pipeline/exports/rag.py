@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import Kind, Numbering, count_task
+from fgnet_pipeline.exports.numbering import WrittenIds, count_task
 from fgnet_pipeline.exports.rag_values import scores_of, segments_of
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
@@ -96,7 +96,7 @@ class RagNodes:
 
     def __init__(self, job: ExportJob) -> None:
         self.job, self.tree, self.source = job, octree_of(job), job.source
-        self.compact = Compact(job)
+        self.fragments, self.segments = WrittenIds(job, "fragments"), WrittenIds(job, "segments")
         self.tables = job.output.tables("rag-nodes", "rag-nodes")
 
     def load(self, block: Block) -> Columns:
@@ -122,8 +122,8 @@ class RagNodes:
         np.add.at(voxels, which, loaded["voxels"])
         segments = segments_of(self.source, self.tree, ids)
         return {
-            "id": self.compact("fragments", ids),
-            "segment": self.compact("segments", segments),
+            "id": self.fragments.of(ids),
+            "segment": self.segments.of(segments),
             "stored_id": ids,
             "stored_segment": segments,
             "voxels": voxels,
@@ -177,7 +177,7 @@ class RagEdges:
 
     def __init__(self, job: ExportJob) -> None:
         self.job, self.tree, self.source = job, octree_of(job), job.source
-        self.compact = Compact(job)
+        self.fragments, self.segments = WrittenIds(job, "fragments"), WrittenIds(job, "segments")
         self.tables = job.output.tables("rag-edges", "rag-edges")
 
     def load(self, block: Block) -> Columns:
@@ -208,16 +208,16 @@ class RagEdges:
         centre = edges["position"] / np.maximum(count, np.uint64(1))[:, None].astype(np.float64) + 0.5
         position = centre * np.asarray(frame.voxel_size) + np.asarray(frame.offset)
         columns = {
-            "u": self.compact("fragments", edges["u"]),
-            "v": self.compact("fragments", edges["v"]),
+            "u": self.fragments.of(edges["u"]),
+            "v": self.fragments.of(edges["v"]),
             "sum": edges["sum"],
             "count": count,
             "affinity": edges["sum"] / (MAXIMUM_AFFINITY * count.astype(np.float64)),
             "score": scores_of(self.source, edges),
             "used": count >= np.uint64(self.job.config.agglomerate.min_contact),
             "merged": segment_u == segment_v,
-            "segment_u": self.compact("segments", segment_u),
-            "segment_v": self.compact("segments", segment_v),
+            "segment_u": self.segments.of(segment_u),
+            "segment_v": self.segments.of(segment_v),
         }
         columns |= {f"position_{axis}": position[:, i] for i, axis in enumerate(AXES)}
         columns |= {f"sum_{axis}": edges["channel_sum"][:, i] for i, axis in enumerate(AXES)}
@@ -231,22 +231,6 @@ class RagEdges:
 
 #: Each stage is one object, which several formats name.
 RAG_NODES, RAG_EDGES = RagNodesStage(), RagEdgesStage()
-
-
-class Compact:
-    """Makes ids compact if the export wants it.
-
-    Args:
-        job: the export.
-    """
-
-    def __init__(self, job: ExportJob) -> None:
-        kinds: tuple[Kind, ...] = ("fragments", "segments")
-        self._numberings = {kind: Numbering(job, kind) for kind in kinds} if job.is_compact else {}
-
-    def __call__(self, kind: Kind, ids: Ids) -> Ids:
-        """Stored ids uint64 (n,) as they are exported."""
-        return self._numberings[kind].compact(ids) if self._numberings else ids
 
 
 def _numberings(job: Job) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Files per segment in the target of an export: which are there, and the properties of all segments together.
+"""What exports of single segments share: a format, the files of segments, and the properties of all together.
 
 The format of the properties is "Segment properties" of
 https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/segment_properties.md.
@@ -7,7 +7,10 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/se
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +18,12 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.execution.resume import left
-from fgnet_pipeline.exports.chosen_segments import Names, is_chosen
+from fgnet_pipeline.exports.chosen_segments import OPTIONS, check_choice, is_chosen
+from fgnet_pipeline.exports.climbing import Climber, first_rows, rows_where, segments_apart
+from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import Numbering
+from fgnet_pipeline.exports.numbering import Kind, WrittenIds
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
@@ -25,6 +31,8 @@ from fgnet_pipeline.store.stored_files import remove_partial
 from fgnet_pipeline.store.tables import Columns, Tables
 
 Ids = npt.NDArray[np.uint64]
+#: The ids that are numbered.
+KINDS: tuple[Kind, ...] = ("segments",)
 #: Folder of the properties, below the target.
 PROPERTIES = "segment_properties"
 #: Sizes that fit the type in which Neuroglancer keeps whole numbers.
@@ -62,34 +70,74 @@ def write_files(job: ExportJob, tables: Tables, block: Block, columns: Columns, 
     return outcome
 
 
-def finish_segments(job: ExportJob, what: str) -> list[str]:
-    """Write the properties of the segments and the table of compact ids, and remove what killed workers left.
+class SegmentFiles(Climber):
+    """Writes the files of the segments that are closed at the nodes of one level."""
 
-    Args:
-        job: the export.
-        what: the word for the things that were written, e.g. `"meshes"`.
+    @abstractmethod
+    def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
+        """The content of the files of one segment by name, below the target.
 
-    Returns:
-        The lines to tell the user.
+        Args:
+            name: the id under which the segment is written.
+            rows: all rows of the segment.
+        """
+
+    def compute(self, block: Block, loaded: Columns) -> tuple[Columns, dict[str, bytes]]:
+        """The columns of the table, with one row per closed segment; and the content of the files by name."""
+        closed = rows_where(loaded, loaded["closed"] == 1)
+        first, files = first_rows(closed["segment"]), dict[str, bytes]()
+        for rows in segments_apart(first):
+            files |= self.files_of(int(closed["name"][rows[0]]), rows_where(closed, rows))
+        kept = np.ones(len(loaded["segment"]), bool)
+        kept[loaded["closed"] == 1] = first
+        return rows_where(loaded, kept), files
+
+    def store(self, block: Block, computed: tuple[Columns, dict[str, bytes]]) -> Outcome:
+        """Write the files, and the table."""
+        return write_files(self.job, self.written, block, *computed)
+
+
+class SegmentsFormat(Format):
+    """A folder of files per segment, and the sizes of the segments.
+
+    Attributes:
+        things: the word for the things that are written, e.g. `"meshes"`.
     """
-    remove_partial(job.target)
-    count = write_properties(job)
-    lines = []
-    if job.options.compact_ids:
-        table = job.target.with_name(f"{job.target.name}.ids.parquet")
-        Numbering(job, "segments").write_table(table)
-        lines.append(f"stored and compact ids: {table}")
-    if count:
-        return [*lines, f"{what} of {count} segments: {job.to}"]
-    least = job.options.min_voxels
-    reason = f"no segment has {least} voxels or more" if least > 1 else "the segmentation holds no segment"
-    return [*lines, f"{reason}, so {job.to} holds no {what}"]
+
+    options = OPTIONS
+    things: ClassVar[str]
+
+    def paths(self, job: ExportJob) -> list[Path]:
+        """The folder, and the table of ids."""
+        return [job.target, *id_tables(job, KINDS).values()]
+
+    def check(self, job: ExportJob) -> None:
+        """Check the chosen segments, and that the region is that of the export so far.
+
+        Raises:
+            InputError: an id is no segment, segments are chosen both by id and by size, or the region has grown.
+        """
+        check_unchanged(job)
+        check_choice(job)
+
+    def finish(self, job: ExportJob) -> list[str]:
+        """Write the properties of the segments and the table of ids, and remove what killed workers left."""
+        remove_partial(job.target)
+        count, lines = write_properties(job), write_id_tables(job, KINDS)
+        if count:
+            return [*lines, f"{self.things} of {count} segments: {job.to}"]
+        least = job.options.min_voxels
+        reason = f"no segment has {least} voxels or more" if least > 1 else "the segmentation holds no segment"
+        return [*lines, f"{reason}, so {job.to} holds no {self.things}"]
 
 
 def write_properties(job: ExportJob) -> int:
     """Write the sizes of the chosen segments as segment properties, and return how many segments there are."""
-    write_parts(job.target / PROPERTIES / "info", _properties(job))
-    return sum(len(segments) for segments, _ in _chosen_sizes(job))
+    count, largest = 0, 0
+    for segments, voxels in _chosen_sizes(job):
+        count, largest = count + len(segments), max(largest, int(voxels.max(initial=0)))
+    write_parts(job.target / PROPERTIES / "info", _properties(job, "uint32" if largest <= _LARGEST else "float32"))
+    return count
 
 
 def _chosen_sizes(job: ExportJob) -> Iterator[tuple[Ids, npt.NDArray[np.int64]]]:
@@ -98,13 +146,11 @@ def _chosen_sizes(job: ExportJob) -> Iterator[tuple[Ids, npt.NDArray[np.int64]]]
         yield segments[chosen], voxels[chosen]
 
 
-def _properties(job: ExportJob) -> Iterator[bytes]:
+def _properties(job: ExportJob, dtype: str) -> Iterator[bytes]:
     """The file of properties, in parts. It has the ids, then the sizes, so the tables are read twice."""
-    names = Names(job)
-    largest = max((int(voxels.max(initial=0)) for _, voxels in _chosen_sizes(job)), default=0)
-    dtype = "uint32" if largest <= _LARGEST else "float32"
+    written = WrittenIds(job, "segments")
     yield b'{"@type": "neuroglancer_segment_properties", "inline": {"ids": ['
-    yield from _listed([f'"{id_}"' for id_ in names.of(segments)] for segments, _ in _chosen_sizes(job))
+    yield from _listed([f'"{id_}"' for id_ in written.of(segments)] for segments, _ in _chosen_sizes(job))
     described = {"id": "voxels", "type": "number", "data_type": dtype, "description": "voxels of the segment"}
     yield f'], "properties": [{json.dumps(described)[:-1]}, "values": ['.encode()
     yield from _listed([str(size) for size in voxels] for _, voxels in _chosen_sizes(job))

@@ -22,20 +22,11 @@ import numpy.typing as npt
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
 from fgnet_pipeline.core.task import Block, Task
-from fgnet_pipeline.exports.chosen_segments import (
-    OPTIONS,
-    Chosen,
-    Names,
-    check_choice,
-    fingerprint_of_choice,
-    numbering_stages,
-    upstream_of_choice,
-)
-from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, first_rows, rows_where, segments_apart
-from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.chosen_segments import Chosen, fingerprint_of_choice, upstream_of_choice
+from fgnet_pipeline.exports.climbing import ClimbingStage
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import STAGES
-from fgnet_pipeline.exports.segment_files import PROPERTIES, check_unchanged, finish_segments, write_files
+from fgnet_pipeline.exports.numbering import STAGES, WrittenIds
+from fgnet_pipeline.exports.segment_files import PROPERTIES, SegmentFiles, SegmentsFormat
 from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.exports.skeleton_files import SWC, encoded, swc
 from fgnet_pipeline.kernels.skeletons import CONTEXT, centre_lines
@@ -85,7 +76,7 @@ class _Lines:
     """Finds the lines of blocks in one worker."""
 
     def __init__(self, job: ExportJob) -> None:
-        self.job, self.chosen, self.names = job, Chosen(job), Names(job)
+        self.job, self.chosen, self.names = job, Chosen(job), WrittenIds(job, "segments")
         self.written = job.output.tables(SkeletonPieces.name, SkeletonPieces.name)
 
     def load(self, block: Block) -> tuple[Ids, Ids, Labels]:
@@ -127,7 +118,7 @@ class SkeletonTrees(ClimbingStage):
         return _Trees(exported(job), self, task)
 
 
-class _Trees(Climber):
+class _Trees(SegmentFiles):
     """Writes the trees of the segments that are closed at the nodes of one level."""
 
     def rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
@@ -138,47 +129,21 @@ class _Trees(Climber):
         for block in self.job.plan.active_blocks(name, self.tree.blocks_of_leaf(leaf)):
             yield tables.read(block, key=key_of(self.job, name, block))
 
-    def compute(self, block: Block, loaded: Columns) -> tuple[Columns, dict[str, bytes]]:
-        """The columns of the table, with one row per closed segment; and the content of the files by name."""
-        closed = rows_where(loaded, loaded["closed"] == 1)
-        first, files, frame = first_rows(closed["segment"]), dict[str, bytes](), self.job.frame
-        for rows in segments_apart(first):
-            name = int(closed["name"][rows[0]])
-            ends, radii = closed["ends"][rows].astype(np.int32), closed["radii"][rows].astype(np.float32)
-            tree = tree_of(ends, radii, frame.voxel_size)
-            files[str(name)] = encoded(tree, frame)
-            files[f"{SWC}/{name}.swc"] = swc(tree, frame, name)
-        kept = np.ones(len(loaded["segment"]), bool)
-        kept[loaded["closed"] == 1] = first
-        return rows_where(loaded, kept), files
-
-    def store(self, block: Block, computed: tuple[Columns, dict[str, bytes]]) -> Outcome:
-        """Write the trees, and the table."""
-        return write_files(self.job, self.written, block, *computed)
+    def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
+        """Both files of a segment."""
+        frame = self.job.frame
+        tree = tree_of(rows["ends"].astype(np.int32), rows["radii"].astype(np.float32), frame.voxel_size)
+        return {str(name): encoded(tree, frame), f"{SWC}/{name}.swc": swc(tree, frame, name)}
 
 
-class SkeletonsFormat(Format):
+class SkeletonsFormat(SegmentsFormat):
     """A folder that Neuroglancer opens as a source of skeletons, with SWC files beside."""
 
     name = "skeletons"
     summary = "Centre lines of segments, as SWC and in Neuroglancer's skeleton format."
-    options = OPTIONS
+    things = "skeletons"
     packages: ClassVar[Mapping[str, str]] = {"kimimaro": "skeletons"}
     stages = (*STAGES["segments"], SEGMENT_SIZES, SkeletonPieces(), SkeletonTrees())
-
-    def plan(self, job: ExportJob) -> list[Task]:
-        """The numbering if ids are compact, the sizes, the lines and the trees."""
-        chosen = (*numbering_stages(job), *self.stages[len(STAGES["segments"]) :])
-        return [task for stage in chosen for task in stage.plan(job)]
-
-    def check(self, job: ExportJob) -> None:
-        """Check the chosen segments, and that the region is that of the export so far.
-
-        Raises:
-            InputError: an id is no segment, segments are chosen both by id and by size, or the region has grown.
-        """
-        check_unchanged(job)
-        check_choice(job)
 
     def begin(self, job: ExportJob) -> None:
         """Write what makes the folder a source of skeletons."""
@@ -189,10 +154,6 @@ class SkeletonsFormat(Format):
             "segment_properties": PROPERTIES,
         }
         write_json(job.target / "info", document)
-
-    def finish(self, job: ExportJob) -> list[str]:
-        """Write the properties of the segments."""
-        return finish_segments(job, "skeletons")
 
 
 FORMAT = SkeletonsFormat()

@@ -29,17 +29,11 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import DamageError, InputError
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import Numbering, id_dtype
+from fgnet_pipeline.exports.numbering import NUMBERING, Numbering, id_dtype
 from fgnet_pipeline.exports.rag import RAG_EDGES, RAG_NODES
-from fgnet_pipeline.exports.whole_file import (
-    WholeFile,
-    description,
-    id_tables,
-    leaf_tables,
-    numbering_stages,
-    write_id_tables,
-)
+from fgnet_pipeline.exports.whole_file import KINDS, WholeFile, description, leaf_tables
 from fgnet_pipeline.store.agglomerate_file import AgglomerateFile, Offsets
 from fgnet_pipeline.store.atomic_files import remove_partials, whole_or_nothing
 from fgnet_pipeline.store.sorted_rows import SortedRows
@@ -201,11 +195,11 @@ class WebknossosFormat(Format):
     summary = "The agglomerate file of WEBKNOSSOS over the fragments."
     is_folder = False
     always_compact = True
-    stages = (*numbering_stages(), RAG_NODES, RAG_EDGES, WriteAgglomerates())
+    stages = (*NUMBERING, RAG_NODES, RAG_EDGES, WriteAgglomerates())
 
     def paths(self, job: ExportJob) -> list[Path]:
         """The file, and the tables of ids."""
-        return [job.target, *id_tables(job).values()]
+        return [job.target, *id_tables(job, KINDS).values()]
 
     def check(self, job: ExportJob) -> None:
         """Refuse a volume whose positions exceed the 32 bits of the format."""
@@ -221,7 +215,7 @@ class WebknossosFormat(Format):
         layer = (
             "the layer of fragments needs the same ids: fgnet export OUTPUT ome-zarr --array fragments --compact-ids"
         )
-        return [*write_id_tables(job), layer]
+        return [*write_id_tables(job, KINDS), layer]
 
 
 FORMAT = WebknossosFormat()

@@ -16,7 +16,8 @@ import numpy as np
 from fgnet_pipeline import __version__
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import STAGES, Kind, Numbering
+from fgnet_pipeline.exports.numbering import Kind
+from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.configuration import score_of, score_part
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome
@@ -26,6 +27,7 @@ from fgnet_pipeline.store.tables import Columns
 
 #: Bytes that are read at once for a checksum.
 PIECE = 1 << 20
+#: Ids of the region adjacency graph.
 KINDS: tuple[Kind, ...] = ("fragments", "segments")
 
 
@@ -103,7 +105,7 @@ def leaf_tables(job: ExportJob, name: str, rows: int = 0) -> Iterator[Columns]:
     tables = job.output.tables(name, name)
     waiting: list[Columns] = []
     for block in job.plan.active_blocks(name, job.plan.blocks(name)):
-        waiting.append(tables.read(block, key=job.plan.identity(name, block)[0]))
+        waiting.append(tables.read(block, key=key_of(job, name, block)))
         if sum(len(next(iter(columns.values()))) for columns in waiting) >= rows:
             yield _united(waiting)
             waiting = []
@@ -130,23 +132,3 @@ def description(job: ExportJob) -> dict[str, Any]:
         "unit": "nm",
         "compact_ids": job.is_compact,
     }
-
-
-def numbering_stages() -> tuple[Stage, ...]:
-    """The stages that number fragments and segments."""
-    return tuple(stage for kind in KINDS for stage in STAGES[kind])
-
-
-def id_tables(job: ExportJob) -> dict[Kind, Path]:
-    """The tables of stored and compact ids beside the target; none if ids are not compact."""
-    if not job.is_compact:
-        return {}
-    return {kind: job.target.with_name(f"{job.target.name}.{kind}.parquet") for kind in KINDS}
-
-
-def write_id_tables(job: ExportJob) -> list[str]:
-    """Write the tables of ids, and say so."""
-    for kind, path in id_tables(job).items():
-        remove_partials(path)
-        Numbering(job, kind).write_table(path)
-    return [f"stored and compact ids of {kind}: {path}" for kind, path in id_tables(job).items()]

@@ -100,3 +100,14 @@ def test_wrong_choices_are_refused(finished_run: Path, tmp_path: Path, refused: 
     both = ("--segment", segment, "--min-voxels", "5")
     assert "--min-voxels" in refused("export", output, "meshes", "--to", to, *both)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", LAST_STAGE)
+def test_a_table_of_ids_of_another_origin_stays(
+    name: str, finished_run: Path, tmp_path: Path, refused: Refused
+) -> None:
+    table = tmp_path / "there.ids.parquet"
+    table.write_text("mine")
+    text = refused("export", finished_run / "out.zarr", name, "--to", tmp_path / "there", "--compact-ids")
+    assert "table of ids" in text
+    assert table.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == [table.name]

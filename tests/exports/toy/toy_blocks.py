@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,9 @@ import numpy.typing as npt
 from fgnet_pipeline.core.geometry import Grid
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.format import Format
+from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import STAGES, Numbering, count_task, id_dtype
+from fgnet_pipeline.exports.numbering import STAGES, WrittenIds, count_task, id_dtype
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import Stage
@@ -43,7 +45,7 @@ class SavedBlocks:
 
     def __init__(self, job: ExportJob) -> None:
         self.job = job
-        self.numbering = Numbering(job, "segments") if job.options.compact_ids else None
+        self.written = WrittenIds(job, "segments")
         self.dtype = id_dtype(job, job.options.compact_ids)
 
     def load(self, block: Block) -> npt.NDArray[np.uint64]:
@@ -52,8 +54,7 @@ class SavedBlocks:
 
     def compute(self, block: Block, loaded: npt.NDArray[np.uint64]) -> npt.NDArray[np.unsignedinteger]:
         """The ids as they are saved."""
-        ids = loaded if self.numbering is None else self.numbering.compact(loaded)
-        return ids.astype(self.dtype)
+        return self.written.of(loaded).astype(self.dtype)
 
     def store(self, block: Block, computed: npt.NDArray[np.unsignedinteger]) -> Outcome:
         """Save the block under the voxel at which it begins."""
@@ -72,22 +73,17 @@ class BlocksFormat(Format):
     options = ("compact_ids",)
     stages = (*STAGES["segments"], SaveBlocks())
 
-    def plan(self, job: ExportJob) -> list[Task]:
-        """The blocks, and the numbering if ids are compact."""
-        chosen = self.stages if job.options.compact_ids else self.stages[-1:]
-        return [task for stage in chosen for task in stage.plan(job)]
+    def paths(self, job: ExportJob) -> list[Path]:
+        """The folder, and the table of ids."""
+        return [job.target, *id_tables(job, ["segments"]).values()]
 
     def begin(self, job: ExportJob) -> None:
         """Make the folder."""
         job.target.mkdir(parents=True, exist_ok=True)
 
     def finish(self, job: ExportJob) -> list[str]:
-        """Write the table of ids."""
-        if not job.options.compact_ids:
-            return []
-        table = job.target.with_name(job.target.name + ".ids.parquet")
-        Numbering(job, "segments").write_table(table)
-        return [f"stored and compact ids: {table}"]
+        """Write the table of ids, if they are compact."""
+        return write_id_tables(job, ["segments"])
 
 
 FORMAT = BlocksFormat()
