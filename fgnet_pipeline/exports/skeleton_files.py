@@ -15,7 +15,8 @@ from fgnet_pipeline.store.frame import Frame
 SWC = "swc"
 _HEADER = """\
 # segment {name}
-# units: x, y, z and radius in micrometres
+# units: um
+# x, y, z and radius in micrometres
 # columns: node, type (0 = undefined), x, y, z, radius, parent (-1 = root)
 """
 

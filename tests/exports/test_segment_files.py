@@ -111,3 +111,16 @@ def test_a_table_of_ids_of_another_origin_stays(
     text = refused("export", finished_run / "out.zarr", name, "--to", tmp_path / "there", "--compact-ids")
     assert "table of ids" in text
     assert table.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == [table.name]
+
+
+def test_evaluate_reads_both_kinds_of_exported_skeletons(finished_run: Path, tmp_path: Path, command: Command) -> None:
+    output, to = finished_run / "out.zarr", tmp_path / "lines"
+    assert command("export", output, "skeletons", "--to", to, "--workers", "0", "--min-voxels", "2000")[0] == 0
+    scores = []
+    for folder in (to, to / "swc"):
+        code, out, text = command("evaluate", output / "segmentation", "--skeletons", folder, "--json")
+        assert code == 0, text
+        scores.append(json.loads(out)["skeletons"])
+    # The lines of a segment lie in this segment alone, so nothing is split or merged.
+    assert [score["normalised_expected_run_length"] for score in scores] == [pytest.approx(1.0)] * 2
+    assert scores[0]["expected_run_length"] == pytest.approx(scores[1]["expected_run_length"], rel=1e-4)
