@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import InputError
@@ -76,19 +75,12 @@ def _read_raw(job: Job, box: Box) -> npt.NDArray[Any]:
     return job.raw.read(box)
 
 
-def _read_fragments(job: Job, box: Box) -> npt.NDArray[np.uint64]:
-    fragments = job.read_fragments(box)
-    if job.fragments is not None and job.mask is not None:
-        fragments = np.where(job.mask.read(box), fragments, np.uint64(0))
-    return fragments
-
-
 ARRAYS = {
     each.name: each
     for each in (
         ResultArray("raw", None, None, _read_raw),
         ResultArray("affinities", None, "predict", Job.read_affinities),
-        ResultArray("fragments", "fragments", "fragments", _read_fragments),
+        ResultArray("fragments", "fragments", "fragments", Job.read_tissue_fragments),
         ResultArray("segmentation", "segments", "relabel", Job.read_segmentation),
     )
 }

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
+from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.checked_tables import key_of, read_entering, read_leaving, read_lut
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree, agglomerate_task, lut_task, octree_of
@@ -134,10 +135,8 @@ def look_up(job: ExportJob, level: int, node: Vector, lut: tuple[Ids, Ids], name
         DamageError: the LUT misses a name.
     """
     known, segments = lut
-    if len(names) == 0:
-        return names
-    at = np.minimum(np.searchsorted(known, names), max(0, len(known) - 1))
-    if len(known) == 0 or (known[at] != names).any():
+    at, found = places(known, names)
+    if not found.all():
         raise job.source.output.tables(lut_task(level), "agglomerate").damage(node, "it misses a fragment of its node")
     return segments[at]
 

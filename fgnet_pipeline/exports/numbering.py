@@ -29,10 +29,11 @@ from fgnet_pipeline.core.geometry import NUMBER_BITS, Vector, vector
 from fgnet_pipeline.core.plan import single
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
+from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.checked_tables import key_of, read_lut
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import lut_task, octree_of
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns, Tables, write_stream
 
@@ -110,7 +111,7 @@ class _Lister:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the list of the leaf."""
-        return outcome_of_tables([(self.written.write(block.index, computed, block.key), computed)], block.write.size)
+        return write_table(self.written, block, computed)
 
 
 class CountIds(Stage):
@@ -176,7 +177,7 @@ class _Counter:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table."""
-        return outcome_of_tables([(self.written.write(block.index, computed, block.key), computed)], block.write.size)
+        return write_table(self.written, block, computed)
 
 
 #: Per kind of ids, the stages that number them, in the order of the data flow.
@@ -246,10 +247,9 @@ class Numbering:
 
     def _ranks_in(self, listed: Ids, ids: Ids) -> Ids:
         """The ranks of the sorted ids (n,), which must be among the sorted ids `listed` of one leaf."""
-        at = np.minimum(np.searchsorted(listed, ids), max(0, len(listed) - 1))
-        if len(listed) == 0 or (listed[at] != ids).any():
-            unknown = ids[0] if len(listed) == 0 else ids[listed[at] != ids][0]
-            raise DamageError(f"id {unknown} is in no table of {self.kind}: run again with --redo agglomerate")
+        at, known = places(listed, ids)
+        if not known.all():
+            raise DamageError(f"id {ids[~known][0]} is in no table of {self.kind}: run again with --redo agglomerate")
         prefixes = ids >> _BITS
         first_in_list = np.searchsorted(listed, prefixes << _BITS)
         ranks: Ids = self._first[np.searchsorted(self._prefix, prefixes)] + (at - first_in_list).astype(np.uint64)

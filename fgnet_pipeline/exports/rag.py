@@ -40,7 +40,7 @@ from fgnet_pipeline.stages.checked_tables import (
 from fgnet_pipeline.stages.density import Density, node_edges, node_fragments
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import lut_task, octree_of
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
 
@@ -132,8 +132,7 @@ class RagNodes:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table of the leaf."""
-        path = self.tables.write(block.index, computed, block.key)
-        return outcome_of_tables([(path, computed)], block.write.size)
+        return write_table(self.tables, block, computed)
 
 
 class RagEdgesStage(Stage):
@@ -225,8 +224,7 @@ class RagEdges:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table of the leaf."""
-        path = self.tables.write(block.index, computed, block.key)
-        return outcome_of_tables([(path, computed)], block.write.size)
+        return write_table(self.tables, block, computed)
 
 
 #: Each stage is one object, which several formats name.

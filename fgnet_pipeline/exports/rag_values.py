@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
-from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.core.geometry import vector
 from fgnet_pipeline.kernels.agglomeration.histograms import values_of
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
+from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.checked_tables import Edges, read_lut_range
 from fgnet_pipeline.stages.configuration import score_of, score_part
 from fgnet_pipeline.stages.job import Job
@@ -34,16 +35,14 @@ def segments_of(job: Job, tree: Octree, ids: Ids) -> Ids:
         here = np.flatnonzero(which.reshape(-1) == number)
         wanted = ids[here]
         names, found = read_lut_range(job, vector(leaf), int(wanted.min()), int(wanted.max()))
-        at = np.minimum(np.searchsorted(names, wanted), max(0, len(names) - 1))
-        if len(names) == 0 or (names[at] != wanted).any():
-            raise _missing(wanted, names, vector(leaf))
+        at, known = places(names, wanted)
+        if not known.all():
+            missing, which_leaf = wanted[~known][0], leaf.tolist()
+            raise DamageError(
+                f"the LUT of leaf {which_leaf} misses fragment {missing}: run again with --redo agglomerate"
+            )
         segments[here] = found[at]
     return segments
-
-
-def _missing(wanted: Ids, names: Ids, leaf: Vector) -> DamageError:
-    missing = wanted[~np.isin(wanted, names)][0]
-    return DamageError(f"the LUT of leaf {list(leaf)} misses fragment {missing}: run again with --redo agglomerate")
 
 
 def scores_of(job: Job, edges: Edges) -> npt.NDArray[np.float64]:

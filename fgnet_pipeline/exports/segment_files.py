@@ -25,7 +25,7 @@ from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.numbering import Kind, WrittenIds
 from fgnet_pipeline.exports.segment_sizes import all_sizes
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
 from fgnet_pipeline.store.stored_files import remove_partial
 from fgnet_pipeline.store.tables import Columns, Tables
@@ -65,7 +65,7 @@ def write_files(job: ExportJob, tables: Tables, block: Block, columns: Columns, 
     """
     for name, content in files.items():
         write_atomic(job.target / name, content)
-    outcome = outcome_of_tables([(tables.write(block.index, columns, block.key), columns)], block.write.size)
+    outcome = write_table(tables, block, columns)
     outcome.files.extend(job.target / name for name in files)
     return outcome
 

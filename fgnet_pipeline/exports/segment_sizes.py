@@ -19,7 +19,7 @@ from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.stages.checked_tables import key_of, read_lut
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import octree_of
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import TableOutput
 from fgnet_pipeline.store.tables import Columns
 
@@ -69,8 +69,7 @@ class _Sizes(Climber):
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table of the node."""
-        path = self.written.write(block.index, computed, block.key)
-        return outcome_of_tables([(path, computed)], block.write.size)
+        return write_table(self.written, block, computed)
 
 
 def size_tasks(job: ExportJob) -> tuple[str, ...]:

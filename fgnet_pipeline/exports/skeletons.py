@@ -33,7 +33,7 @@ from fgnet_pipeline.kernels.skeletons import CONTEXT, centre_lines
 from fgnet_pipeline.kernels.tree import tree_of
 from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import Stage, TableOutput
 from fgnet_pipeline.store.atomic_files import write_json
 from fgnet_pipeline.store.tables import Columns
@@ -101,8 +101,7 @@ class _Lines:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table."""
-        path = self.written.write(block.index, computed, block.key)
-        return outcome_of_tables([(path, computed)], block.write.size)
+        return write_table(self.written, block, computed)
 
 
 class SkeletonTrees(ClimbingStage):

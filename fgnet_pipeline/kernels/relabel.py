@@ -49,6 +49,22 @@ def _look_up(fragments: Ids, ids: Ids, segments: Ids, result: Ids) -> Any:
     return missing
 
 
+def places(listed: Ids, wanted: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Find ids in a sorted list.
+
+    Args:
+        listed: uint64 (n,), sorted.
+        wanted: uint64 (m,).
+
+    Returns:
+        (places in `listed` (m,), whether each id is there (m,)). The place of an id that is not there means nothing.
+    """
+    if len(listed) == 0:
+        return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
+    at = np.minimum(np.searchsorted(listed, wanted), len(listed) - 1)
+    return at, listed[at] == wanted
+
+
 @njit
 def id_range(fragments: Ids) -> Any:
     """The smallest and the largest non-zero id of an array; (0, 0) if all of it is background."""

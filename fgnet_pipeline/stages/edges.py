@@ -25,7 +25,7 @@ from fgnet_pipeline.stages.checked_tables import EDGE_COLUMNS, listed_ids, refus
 from fgnet_pipeline.stages.configuration import has_histograms
 from fgnet_pipeline.stages.density import Density, written_voxels
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.tables import Columns
@@ -102,13 +102,11 @@ class Edges:
 
     def load(self, block: Block) -> Loaded:
         """(affinities uint8 (C, z, y, x), fragments uint64 (z, y, x)) of the read region."""
-        return self.job.read_affinities(block.read), self.job.read_fragments(block.read)
+        return self.job.read_affinities(block.read), self.job.read_tissue_fragments(block.read)
 
     def compute(self, block: Block, loaded: Loaded) -> Columns:
         """The columns of the edge table. Positions are voxels of the volume."""
         affinities, fragments = loaded
-        if self.job.fragments is not None and self.job.mask is not None:
-            fragments = np.where(self.job.mask.read(block.read), fragments, np.uint64(0))
         core = block.write.slices(block.read.begin)
         table = block_edges(affinities[:3], fragments, core, histogram=has_histograms(self.job.config))
         position = table.position + table.count[:, None].astype(np.float64) * np.asarray(block.read.begin)
@@ -125,8 +123,7 @@ class Edges:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the edge table."""
-        path = self.tables.write(block.index, computed, block.key)
-        return outcome_of_tables([(path, computed)], block.write.size)
+        return write_table(self.tables, block, computed)
 
 
 STAGE = EdgesStage()

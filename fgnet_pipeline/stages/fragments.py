@@ -223,10 +223,7 @@ class Census:
 
     def load(self, block: Block) -> Ids:
         """The lab's fragments uint64 (z, y, x) of the write region, 0 outside the mask."""
-        fragments = self.job.read_fragments(block.write)
-        if self.job.mask is not None:
-            fragments = np.where(self.job.mask.read(block.write), fragments, np.uint64(0))
-        return fragments
+        return self.job.read_tissue_fragments(block.write)
 
     def compute(self, block: Block, loaded: Ids) -> Columns:
         """The columns of the table.

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut
+from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.checked_tables import (
     listed_ids,
     node_tables,
@@ -28,7 +29,7 @@ from fgnet_pipeline.stages.checked_tables import (
 from fgnet_pipeline.stages.density import NODE_SECONDS, Density, node_fragments
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import agglomerate_task, lut_task, octree_of
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_tables
+from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import WORKER_BYTES, Contradiction, Stage, TableOutput
 from fgnet_pipeline.store.tables import Columns
 
@@ -130,8 +131,8 @@ class Lut:
             return names, names
         above = vector(np.floor_divide(node, 2))
         known, segments = read_lut(self.job, self.level + 1, above)
-        at = np.minimum(np.searchsorted(known, names), max(0, len(known) - 1))
-        if len(known) == 0 or (known[at] != names).any():
+        at, found = places(known, names)
+        if not found.all():
             raise node_tables(self.job, "lut", self.level + 1).damage(above, "it misses a cluster of a node below")
         return names, segments[at]
 
@@ -142,8 +143,7 @@ class Lut:
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the LUT of the node."""
-        path = self.tables.write(block.index, computed, block.key)
-        return outcome_of_tables([(path, computed)], block.write.size)
+        return write_table(self.tables, block, computed)
 
 
 STAGE = LutStage()

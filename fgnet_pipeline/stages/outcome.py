@@ -11,6 +11,9 @@ import crc32c
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.task import Block
+from fgnet_pipeline.store.tables import Columns, Tables
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -59,3 +62,9 @@ def outcome_of_tables(tables: Iterable[tuple[Path, dict[str, npt.NDArray[Any]]]]
         rows += len(next(iter(columns.values()))) if columns else 0
         files.append(path)
     return Outcome(f"crc32c:{checksum:08x}", rows, voxels, files)
+
+
+def write_table(tables: Tables, block: Block, columns: Columns) -> Outcome:
+    """Write the one table of a block with the block's key; the outcome of the block."""
+    path = tables.write(block.index, columns, block.key)
+    return outcome_of_tables([(path, columns)], block.write.size)

@@ -72,9 +72,7 @@ class Relabel:
         Returns:
             (fragments uint64 (z, y, x) of the write region, ids uint64 (n,) sorted, segments uint64 (n,)).
         """
-        fragments = np.ascontiguousarray(self.job.read_fragments(block.write))
-        if self.job.fragments is not None and self.job.mask is not None:
-            fragments = np.where(self.job.mask.read(block.write), fragments, np.uint64(0))
+        fragments = np.ascontiguousarray(self.job.read_tissue_fragments(block.write))
         low, high = id_range(fragments)
         if high == 0:
             return fragments, np.zeros(0, np.uint64), np.zeros(0, np.uint64)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.kernels.agglomeration.exact_means import compare_means
 from fgnet_pipeline.kernels.compiled import njit
+from fgnet_pipeline.kernels.relabel import places
 
 Ids = NDArray[np.uint64]
 MAXIMUM_AFFINITY = 255
@@ -202,9 +203,7 @@ def _refuse(what: str, fault: str, bad: NDArray[np.bool_] | Sequence[bool]) -> N
 
 def _known(ids: Ids, names: Ids) -> NDArray[np.bool_]:
     """Which names are among the sorted ids."""
-    if len(ids) == 0:
-        return np.zeros(len(names), bool)
-    return np.asarray(ids[np.minimum(np.searchsorted(ids, names), len(ids) - 1)] == names)
+    return places(ids, names)[1]
 
 
 def _positions(ids: Ids, names: Ids) -> NDArray[np.intp]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Vector, indices, vector
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut, sort_merges
+from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.octree import Octree
 from fgnet_pipeline.views.report.result import Result, TaskState
 
@@ -72,8 +73,8 @@ class Sample:
 
     def segment_of(self, ids: Ids) -> Ids:
         """The segment (k,) of each of some names (k,); 0 for ids that are no names."""
-        at = np.minimum(np.searchsorted(self.names, ids), len(self.names) - 1)
-        return np.where(self.names[at] == ids, self.segments[at], np.uint64(0))
+        at, known = places(self.names, ids)
+        return np.where(known, self.segments[at], np.uint64(0))
 
     def sentence(self) -> str:
         """Which part of the region this is."""
