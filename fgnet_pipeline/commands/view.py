@@ -64,6 +64,7 @@ def _serve(server: ViewServer, view: View, config: Config, no_browser: bool) -> 
     """Serve until an interrupt; the address is the one line on standard output."""
     import threading
 
+    from fgnet_pipeline.core.signals import interrupts_later
     from fgnet_pipeline.views.browser import has_display, opened
     from fgnet_pipeline.views.completeness import notes
 
@@ -74,7 +75,8 @@ def _serve(server: ViewServer, view: View, config: Config, no_browser: bool) -> 
         say("then open the address above there; who knows it can read the arrays of this view, but change nothing")
         for name, note in notes(config, view.found).items():
             say(f"{name}: {note}")
-        say("Ctrl-C ends the view")
+        with interrupts_later():  # the key may come at once, and a write that is interrupted is repeated
+            say("Ctrl-C ends the view")
         threading.Event().wait()
 
 
