@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.numbering import Kind, Numbering
-from fgnet_pipeline.store.atomic_files import remove_partials
+from fgnet_pipeline.store.atomic_files import remove_unfinished
 
 
 def id_tables(job: ExportJob, kinds: Sequence[Kind]) -> dict[Kind, Path]:
@@ -32,7 +32,7 @@ def write_id_tables(job: ExportJob, kinds: Sequence[Kind]) -> list[str]:
     """Write the tables of ids, and say so."""
     lines = []
     for kind, path in id_tables(job, kinds).items():
-        remove_partials(path)
+        remove_unfinished(path)
         Numbering(job, kind).write_table(path)
         lines.append(f"stored and compact ids of {kind}: {path}")
     return lines

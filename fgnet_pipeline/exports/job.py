@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fgnet_pipeline.exports.format import Format, Options
 from fgnet_pipeline.exports.registry import format_of
 from fgnet_pipeline.exports.state import State
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.octree import lut_task
 from fgnet_pipeline.stages.registry import attach_known_keys, stages
 
 OPENER = "fgnet_pipeline.exports.job:reopen"
@@ -62,6 +64,17 @@ class ExportJob(Job):
     def is_compact(self) -> bool:
         """Whether exported ids are compact (`fgnet_pipeline.exports.numbering`)."""
         return self.options.compact_ids or self.format.always_compact
+
+    @cached_property
+    def compact_dtype(self) -> str:
+        """The dtype of compact ids: `"uint32"` if they certainly fit, else `"uint64"`.
+
+        There are at most as many segments as fragments, so the rows of the LUTs of all leaves are a bound for both.
+        """
+        task = lut_task(0)
+        tables = self.source.output.tables(task, "agglomerate")
+        leaves = self.source.plan.active_blocks(task, self.source.plan.blocks(task))
+        return "uint32" if sum(tables.rows(leaf) for leaf in leaves) < 1 << 32 else "uint64"
 
     def whole_grid(self) -> Grid:
         """A grid of which one block holds the whole volume, for a task that cannot be divided.

@@ -289,16 +289,8 @@ class WrittenIds:
 
 
 def id_dtype(job: ExportJob, compact: bool) -> str:
-    """The dtype of exported ids: `"uint32"` if they are compact and certainly fit, else `"uint64"`.
-
-    There are at most as many segments as fragments, so the rows of the LUTs of all leaves are a bound for both.
-    """
-    if not compact:
-        return "uint64"
-    task = lut_task(0)
-    tables = job.source.output.tables(task, "agglomerate")
-    leaves = job.source.plan.active_blocks(task, job.source.plan.blocks(task))
-    return "uint32" if sum(tables.rows(leaf) for leaf in leaves) < 1 << 32 else "uint64"
+    """The dtype of exported ids."""
+    return job.compact_dtype if compact else "uint64"
 
 
 def _lists(job: ExportJob, name: str) -> Iterator[Ids]:

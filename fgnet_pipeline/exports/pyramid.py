@@ -29,7 +29,7 @@ from fgnet_pipeline.kernels.downsample import by_mean, by_mode, cells_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import Stage, TableOutput
-from fgnet_pipeline.store.stored_files import remove_partial
+from fgnet_pipeline.store.stored_files import remove_unfinished_below
 
 Voxels = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
@@ -232,7 +232,7 @@ class PyramidFormat(Format):
 
     def finish(self, job: ExportJob) -> list[str]:
         """Write the tables of stored and compact ids, and remove what killed workers left."""
-        remove_partial(job.target)
+        remove_unfinished_below(job.target)
         return write_id_tables(job, self._kinds(job))
 
     def _kinds(self, job: ExportJob) -> list[Kind]:

@@ -27,7 +27,7 @@ from fgnet_pipeline.exports.numbering import Kind, WrittenIds
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
-from fgnet_pipeline.store.stored_files import remove_partial
+from fgnet_pipeline.store.stored_files import remove_unfinished_below
 from fgnet_pipeline.store.tables import Columns, Tables
 
 Ids = npt.NDArray[np.uint64]
@@ -122,7 +122,7 @@ class SegmentsFormat(Format):
 
     def finish(self, job: ExportJob) -> list[str]:
         """Write the properties of the segments and the table of ids, and remove what killed workers left."""
-        remove_partial(job.target)
+        remove_unfinished_below(job.target)
         count, lines = write_properties(job), write_id_tables(job, KINDS)
         if count:
             return [*lines, f"{self.things} of {count} segments: {job.to}"]

@@ -35,7 +35,7 @@ from fgnet_pipeline.exports.numbering import NUMBERING, Numbering, id_dtype
 from fgnet_pipeline.exports.rag import RAG_EDGES, RAG_NODES
 from fgnet_pipeline.exports.whole_file import KINDS, WholeFile, description, leaf_tables
 from fgnet_pipeline.store.agglomerate_file import AgglomerateFile, Offsets
-from fgnet_pipeline.store.atomic_files import remove_partials, whole_or_nothing
+from fgnet_pipeline.store.atomic_files import remove_unfinished, whole_or_nothing
 from fgnet_pipeline.store.sorted_rows import SortedRows
 
 Pieces = Iterator[npt.NDArray[Any]]
@@ -50,7 +50,7 @@ class WriteAgglomerates(WholeFile):
 
     def write(self, job: ExportJob, block: Block) -> int:
         """Write the file; returns the number of fragments and edges."""
-        remove_partials(job.state.root / "scratch")
+        remove_unfinished(job.state.root / "scratch")
         scratch = job.state.root / f".scratch.{uuid.uuid4().hex}.partial"
         scratch.mkdir()
         try:

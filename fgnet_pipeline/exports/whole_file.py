@@ -22,7 +22,7 @@ from fgnet_pipeline.stages.configuration import score_of, score_part
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome
 from fgnet_pipeline.stages.stage import Stage
-from fgnet_pipeline.store.atomic_files import remove_partials
+from fgnet_pipeline.store.atomic_files import remove_unfinished
 from fgnet_pipeline.store.tables import Columns
 
 #: Bytes that are read at once for a checksum.
@@ -76,7 +76,7 @@ class _Writer:
         """Write the file."""
         paths = list(self.job.format.paths(self.job))
         for path in paths:
-            remove_partials(path)
+            remove_unfinished(path)
         rows = self.stage.write(self.job, block)
         written = [path for path in paths if path.exists()]
         return Outcome(f"crc32c:{_checksum(written):08x}", rows, block.write.size, written)

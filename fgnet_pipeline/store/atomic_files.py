@@ -31,15 +31,9 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o666) -> None:
 
 def write_parts(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
     """Write a file as `write_atomic` does, but from parts, so that not all of it is in memory."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as stream:
-            stream.writelines(parts)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with _renamed(path) as partial, open(os.open(partial, flags, mode), "wb") as stream:
+        stream.writelines(parts)
 
 
 @contextlib.contextmanager
@@ -49,18 +43,25 @@ def whole_or_nothing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be flushed to disk or renamed; nothing of it is left.
     """
+    with _renamed(path) as partial:
+        yield partial
+        flush_to_disk([partial])
+
+
+@contextlib.contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    """Another path beside `path`. What lies there at the end is renamed to `path`; after an error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         yield partial
-        flush_to_disk([partial])
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
-def remove_partials(path: Path) -> None:
+def remove_unfinished(path: Path) -> None:
     """Remove what killed writers have left of the file `path`."""
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         if partial.is_dir():

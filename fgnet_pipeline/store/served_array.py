@@ -114,8 +114,8 @@ class ServedArray(ABC):
         """
 
 
-class LocalArray(ServedArray):
-    """An array on a disk, whose files are given as they are.
+class StoredArray(ServedArray):
+    """An array whose chunks are given as they are stored.
 
     Args:
         array: opened for reading.
@@ -126,7 +126,15 @@ class LocalArray(ServedArray):
 
     def __init__(self, array: zarr.Array[Any], document: Document, axes: tuple[str, ...], frame: Frame | None) -> None:
         super().__init__(document, axes, frame, chunk_grid(array))
-        self._folder = Path(array.store.root) / array.path  # type: ignore[attr-defined]
+        self._place = array.async_array.store_path
+
+
+class LocalArray(StoredArray):
+    """An array on a disk."""
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self._place.store.root) / self._place.path  # type: ignore[attr-defined]
 
     def size(self, name: str) -> int | None:
         part = self.read(name, 0, 0)
@@ -152,19 +160,8 @@ class LocalArray(ServedArray):
                 raise StoreError(f"{self._folder / name} cannot be read ({error.strerror})") from error
 
 
-class RemoteArray(ServedArray):
-    """An array in an object store or on a web server, whose objects are given as they are.
-
-    Args:
-        array: opened for reading.
-        document: describes it.
-        axes: names of its axes.
-        frame: voxel size and offset.
-    """
-
-    def __init__(self, array: zarr.Array[Any], document: Document, axes: tuple[str, ...], frame: Frame | None) -> None:
-        super().__init__(document, axes, frame, chunk_grid(array))
-        self._place = array.async_array.store_path
+class RemoteArray(StoredArray):
+    """An array in an object store or on a web server."""
 
     def size(self, name: str) -> int | None:
         place = self._place / name

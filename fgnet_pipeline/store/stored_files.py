@@ -22,7 +22,7 @@ def is_partial(path: Path) -> bool:
     return _PARTIAL.search(path.name) is not None
 
 
-def remove_partial(folder: Path) -> None:
+def remove_unfinished_below(folder: Path) -> None:
     """Remove the unfinished files below `folder`, which killed writers left."""
     for path in files_below(folder):
         if is_partial(path):

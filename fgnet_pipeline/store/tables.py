@@ -6,9 +6,9 @@ Every file states its kind, its format version and the key of the block that mad
 from __future__ import annotations
 
 import io
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.store.atomic_files import flush_to_disk, write_atomic
+from fgnet_pipeline.store.atomic_files import whole_or_nothing, write_atomic
 
 FORMAT_VERSION = 1
 #: Rows of a row group. A reader of a range of ids decodes only the row groups that overlap the range.
@@ -192,18 +192,11 @@ def write_stream(
         OSError: the file cannot be written; nothing of it is left.
     """
     schema = pa.schema([(name, _arrow_type(dtype)) for name, dtype in dtypes.items()], metadata=dict(metadata or {}))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd", write_page_checksum=True) as writer:
-            for batch in batches:
-                arrays = [_to_arrow(batch[name]).cast(schema.field(name).type) for name in dtypes]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS_PER_GROUP)
-        flush_to_disk([partial])
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+    with whole_or_nothing(path) as partial, pq.ParquetWriter(partial, schema, **options) as writer:
+        for batch in batches:
+            arrays = [_to_arrow(batch[name]).cast(schema.field(name).type) for name in dtypes]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=ROWS_PER_GROUP)
 
 
 def _arrow_type(dtype: str) -> pa.DataType:

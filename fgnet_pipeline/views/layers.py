@@ -26,7 +26,7 @@ from fgnet_pipeline.store.volume import Volume, frame_of, open_volume
 
 #: Why an array that nobody has begun to write is not shown.
 ABSENT = "not there yet"
-#: Layers in the order in which they lie above each other, and the stage that writes each.
+#: Layers in the order in which they lie above each other, and the stage that writes each; its task has the same name.
 STAGE_OF = {"affinities": "predict", "fragments": "fragments", "segmentation": "relabel"}
 Kind = Literal["grey", "affinities", "ids"]
 

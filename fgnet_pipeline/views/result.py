@@ -7,7 +7,8 @@ result.table("edges").to_table().to_pandas()    # the region adjacency graph
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -109,12 +110,16 @@ class Result:
         Raises:
             InputError: no such table, or no block of it is stored.
         """
+        expected = f"one of {', '.join(self.tables)}, of which a block is stored"
+        return self._dataset([name], InputError("table", name, expected, "finish the run, or correct the name"))
+
+    def _dataset(self, kinds: Collection[str], nothing: InputError) -> pyarrow.dataset.Dataset:
+        """The tables of some kinds as one dataset; `nothing` is raised if no block of them is stored."""
         import pyarrow.dataset
 
-        files = [str(path) for kind, path in self._table_files() if kind == name]
+        files = [str(path) for kind, path in self._table_files() if kind in kinds]
         if not files:
-            expected = f"one of {', '.join(self.tables)}, of which a block is stored"
-            raise InputError("table", name, expected, "finish the run, or correct the name")
+            raise nothing
         return pyarrow.dataset.dataset(files, format="parquet")
 
     def _table_files(self) -> Iterator[tuple[str, Any]]:
@@ -132,19 +137,16 @@ class Result:
         Raises:
             InputError: the agglomeration has not begun.
         """
-        import pyarrow.dataset
-
-        files = [str(path) for kind, path in self._table_files() if kind.startswith("merges-")]
-        if not files:
-            raise InputError("table", "merges", "an agglomeration that has begun", "run `fgnet run` first")
-        return pyarrow.dataset.dataset(files, format="parquet")
+        kinds = [kind for kind in self.tables if kind.startswith("merges-")]
+        expected = "an agglomeration that has begun"
+        return self._dataset(kinds, InputError("table", "merges", expected, "run `fgnet run` first"))
 
     def status(self) -> Status:
         """How far every stage is, as `fgnet status` says it."""
         return Watch(self.config).look()
 
 
-class _Reader:
+class _Reader(ABC):
     """What dask asks of an array: shape, dtype, ndim and slices."""
 
     shape: tuple[int, ...]
@@ -155,9 +157,9 @@ class _Reader:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @abstractmethod
     def read(self, box: Box) -> npt.NDArray[Any]:
         """The voxels of a box, with all channels."""
-        raise NotImplementedError
 
     def __getitem__(self, index: tuple[slice | int, ...]) -> npt.NDArray[Any]:
         """Read the box around what `index` (one slice or integer per axis) selects, and select of it."""

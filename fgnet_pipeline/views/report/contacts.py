@@ -103,9 +103,7 @@ class ContactsOfSegments:
         self._score, self._part = score_of(result.config), score_part(result.config)
         self._sample, self._least = sample, result.config.agglomerate.min_contact
         most = SEGMENTS_WITH_HISTOGRAMS if self._score.needs_histogram else SEGMENTS
-        ids, which = np.unique(sample.segments, return_inverse=True)
-        voxels = np.zeros(len(ids), np.int64)
-        np.add.at(voxels, which, sample.sizes)
+        ids, voxels = sample.segment_sizes
         self._large = np.sort(ids[np.lexsort((ids, -voxels))[:most]])
         self._waiting: list[Columns] = []
 

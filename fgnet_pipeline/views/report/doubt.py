@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fgnet_pipeline.kernels.agglomeration.growth import sizes_joined
-from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, cut
+from fgnet_pipeline.kernels.agglomeration.merge_tree import cut
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.contacts import Contacts, ContactsOfMerges, ContactsOfSegments, edge_tables
 from fgnet_pipeline.views.report.html import Html, Section, how, paragraph, table
@@ -80,8 +79,7 @@ def doubtful(result: Result, sample: Sample, most: int = QUEUED) -> list[Decisio
 def _merges_near(result: Result, sample: Sample, most: int) -> tuple[np.ndarray, list[Decision]]:
     """The merges nearest to the threshold: places in the tree, rising, and decisions without a position."""
     merges, threshold = sample.merges, result.threshold
-    of_a, of_b = sizes_joined(sample.names, sample.sizes, merges)
-    score = merges.sum / (MAXIMUM_AFFINITY * np.maximum(merges.count, 1).astype(np.float64))
+    (of_a, of_b), score = sample.sizes_joined, sample.merge_scores
     done = cut(merges.a, merges.b, merges.sum, merges.count, threshold)
     doubt = np.where(done, _doubt(np.minimum(of_a, of_b), score - threshold), 0)
     rows = np.argsort(-doubt, kind="stable")[:most]
@@ -96,9 +94,7 @@ def _merges_near(result: Result, sample: Sample, most: int) -> tuple[np.ndarray,
 
 def _not_merged(result: Result, sample: Sample, contacts: Contacts, most: int) -> list[Decision]:
     """The contacts of two segments whose scores are below the threshold, but near it."""
-    ids, which = np.unique(sample.segments, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    np.add.at(voxels, which, sample.sizes)
+    ids, voxels = sample.segment_sizes
     one, other = (voxels[np.searchsorted(ids, ends)] for ends in (contacts.one, contacts.other))
     distance = result.threshold - contacts.score
     # A contact that the sample cuts off may have a score above the threshold. It says nothing.

@@ -9,7 +9,7 @@ from fgnet_pipeline.core.errors import InputError, PipelineError, StaleError
 from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.execution.resume import check_fresh, compare, failed_blocks
 from fgnet_pipeline.stages.job import Job, open_job
-from fgnet_pipeline.stages.registry import array_names, plan_job
+from fgnet_pipeline.stages.registry import array_names, plan_job, stage_names
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.volume import Frame, Volume, frame_of, open_volume
@@ -80,7 +80,7 @@ def _without_inputs(config: Config, output: Output, reason: str) -> Result:
 def _recorded(output: Output) -> list[str]:
     """Tasks that have begun, in the order of the data flow."""
     names = [path.parent.name for path in output.progress.root.glob("*/fingerprint.json")]
-    order = ["predict", "fragments", "edges", "agglomerate", "lut", "relabel"]
+    order = stage_names()
     known = [name for name in names if name.partition("-")[0] in order]
     return sorted(known, key=lambda name: (order.index(name.partition("-")[0]), int(name.partition("-")[2] or 0)))
 

@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Box, Grid, vector
-from fgnet_pipeline.kernels.agglomeration.growth import sizes_joined
-from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.charts import Axes, Line, lines
 from fgnet_pipeline.views.report.html import Section, group, how, table
 from fgnet_pipeline.views.report.result import Result
-from fgnet_pipeline.views.report.sample import Counts, Sample
+from fgnet_pipeline.views.report.sample import Sample, summed_by
 
 #: A segment with this share of all voxels in fragments has taken over.
 TAKEN = 0.5
@@ -61,8 +59,7 @@ def percolation_of(sample: Sample, grid: Grid, roi: Box) -> Percolation:
         roi: the region of interest.
     """
     total = int(sample.sizes.sum())
-    of_a, of_b = sizes_joined(sample.names, sample.sizes, sample.merges)
-    scores = sample.merges.sum / (MAXIMUM_AFFINITY * np.maximum(sample.merges.count, 1).astype(np.float64))
+    (of_a, of_b), scores = sample.sizes_joined, sample.merge_scores
     largest = np.maximum.accumulate(np.concatenate([[sample.sizes.max(initial=0)], of_a + of_b]))
     thresholds = np.linspace(0, 1, _STEPS)
     done = np.searchsorted(-scores, -thresholds + 1e-12, side="right")
@@ -75,18 +72,11 @@ def percolation_of(sample: Sample, grid: Grid, roi: Box) -> Percolation:
 def _share_in(sample: Sample, place: int, grid: Grid, roi: Box) -> tuple[Box, float, int]:
     """The voxels of a sub-volume, and the share and id of its largest segment."""
     inside = sample.shell <= place
-    ids, voxels = _by_segment(sample, inside)
+    ids, voxels = summed_by(sample.segment_of(sample.ids[inside]), sample.voxels[inside])
     most = int(np.argmax(voxels)) if len(voxels) else 0
     blocks = sample.boxes[place]
     box = Box(grid.box(blocks.begin).begin, grid.box(vector(np.subtract(blocks.end, 1))).end).intersect(roi)
     return (box, float(voxels[most] / voxels.sum()), int(ids[most])) if len(voxels) else (box, 0.0, 0)
-
-
-def _by_segment(sample: Sample, rows: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.uint64], Counts]:
-    ids, which = np.unique(sample.segment_of(sample.ids[rows]), return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    np.add.at(voxels, which, sample.voxels[rows])
-    return ids, voxels
 
 
 def warnings_of(found: Percolation, threshold: float) -> list[str]:

@@ -12,9 +12,10 @@ from PIL import Image
 
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.kernels.colours import Rgb, affinity_colours, grey, overlay
+from fgnet_pipeline.views.layers import STAGE_OF
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.html import Html, Section, group, heading, how, lacking, picture
-from fgnet_pipeline.views.report.result import TASK_OF, Result
+from fgnet_pipeline.views.report.result import Result
 
 #: Number of places, and voxels of a side of a picture at most.
 PLACES, SIDE = 3, 192
@@ -62,7 +63,7 @@ def pictures_section(result: Result) -> Section:
 def _is_there(result: Result, name: str) -> bool:
     if name == "raw":
         return result.raw is not None
-    task = result.tasks.get(TASK_OF[name])
+    task = result.tasks.get(STAGE_OF[name])
     return (task is not None and task.done > 0) or (name != "segmentation" and result.job is not None
                                                     and getattr(result.job, name) is not None)  # fmt: skip
 

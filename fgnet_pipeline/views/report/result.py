@@ -25,9 +25,7 @@ from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.records.latest import Totals
 from fgnet_pipeline.store.tables import Columns
 from fgnet_pipeline.store.volume import Frame, Volume
-
-#: Name of an array -> the task that writes it.
-TASK_OF = {"affinities": "predict", "fragments": "fragments", "segmentation": "relabel"}
+from fgnet_pipeline.views.layers import STAGE_OF
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ class Result:
 
     def _read_own(self, name: str, box: Box) -> npt.NDArray[Any] | None:
         """Voxels of an array of the output, 0 in blocks that are not done."""
-        state, array = self.tasks.get(TASK_OF[name]), self._array(name)
+        state, array = self.tasks.get(STAGE_OF[name]), self._array(name)
         if state is None or array is None or not state.done:
             return None
         data = array.read(box)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Box, Vector, indices, vector
-from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges, lut, sort_merges
+from fgnet_pipeline.kernels.agglomeration.growth import sizes_joined
+from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, lut, sort_merges
 from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.octree import Octree
 from fgnet_pipeline.views.report.result import Result, TaskState
@@ -76,6 +78,22 @@ class Sample:
         at, known = places(self.names, ids)
         return np.where(known, self.segments[at], np.uint64(0))
 
+    @cached_property
+    def segment_sizes(self) -> tuple[Ids, Counts]:
+        """All segments (k,), sorted, and their voxels (k,) inside the box."""
+        return summed_by(self.segments, self.sizes)
+
+    @cached_property
+    def sizes_joined(self) -> tuple[Counts, Counts]:
+        """The voxels of both clusters before every merge."""
+        return sizes_joined(self.names, self.sizes, self.merges)
+
+    @cached_property
+    def merge_scores(self) -> npt.NDArray[np.float64]:
+        """The score of every merge in [0, 1]."""
+        count = np.maximum(self.merges.count, 1).astype(np.float64)
+        return np.asarray(self.merges.sum / (MAXIMUM_AFFINITY * count))
+
     def sentence(self) -> str:
         """Which part of the region this is."""
         if self.is_whole:
@@ -83,6 +101,14 @@ class Sample:
         begin, end = list(self.voxel_box.begin), list(self.voxel_box.end)
         return (f"The region is too large to be read as a whole. This section is about voxels {begin} to {end} in its "
                 "middle; segments count with their voxels in there.")  # fmt: skip
+
+
+def summed_by(ids: Ids, values: Counts) -> tuple[Ids, Counts]:
+    """The distinct ids (k,), sorted, and the sum of the values (n,) of each, given the id (n,) of each value."""
+    found, which = np.unique(ids, return_inverse=True)
+    sums = np.zeros(len(found), np.int64)
+    np.add.at(sums, which, values)
+    return found, sums
 
 
 def missing_for_sample(result: Result) -> list[str]:

@@ -11,7 +11,7 @@ from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.charts import bars
 from fgnet_pipeline.views.report.html import Html, Section, group, how, paragraph, table
 from fgnet_pipeline.views.report.result import Result
-from fgnet_pipeline.views.report.sample import Counts, Ids, Sample
+from fgnet_pipeline.views.report.sample import Counts, Ids, Sample, summed_by
 
 #: Rows of the table.
 LISTED = 20
@@ -37,9 +37,8 @@ class Sizes:
 def sizes_of(sample: Sample) -> Sizes:
     """Sizes of all segments of a sample."""
     segment = sample.segment_of(sample.ids)
-    ids, which = np.unique(segment, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    np.add.at(voxels, which, sample.voxels)
+    ids, voxels = summed_by(segment, sample.voxels)
+    which = np.searchsorted(ids, segment)
     once = np.unique(np.stack([which.astype(np.uint64), sample.ids], 1), axis=0)[:, 0].astype(np.int64)
     fragments = np.bincount(once, minlength=len(ids))
     by_size = np.lexsort((sample.ids, -sample.voxels))  # the first row of each segment is its largest fragment
