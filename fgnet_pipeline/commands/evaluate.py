@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fgnet_pipeline.commands.options import Json
+from fgnet_pipeline.commands.tables import table, terminal_columns
 from fgnet_pipeline.core.errors import InputError
 
 #: How many skeletons are printed. The JSON document lists all of them.
@@ -75,10 +76,13 @@ def _print_skeletons(found: dict[str, Any]) -> None:
     typer.echo(f"by {len(rows)} skeletons, lengths in nm:")
     _print(found)
     worst = sorted(rows, key=lambda row: row["expected_run_length"] - row["length"])[:WORST]
-    typer.echo(f"{'skeleton':24s} {'length':>10s} {'run length':>10s} {'segments':>8s} {'splits':>8s} {'merged':>8s}")
-    for row in worst:
-        typer.echo(f"{row['skeleton'][-24:]:24s} {row['length']:10.4g} {row['expected_run_length']:10.4g} "
-                   f"{row['segments']:8d} {row['split_edges']:8d} {row['merged_edges']:8d}")  # fmt: skip
+    cells = [
+        [row["skeleton"], f"{row['length']:.4g}", f"{row['expected_run_length']:.4g}",
+         *map(str, (row["segments"], row["split_edges"], row["merged_edges"]))]
+        for row in worst
+    ]  # fmt: skip
+    titles = ("skeleton", "length", "run length", "segments", "splits", "merged")
+    typer.echo("\n".join(table(titles, cells, columns=terminal_columns())))
     if found["left_out"]:
         typer.echo(
             f"warning: {found['left_out']} nodes lie outside the segmentation, or in voxels that were not computed"

@@ -12,7 +12,8 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.exports.format import Options
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import Kind, id_dtype
+from fgnet_pipeline.exports.numbering import Kind
+from fgnet_pipeline.exports.written_ids import id_dtype
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.input_identity import identity, sample
 

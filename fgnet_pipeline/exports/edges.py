@@ -14,9 +14,10 @@ from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import NUMBERING, id_dtype
+from fgnet_pipeline.exports.numbering import NUMBERING
 from fgnet_pipeline.exports.rag import EDGE_DTYPES, RAG_EDGES
 from fgnet_pipeline.exports.whole_file import KINDS, WholeFile, description, leaf_tables
+from fgnet_pipeline.exports.written_ids import id_dtype
 from fgnet_pipeline.store.tables import Columns, write_stream
 
 #: Rows after which a row group is written. A leaf with more rows makes one of its own.

@@ -272,27 +272,6 @@ class Numbering:
         write_stream(path, batches, {"id": "uint64", "compact": "uint64"}, {"kind": self.kind})
 
 
-class WrittenIds:
-    """The ids of one kind as they are exported: compact if the export wants it, else as they are stored.
-
-    Args:
-        job: the export.
-        kind: whose ids.
-    """
-
-    def __init__(self, job: ExportJob, kind: Kind) -> None:
-        self._numbering = Numbering(job, kind) if job.is_compact else None
-
-    def of(self, ids: Ids) -> Ids:
-        """The exported ids of stored ids, uint64 of the same shape."""
-        return ids if self._numbering is None else self._numbering.compact(ids)
-
-
-def id_dtype(job: ExportJob, compact: bool) -> str:
-    """The dtype of exported ids."""
-    return job.compact_dtype if compact else "uint64"
-
-
 def _lists(job: ExportJob, name: str) -> Iterator[Ids]:
     """The sorted ids of one leaf after the other."""
     tables = job.output.tables(name, name)

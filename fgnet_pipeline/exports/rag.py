@@ -25,8 +25,9 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import WrittenIds, count_task
+from fgnet_pipeline.exports.numbering import count_task
 from fgnet_pipeline.exports.rag_values import scores_of, segments_of
+from fgnet_pipeline.exports.written_ids import WrittenIds
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY
 from fgnet_pipeline.kernels.region_graph import sum_parallel_edges
 from fgnet_pipeline.stages.agglomerate import BYTES_PER_EDGE, BYTES_PER_FRAGMENT

@@ -23,8 +23,9 @@ from fgnet_pipeline.exports.climbing import Climber, first_rows, rows_where, seg
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import Kind, WrittenIds
+from fgnet_pipeline.exports.numbering import Kind
 from fgnet_pipeline.exports.segment_sizes import all_sizes
+from fgnet_pipeline.exports.written_ids import WrittenIds
 from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
 from fgnet_pipeline.store.stored_files import remove_unfinished_below

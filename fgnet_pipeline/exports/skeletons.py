@@ -25,10 +25,11 @@ from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.chosen_segments import Chosen, fingerprint_of_choice, upstream_of_choice
 from fgnet_pipeline.exports.climbing import ClimbingStage
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import STAGES, WrittenIds
+from fgnet_pipeline.exports.numbering import STAGES
 from fgnet_pipeline.exports.segment_files import PROPERTIES, SegmentFiles, SegmentsFormat
 from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.exports.skeleton_files import SWC, encoded, swc
+from fgnet_pipeline.exports.written_ids import WrittenIds
 from fgnet_pipeline.kernels.skeletons import CONTEXT, centre_lines
 from fgnet_pipeline.kernels.tree import tree_of
 from fgnet_pipeline.stages.checked_tables import key_of

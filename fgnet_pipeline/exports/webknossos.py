@@ -31,9 +31,10 @@ from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
-from fgnet_pipeline.exports.numbering import NUMBERING, Numbering, id_dtype
+from fgnet_pipeline.exports.numbering import NUMBERING, Numbering
 from fgnet_pipeline.exports.rag import RAG_EDGES, RAG_NODES
 from fgnet_pipeline.exports.whole_file import KINDS, WholeFile, description, leaf_tables
+from fgnet_pipeline.exports.written_ids import id_dtype
 from fgnet_pipeline.store.agglomerate_file import AgglomerateFile, Offsets
 from fgnet_pipeline.store.atomic_files import remove_unfinished, whole_or_nothing
 from fgnet_pipeline.store.sorted_rows import SortedRows

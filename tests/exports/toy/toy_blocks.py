@@ -13,7 +13,8 @@ from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.exports.numbering import STAGES, WrittenIds, count_task, id_dtype
+from fgnet_pipeline.exports.numbering import STAGES, count_task
+from fgnet_pipeline.exports.written_ids import WrittenIds, id_dtype
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import Stage
