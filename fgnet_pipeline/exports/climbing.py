@@ -91,13 +91,13 @@ class Climber(ABC):
 
     @abstractmethod
     def rows_of_leaf(self, leaf: Vector) -> Iterable[Columns]:
-        """Rows of a leaf with a column `segment`, in any order; at least one table, which may have no rows."""
+        """Rows of a leaf in any order, with all columns of the stage's table but `closed`."""
 
     def load(self, block: Block) -> Columns:
         """The rows of a node, sorted by segment and otherwise in the order in which they were read."""
-        node, parts = block.index, []
+        node, parts = block.index, [no_rows(self.stage)]
         if self.level == 0:
-            parts = list(self.rows_of_leaf(node))
+            parts += self.rows_of_leaf(node)
         else:
             for child in self.job.plan.active_blocks(self.stage.task_of(self.level - 1), self.tree.children(node)):
                 rows = self.stage.read(self.job, self.level - 1, child)
@@ -139,6 +139,16 @@ def look_up(job: ExportJob, level: int, node: Vector, lut: tuple[Ids, Ids], name
     if not found.all():
         raise job.source.output.tables(lut_task(level), "agglomerate").damage(node, "it misses a fragment of its node")
     return segments[at]
+
+
+def no_rows(stage: ClimbingStage) -> Columns:
+    """The columns of the table of a stage but `closed`, without a row."""
+    columns: Columns = {}
+    for name, described in stage.tables[0].columns.items():
+        dtype, _, width = described.rstrip("]").partition("[")
+        if name != "closed":
+            columns[name] = np.zeros((0, int(width)) if width else 0, dtype)
+    return columns
 
 
 def rows_where(columns: Columns, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Columns:

@@ -156,7 +156,6 @@ class _Manifests(SegmentFiles):
         """Segment, written id and block of every piece in a leaf."""
         name = MeshPieces.name
         tables = self.job.output.tables(name, name)
-        yield {"segment": np.zeros(0, np.uint64), "name": np.zeros(0, np.uint64), "block": np.zeros((0, 3), np.int32)}
         for block in self.job.plan.active_blocks(name, self.tree.blocks_of_leaf(leaf)):
             rows = tables.read(block, key=key_of(self.job, name, block))
             yield rows | {"block": np.tile(np.array(block, np.int32), (len(rows["segment"]), 1))}

@@ -54,7 +54,6 @@ class _Sizes(Climber):
         """The segments and voxels of the fragments of a leaf."""
         source = self.job.source
         lut, tables = read_lut(source, 0, leaf), source.output.tables("fragments", "fragments")
-        yield {"segment": np.zeros(0, np.uint64), "voxels": np.zeros(0, np.int64)}
         for block in source.plan.active_blocks("fragments", self.tree.blocks_of_leaf(leaf)):
             rows = tables.read(block, ["id", "voxels"], key_of(source, "fragments", block))
             segments = look_up(self.job, 0, leaf, lut, rows["id"].astype(np.uint64))
