@@ -15,14 +15,14 @@ So a skeleton does not depend on the shape of blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import DamageError
-from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
+from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.chosen_segments import Chosen, fingerprint_of_choice, upstream_of_choice
 from fgnet_pipeline.exports.climbing import ClimbingStage
@@ -34,7 +34,6 @@ from fgnet_pipeline.exports.skeleton_files import SWC, encoded, swc
 from fgnet_pipeline.exports.written_ids import WrittenIds
 from fgnet_pipeline.kernels.cells import FORWARD, Nodes, context_of, graph_of, nodes_of
 from fgnet_pipeline.kernels.tree import tree_of
-from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import Stage, TableOutput
@@ -129,12 +128,7 @@ class SkeletonTrees(ClimbingStage):
 class _Trees(SegmentFiles):
     """Writes the trees of the segments that are closed at the nodes of one level."""
 
-    def rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
-        """The nodes of the blocks of a leaf."""
-        name = SkeletonPieces.name
-        tables = self.job.output.tables(name, name)
-        for block in self.job.plan.active_blocks(name, self.tree.blocks_of_leaf(leaf)):
-            yield tables.read(block, key=key_of(self.job, name, block))
+    pieces = SkeletonPieces.name
 
     def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
         """Both files of a segment.
