@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import kimimaro
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 from shapes import SHAPES, ends, length, nodes_in_blocks, trees, tubes
 
 from fgnet_pipeline.kernels.cells import Graph, Nodes, graph_of
@@ -33,6 +35,17 @@ def test_a_branching_tube_of_flat_voxels(block: tuple[int, int, int]) -> None:
     assert length(tree, voxel_size) == pytest.approx(80 * 32 + 45 * 40, rel=0.1)
     assert ends(tree) == 3 and (tree.parents < 0).sum() == 1
     assert (labels[tuple(tree.nodes.T)] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["L", "Y", "diagonal"])
+def test_a_line_lies_where_kimimaro_finds_it(name: str) -> None:
+    labels = SHAPES[name].labels
+    theirs = kimimaro.skeletonize(labels.T, anisotropy=CUBE, dust_threshold=0, fix_borders=False, progress=False)[1]
+    ours = trees(labels, (24, 20, 28), CUBE)[1]
+    away, _ = KDTree(theirs.vertices[:, ::-1]).query(ours.nodes * 40)
+    assert np.median(away) < 2 * 40 and away.max() < 7 * 40  # an end of kimimaro lies in a corner of a flat end
+    assert length(ours, CUBE) == pytest.approx(theirs.cable_length(), rel=0.15)
+    assert ends(ours) == (np.bincount(theirs.edges.reshape(-1).astype(int)) == 1).sum()
 
 
 def test_a_blob_is_a_short_line_through_its_centre() -> None:
