@@ -80,26 +80,34 @@ def nodes_of(labels: Labels, begin: Vector, core: Box, voxel_size: Size) -> Node
         core: the block itself, in voxels of `labels`.
         voxel_size: nm, zyx.
     """
-    cell = np.asarray(cell_shape(voxel_size))
-    pieces = _pieces(labels, begin, cell)
-    deepest = DEPTH * min(voxel_size)
+    deepest, cell = DEPTH * min(voxel_size), np.asarray(cell_shape(voxel_size))
     depth = np.minimum(edt.edt(labels, anisotropy=voxel_size, black_border=False), np.float32(deepest))
+    # The rest needs only the cells of the nodes of this block, and the next ones.
+    near = _around(core, 2 * cell - 1, labels)
+    first, labels, depth = np.add(begin, near.begin), labels[near.slices()], depth[near.slices()]
+    core = Box(vector(np.subtract(core.begin, near.begin)), vector(np.subtract(core.end, near.begin)))
+    pieces = _pieces(labels, first, cell)
     # Whole steps: the last bit of a depth may depend on the array around the object.
     steps = np.rint(depth * (1024 / deepest)).astype(np.int32)
-    at = _deepest(pieces, steps, np.asarray(begin), cell, int(pieces.max(initial=0)))
+    at = _deepest(pieces, steps, first, cell, int(pieces.max(initial=0)))
     label, places = labels.reshape(-1)[at], np.stack(np.unravel_index(at, labels.shape), axis=1)
     label[0] = 0  # number 0 is no node
-    cells = (places + begin) // cell
+    cells, is_own = (places + first) // cell, ((places >= core.begin) & (places < core.end)).all(axis=1)
     parts = _numbers_in_cells(label, cells, places)
-    is_own = (label != 0) & ((places >= core.begin) & (places < core.end)).all(axis=1)
-    rows, links = _rows(_touching(pieces, label), is_own, cells, parts)
+    pairs = _touching(pieces[_around(core, cell, labels).slices()], label)
+    rows, links = _rows(pairs, is_own & (label != 0), cells, parts)
     order = np.argsort(label[rows], kind="stable")
     rows, links = rows[order], links[order]
-    voxels = (places[rows] + begin).astype(np.int32)
+    voxels = (places[rows] + first).astype(np.int32)
     return Nodes(label[rows], voxels, depth.reshape(-1)[at][rows], parts[rows], links)
 
 
-def _pieces(labels: Labels, begin: Vector, cell: Numbers) -> Labels:
+def _around(core: Box, margin: Numbers, array: Labels) -> Box:
+    """A box of an array, grown by `margin` (3,) as far as the array goes."""
+    return core.grow(vector(margin), vector(margin)).intersect(Box((0, 0, 0), vector(array.shape)))
+
+
+def _pieces(labels: Labels, begin: Numbers, cell: Numbers) -> Labels:
     """Number the nodes: uint32 (z, y, x) of 1, 2, 3, ... in all voxels of objects.
 
     Neighbouring cells differ in whether their index along some axis is even. With that added to the label, a component
@@ -204,12 +212,14 @@ class Graph(NamedTuple):
     Attributes:
         nodes: int32 (n, 3), voxels, zyx, sorted and unique.
         radii: float32 (n,), nm, at most `DEPTH` voxels.
-        edges: int64 (m, 2), indices of nodes, sorted and unique.
+        begins: int64 (n + 1,), where the neighbours of each node begin in `others`.
+        others: int32 (m,), the neighbours of node after node, in ascending order.
     """
 
     nodes: npt.NDArray[np.int32]
     radii: npt.NDArray[np.float32]
-    edges: Numbers
+    begins: Numbers
+    others: npt.NDArray[np.int32]
 
 
 def graph_of(nodes: Nodes, voxel_size: Size) -> Graph:
@@ -223,17 +233,46 @@ def graph_of(nodes: Nodes, voxel_size: Size) -> Graph:
         ValueError: a linked node is missing.
     """
     voxels, first, at = np.unique(nodes.voxels, axis=0, return_index=True, return_inverse=True)
-    at = at.reshape(-1)
-    cells, parts = voxels // np.asarray(cell_shape(voxel_size)), nodes.parts[first].astype(np.int64)
+    cells = voxels // np.asarray(cell_shape(voxel_size))
     low = cells.min(axis=0, initial=0) - 1
     spans = cells.max(axis=0, initial=0) + 2 - low
-    codes = np.ravel_multi_index(tuple((cells - low).T), tuple(spans)) * 256 + parts
-    order = np.argsort(codes)
-    row, direction = np.nonzero(nodes.links)
-    steps = FORWARD @ np.array([spans[1] * spans[2], spans[2], 1])
-    wanted = (codes[at[row]] // 256 + steps[direction]) * 256 + nodes.links[row, direction]
-    place = np.minimum(np.searchsorted(codes[order], wanted), len(codes) - 1)
-    if (codes[order][place] != wanted).any():
-        raise ValueError("a linked node is missing")
-    edges = np.sort(np.stack([at[row], order[place]], axis=1), axis=1)
-    return Graph(voxels, nodes.radii[first], np.unique(edges, axis=0).reshape(-1, 2))
+    codes = np.ravel_multi_index(tuple((cells - low).T), tuple(spans)) * 256 + nodes.parts[first]
+    order, edges = np.argsort(codes), []
+    ordered = codes[order]
+    for links, step in zip(nodes.links.T, FORWARD @ np.array([spans[1] * spans[2], spans[2], 1]), strict=True):
+        rows = np.flatnonzero(links)
+        begin = at.reshape(-1)[rows].astype(np.int32)
+        wanted = (codes[begin] // 256 + step) * 256 + links[rows]
+        place = np.minimum(np.searchsorted(ordered, wanted), len(codes) - 1)
+        if (ordered[place] != wanted).any():
+            raise ValueError("a linked node is missing")
+        edges.append(np.stack([begin, order[place].astype(np.int32)], axis=1))
+    return Graph(voxels, nodes.radii[first], *neighbours(np.concatenate(edges), len(voxels)))
+
+
+@njit
+def neighbours(edges: Any, count: int) -> Any:
+    """Both ends of edges as lists of neighbours.
+
+    Args:
+        edges: int32 (m, 2), each edge once.
+        count: of nodes.
+
+    Returns:
+        (`begins`, `others`) as of `Graph`.
+    """
+    begins = np.zeros(count + 1, np.int64)
+    for i in range(len(edges)):
+        begins[edges[i, 0] + 1] += 1
+        begins[edges[i, 1] + 1] += 1
+    for node in range(count):
+        begins[node + 1] += begins[node]
+    free, others = begins[:-1].copy(), np.empty(2 * len(edges), np.int32)
+    for i in range(len(edges)):
+        for end in range(2):
+            node = edges[i, end]
+            others[free[node]] = edges[i, 1 - end]
+            free[node] += 1
+    for node in range(count):
+        others[begins[node] : begins[node + 1]].sort()
+    return begins, others

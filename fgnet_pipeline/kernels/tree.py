@@ -18,17 +18,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import KDTree
 
-from fgnet_pipeline.kernels.cells import DEPTH, Graph, Numbers, Size
+from fgnet_pipeline.kernels.cells import DEPTH, Graph, Numbers, Size, neighbours
 from fgnet_pipeline.kernels.compiled import njit
 
 #: What a node covers, in radii of the object, and what is added to that in nm: the defaults of kimimaro.
 SCALE, CONSTANT = 1.5, 300.0
-#: How many nodes near the surface are asked for the radius of a node deep inside.
-_ASKED = 16
+#: How many nodes near the surface are asked for the radius of a node deep inside, and how many nodes ask at a time.
+_ASKED, _ASKING = 16, 1 << 14
 Floats = npt.NDArray[np.float64]
 
 
@@ -57,15 +55,11 @@ def tree_of(graph: Graph, voxel_size: Size) -> Tree:
         return Tree(graph.nodes, graph.radii, np.array([-1]))
     places = graph.nodes * np.asarray(voxel_size)
     radii = _radii(places, graph.radii.astype(np.float64), DEPTH * min(voxel_size))
-    lengths = np.linalg.norm(places[graph.edges[:, 0]] - places[graph.edges[:, 1]], axis=1)
-    # The cost per nm falls with the square of the radius: a detour through thicker parts is cheaper.
-    costs = _matrix(graph.edges, lengths / radii[graph.edges].mean(axis=1) ** 2, len(places))
-    part = connected_components(costs, directed=False)[1]
-    _, reach = _ways(costs, places, _first_of_parts(part, -radii))
-    before, reach = _ways(costs, places, _first_of_parts(part, -(reach + radii)))
-    farthest_first = np.lexsort((np.arange(len(places)), -(reach + radii)))
-    near = _matrix(graph.edges, lengths, len(places))
-    kept = _covering(farthest_first, before, SCALE * radii + CONSTANT, near.indptr, near.indices, near.data)
+    shape = places, radii, graph.begins, graph.others
+    _, before, part = _breadth_first(np.argsort(-radii, kind="stable"), graph.begins, graph.others)
+    _, reach = _ways(np.flatnonzero(before < 0), *shape)
+    before, reach = _ways(_first_of_parts(part, -(reach + radii)), *shape)
+    kept = _covering(np.argsort(-(reach + radii), kind="stable"), before, *shape)
     links = np.stack([before, np.arange(len(before))], axis=1)[kept & (before >= 0)]
     kept &= ~_spurs(links, places, radii)
     return _rooted(graph.nodes, radii, links[kept[links].all(axis=1)], np.flatnonzero(kept))
@@ -81,78 +75,120 @@ def _radii(places: Floats, known: Floats, deepest: float) -> Floats:
         known: depths in nm (n,), cut off at `deepest`.
         deepest: nm.
     """
-    radii, deep = known.copy(), known >= deepest * (1 - 1e-6)
-    if deep.any() and not deep.all():
-        shallow = np.flatnonzero(~deep)
-        asked = np.arange(1, 1 + min(_ASKED, len(shallow)))
-        away, at = KDTree(places[shallow]).query(places[deep], k=asked)
-        radii[deep] = np.maximum(deepest, (away + known[shallow[at]]).min(axis=1))
+    radii, is_deep = known.copy(), known >= deepest * (1 - 1e-6)
+    deep, shallow = np.flatnonzero(is_deep), np.flatnonzero(~is_deep)
+    if len(deep) and len(shallow):
+        search, asked = KDTree(places[shallow]), np.arange(1, 1 + min(_ASKED, len(shallow)))
+        for begin in range(0, len(deep), _ASKING):
+            asking = deep[begin : begin + _ASKING]
+            away, at = search.query(places[asking], k=asked)
+            radii[asking] = np.maximum(deepest, (away + known[shallow[at]]).min(axis=1))
     return radii
 
 
-def _matrix(edges: Numbers, values: Floats, count: int) -> csr_array:
-    """Values of edges (m, 2) between `count` nodes as a matrix, in both directions."""
-    first, second = np.concatenate([edges, edges[:, ::-1]]).T
-    matrix: csr_array = coo_array((np.tile(values, 2), (first, second)), shape=(count, count)).tocsr()
-    matrix.sort_indices()
-    return matrix
-
-
-def _first_of_parts(part: npt.NDArray[np.int32], order: Floats) -> Numbers:
+def _first_of_parts(part: Numbers, order: Floats) -> Numbers:
     """The node of the smallest value in `order` (n,) of every part, given the part of every node (n,)."""
-    by_order = np.lexsort((np.arange(len(part)), order))
-    first: Numbers = by_order[np.unique(part[by_order], return_index=True)[1]]
+    by_order = np.lexsort((order, part))
+    first: Numbers = by_order[np.append(True, part[by_order][1:] != part[by_order][:-1])]
     return first
 
 
-def _ways(costs: csr_array, places: Floats, roots: Numbers) -> tuple[Numbers, Floats]:
-    """The cheapest ways from the roots, one in each connected part.
+@njit
+def _breadth_first(starts: Any, begins: Any, others: Any) -> Any:
+    """Go through all nodes, from each start that was not reached before.
+
+    Args:
+        starts: int64 (s,), in this order; together they reach every node.
+        begins: of the graph.
+        others: of the graph.
 
     Returns:
-        (the node before each node (n,), -1 for roots; the length of the way to each node in nm (n,)).
+        (the nodes in this order (n,); the node before each one, -1 for those without; the number of the start from
+        which each one was reached), int64 (n,) each.
     """
-    cost, before, _ = dijkstra(costs, indices=roots, return_predecessors=True, min_only=True)
-    before = np.where(before < 0, -1, before).astype(np.int64)
-    steps = np.linalg.norm(places - places[before], axis=1)
-    return before, _sums(np.lexsort((np.arange(len(places)), cost)), before, steps)
+    count = len(begins) - 1
+    order, before = np.empty(count, np.int64), np.full(count, -1, np.int64)
+    part, seen, done, number = np.full(count, -1, np.int64), 0, 0, 0
+    for start in starts:
+        if part[start] >= 0:
+            continue
+        part[start], order[seen] = number, start
+        seen += 1
+        while done < seen:
+            node = order[done]
+            done += 1
+            for i in range(begins[node], begins[node + 1]):
+                other = others[i]
+                if part[other] < 0:
+                    part[other], before[other], order[seen] = number, node, other
+                    seen += 1
+        number += 1
+    return order, before, part
 
 
 @njit
-def _sums(order: Any, before: Any, steps: Any) -> Any:
-    """Sums (n,) of the steps (n,) from the roots to all nodes. In `order` a node comes after the one before it."""
-    sums = np.zeros(len(order), np.float64)
-    for node in order:
-        if before[node] >= 0:
-            sums[node] = sums[before[node]] + steps[node]
-    return sums
+def _away(places: Any, node: int, other: int) -> Any:
+    """The distance of two nodes in nm."""
+    z, y, x = places[node, 0] - places[other, 0], places[node, 1] - places[other, 1], places[node, 2] - places[other, 2]
+    return np.sqrt(z * z + y * y + x * x)
 
 
 @njit
-def _covering(order: Any, before: Any, balls: Any, begins: Any, others: Any, lengths: Any) -> Any:
+def _ways(roots: Any, places: Any, radii: Any, begins: Any, others: Any) -> Any:
+    """The cheapest ways from the roots, one in each connected part.
+
+    The cost per nm falls with the square of the radius: a detour through thicker parts is cheaper.
+
+    Returns:
+        (the node before each node int64 (n,), -1 for roots; the length of the way to each node in nm (n,)).
+    """
+    count = len(radii)
+    before, reach, costs = np.full(count, -1, np.int64), np.zeros(count), np.full(count, np.inf)
+    heap = [(0.0, roots[0])]
+    costs[roots[0]] = 0.0
+    for root in roots[1:]:
+        costs[root] = 0.0
+        heapq.heappush(heap, (0.0, root))
+    while heap:
+        cost, node = heapq.heappop(heap)
+        if cost > costs[node]:
+            continue
+        for i in range(begins[node], begins[node + 1]):
+            other = np.int64(others[i])
+            length = _away(places, node, other)
+            rest = cost + length / (0.5 * (radii[node] + radii[other])) ** 2
+            if rest < costs[other]:
+                costs[other], before[other], reach[other] = rest, node, reach[node] + length
+                heapq.heappush(heap, (rest, other))
+    return before, reach
+
+
+@njit
+def _covering(order: Any, before: Any, places: Any, radii: Any, begins: Any, others: Any) -> Any:
     """Which nodes bool (n,) the tree has.
 
     Args:
         order: int64 (n,), the nodes, farthest first.
         before: int64 (n,), as `_ways` returns it.
-        balls: float64 (n,), how far in nm each node covers.
-        begins: int32 (n + 1,), where the neighbours of each node begin in `others` and `lengths`.
-        others: int32 (m,), neighbours.
-        lengths: float64 (m,), nm, of the edges to them.
+        places: of the nodes, nm, (n, 3).
+        radii: of the nodes, nm, (n,).
+        begins: of the graph.
+        others: of the graph.
     """
     kept = before < 0
-    left = np.zeros(len(order), np.float64)  # how much farther what covers a node reaches; 0: it is not covered
+    left = np.zeros(len(order))  # how much farther what covers a node reaches; 0: it is not covered
+    heap = [(0.0, order[0])]
+    heap.pop()
     for tip in order:
         if left[tip] > 0 or kept[tip]:
             continue
-        heap = [(0.0, tip)]
-        heap.pop()
-        node = tip
-        while True:
-            if balls[node] > left[node]:
-                left[node] = balls[node]
-                heapq.heappush(heap, (-left[node], node))
-            if kept[node]:
-                break
+        node, is_new = tip, True
+        while is_new:
+            ball = SCALE * radii[node] + CONSTANT
+            if ball > left[node]:
+                left[node] = ball
+                heapq.heappush(heap, (-ball, node))
+            is_new = not kept[node]
             kept[node] = True
             node = before[node]
         while heap:
@@ -160,10 +196,11 @@ def _covering(order: Any, before: Any, balls: Any, begins: Any, others: Any, len
             if -covered < left[node]:
                 continue
             for i in range(begins[node], begins[node + 1]):
-                rest = left[node] - lengths[i]
-                if rest > left[others[i]]:
-                    left[others[i]] = rest
-                    heapq.heappush(heap, (-rest, np.int64(others[i])))
+                other = np.int64(others[i])
+                rest = left[node] - _away(places, node, other)
+                if rest > left[other]:
+                    left[other] = rest
+                    heapq.heappush(heap, (-rest, other))
     return kept
 
 
@@ -185,11 +222,9 @@ def _spurs(links: Numbers, places: Floats, radii: Floats) -> npt.NDArray[np.bool
 
 def _rooted(nodes: npt.NDArray[np.int32], radii: Floats, links: Numbers, kept: Numbers) -> Tree:
     """The trees of the nodes `kept` (indices, sorted) with links (m, 2). Their new roots are their thickest nodes."""
-    steps = _matrix(np.searchsorted(kept, links), np.ones(len(links)), len(kept))
-    part = connected_components(steps, directed=False)[1]
-    first = _first_of_parts(part, -radii[kept])
-    number, above, _ = dijkstra(steps, indices=first, return_predecessors=True, min_only=True)
-    order = np.lexsort((np.arange(len(kept)), number, part))
+    edges = np.searchsorted(kept, links).astype(np.int32)
+    starts = np.argsort(-radii[kept], kind="stable")
+    order, above, _ = _breadth_first(starts, *neighbours(edges, len(kept)))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     parents = np.where(above[order] < 0, -1, place[np.maximum(above[order], 0)])

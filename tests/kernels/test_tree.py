@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial import KDTree
 from shapes import SHAPES, ends, length, nodes_in_blocks, trees, tubes
 
-from fgnet_pipeline.kernels.cells import Graph, Nodes, graph_of
+from fgnet_pipeline.kernels.cells import Graph, Nodes, graph_of, neighbours
 from fgnet_pipeline.kernels.tree import CONSTANT, SCALE, tree_of
 
 CUBE = (40.0, 40.0, 40.0)
@@ -90,7 +90,8 @@ def test_lines_do_not_depend_on_the_order_of_rows() -> None:
 
 def test_a_star_of_short_ends_keeps_its_centre() -> None:
     nodes = np.array([[8, 8, 8], [8, 8, 40], [8, 40, 8], [40, 8, 8]], np.int32)
-    graph = Graph(nodes, np.array([2000, 1, 1, 1], np.float32), np.array([[0, 1], [0, 2], [0, 3]]))
+    begins, others = neighbours(np.array([[0, 1], [0, 2], [0, 3]], np.int32), 4)
+    graph = Graph(nodes, np.array([2000, 1, 1, 1], np.float32), begins, others)
     tree = tree_of(graph, CUBE)
     assert len(tree.nodes) >= 1 and (tree.parents < 0).sum() == 1
     np.testing.assert_array_equal(tree.nodes[0], nodes[0])
