@@ -19,6 +19,8 @@ Ids = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
 #: Rows of a range, if its last segment has few.
 ROWS_AT_ONCE = 1 << 20
+#: Lists of segments that are held before they are made one.
+_LISTS = 100
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _counted(sources: Sequence[Source]) -> tuple[Ids, Counts, list[tuple[Source,
         if len(segments):
             bounds.append((source, (int(segments[0]), int(segments[-1]))))
             found.append((segments, counts))
+        if len(found) > _LISTS:
+            found = [_summed(found)]
     return *_summed(found), bounds
 
 
