@@ -14,11 +14,21 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.known_keys import unknown_key
-from fgnet_pipeline.core.memory_size import megabytes, slurm_memory
-from fgnet_pipeline.core.sbatch_options import check_option
+from fgnet_pipeline.core.memory_size import megabytes, whole_size
 from fgnet_pipeline.core.strict import Strict
 
 _TIME = re.compile(r"[0-9]+-[0-9]+(:[0-9]+){0,2}|[0-9]+(:[0-9]+){0,2}")
+#: Options that the pipeline sets, or with which sbatch submits nothing -> their letter, or "" if they have none.
+_OWN_OPTIONS = {
+    "--array": "a", "--begin": "b", "--chdir": "D", "--comment": "", "--dependency": "d", "--error": "e", "--help": "h",
+    "--hold": "H", "--input": "i", "--job-name": "J", "--kill-on-invalid-dep": "", "--no-requeue": "",
+    "--open-mode": "", "--output": "o", "--parsable": "", "--requeue": "", "--signal": "", "--test-only": "",
+    "--usage": "u", "--version": "V", "--wait": "W", "--wrap": "",
+}  # fmt: skip
+#: Letters of options without a value; another option could follow on the same dash.
+_OPTION_FLAGS = "OQsv"
+_OPTIONS_FIELD = "schedule.slurm.options"
+_OPTION_SHAPE = re.compile(r"--[a-z][a-z0-9-]*(=.*)?|-[A-Za-z].*", re.DOTALL)
 OneLine = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", description="one line, no control characters")]
 
 
@@ -27,16 +37,36 @@ def _text_of_number(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _memory(text: str) -> str:
-    """The size as sbatch takes it."""
-    return slurm_memory(text)
-
-
 def _time(text: str) -> str:
     """Refuse what sbatch does not take for a time."""
     if not _TIME.fullmatch(text):
         raise ValueError('minutes, "hours:minutes:seconds" or "days-hours", e.g. 480, "8:00:00", "2-12"')
     return text
+
+
+def _check_option(option: str) -> None:
+    """Refuse what is not one option of sbatch, and an option that the pipeline sets itself.
+
+    sbatch reads options with getopt_long: a long option may be abbreviated, a value may follow a short option without
+    a space (`-a0-3`), and short options without a value may share a dash (`-HJname`). Source: sbatch(1) of Slurm 22.05.
+
+    Raises:
+        InputError: the sentence names the option.
+    """
+    if not _OPTION_SHAPE.fullmatch(option):
+        raise InputError(_OPTIONS_FIELD, option, "one option of sbatch per entry", "write it as --name=value")
+    if option.startswith("--"):
+        name = option.partition("=")[0]
+        # sbatch accepts abbreviations: --arr means --array.
+        own = next((own for own in _OWN_OPTIONS if own.startswith(name)), None)
+    else:
+        letter, value = option[1], option[2:]
+        own = next((own for own, short in _OWN_OPTIONS.items() if short == letter), None)
+        if own is None and ((value[:1] in ("=", " ") and value) or (letter in _OPTION_FLAGS and value)):
+            raise InputError(_OPTIONS_FIELD, option, "one option of sbatch per entry", "write it as --name=value")
+    if own is not None:
+        expected = f"an option that fgnet does not set itself (sbatch reads it as {own})"
+        raise InputError(_OPTIONS_FIELD, option, expected, "leave it out")
 
 
 Text = BeforeValidator(_text_of_number)
@@ -68,7 +98,7 @@ class SlurmStage(Strict):
     qos: OneLine | None = None
     constraint: OneLine | None = None
     time: SlurmTime | None = None
-    memory: Annotated[str, AfterValidator(_memory), Text] | None = None
+    memory: Annotated[str, AfterValidator(whole_size), Text] | None = None
     cpus: Annotated[int, Field(ge=1)] | None = None
     gpus: Annotated[str, Text, Field(pattern=r"^([A-Za-z][\w.-]*:)?[1-9]\d*$")] | None = None
     options: tuple[OneLine, ...] | None = None
@@ -80,7 +110,7 @@ class SlurmStage(Strict):
     @model_validator(mode="after")
     def _options_are_options(self) -> SlurmStage:
         for option in self.options or ():
-            check_option(option)
+            _check_option(option)
         return self
 
     def grown(self) -> SlurmStage:

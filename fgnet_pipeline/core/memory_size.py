@@ -1,4 +1,4 @@
-"""Sizes of memory as people write them, e.g. 16G, "16 GB" or 16384M, in the words of Slurm."""
+"""Sizes of memory as people write them, e.g. 16G, "16 GB" or 16384M, in the form that schedulers take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from fractions import Fraction
 
-#: First letters of a unit -> units of 2^20 bytes. As in Slurm, K, M, G and T are powers of 1024, so 16GB is 16 GiB.
+#: First letters of a unit -> units of 2^20 bytes. K, M, G and T are powers of 1024, so 16GB is 16 GiB.
 _MEGABYTES = {"k": Fraction(1, 1024), "m": Fraction(1), "g": Fraction(1024), "t": Fraction(1024**2)}
 #: Every spelling of a unit, in lower case -> its letter.
 _UNITS = {
@@ -20,8 +20,8 @@ _UNITS = {
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*")
 
 
-def slurm_memory(text: str) -> str:
-    """Write a size as sbatch takes it: a whole number, and K, M, G or T if the text had a unit.
+def whole_size(text: str) -> str:
+    """Write a size as schedulers take it: a whole number, and K, M, G or T if the text had a unit.
 
     Args:
         text: a number and a unit, e.g. `"16G"`, `"16 GiB"`, `"1.5 GB"`; without a unit in megabytes. A fraction is
@@ -41,7 +41,7 @@ def slurm_memory(text: str) -> str:
 
 
 def megabytes(text: str) -> float:
-    """Convert a size that `slurm_memory` wrote, e.g. `"32G"`, to units of 2^20 bytes."""
+    """Convert a size that `whole_size` wrote, e.g. `"32G"`, to units of 2^20 bytes."""
     factor = _MEGABYTES.get(text[-1].lower())
     return float(int(text[:-1]) * factor) if factor is not None else float(text)
 
