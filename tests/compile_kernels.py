@@ -8,10 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 import fgnet_pipeline.execution.processes.preload  # noqa: F401 - it runs the kernels of a run with default settings
+from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.scores.score import scores
+from fgnet_pipeline.kernels.cells import graph_of, nodes_of
 from fgnet_pipeline.kernels.contingency import contingency
 from fgnet_pipeline.kernels.fragments.method import segment_fragments
+from fgnet_pipeline.kernels.tree import tree_of
 
 
 def compile_kernels() -> None:
@@ -24,6 +27,9 @@ def compile_kernels() -> None:
     agglomerate(one, 2 * one, 28 * one, 4 * one, histogram=histogram, score=quantile, part=(1, 2))
     segment_fragments(np.full((3, 4, 8, 8), 255, np.uint8), "sections")
     contingency(np.ones(8, np.uint64), np.ones(8, np.uint64))
+    solid = Box((0, 0, 0), (24, 24, 24))
+    nodes = nodes_of(np.ones(solid.shape, np.uint32), (0, 0, 0), solid, (10.0, 10.0, 10.0))
+    tree_of(graph_of(nodes, (10.0, 10.0, 10.0)), (10.0, 10.0, 10.0))
 
 
 if __name__ == "__main__":

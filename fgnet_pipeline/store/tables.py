@@ -6,7 +6,8 @@ Every file states its kind, its format version and the key of the block that mad
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,29 @@ class Tables:
         write_atomic(path, self.encoded(columns, key))
         return path
 
+    def write_parts(self, index: Vector, parts: Iterable[Columns], dtypes: Mapping[str, str], key: str = "") -> Path:
+        """Write a table part by part, whole or not at all.
+
+        Args:
+            index: of the block or node, zyx.
+            parts: name -> values (n,) or (n, k), of consecutive rows.
+            dtypes: dtype per column, in the form of `stages.stage.TableOutput.columns`.
+            key: of the block that made them.
+
+        Returns:
+            The file.
+        """
+        path = self.path(index)
+        write_stream(path, parts, dtypes, self._metadata(key))
+        return path
+
+    def _metadata(self, key: str) -> dict[str, str]:
+        return {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
+
     def encoded(self, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> bytes:
         """The bytes of the file that `write` makes: the same bytes for the same columns and version of Arrow."""
         arrays = {name: _to_arrow(values) for name, values in columns.items()}
-        metadata = {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
-        table = pa.table(arrays).replace_schema_metadata(metadata)
+        table = pa.table(arrays).replace_schema_metadata(self._metadata(key))
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
         return buffer.getvalue()
@@ -116,6 +135,23 @@ class Tables:
         """
         return self._read(self.path(index), None, (column, low, high), key)
 
+    def read_parts(self, index: Vector, columns: list[str], key: str | None = None) -> Iterator[Columns]:
+        """Yield the rows of a table row group by row group, so that memory holds one; nothing if it has no rows.
+
+        Args:
+            index: of the block or node, zyx.
+            columns: names of those to read.
+            key: of the block that must have made it; None accepts any.
+
+        Raises:
+            DamageError: as `read`.
+        """
+        path = self.path(index)
+        with self._opened(path, columns, key) as file:
+            for group in range(file.metadata.num_row_groups):
+                table = file.read_row_group(group, columns=columns)
+                yield {name: _from_arrow(table.column(name)) for name in columns}
+
     def read_key(self, index: Vector) -> str:
         """The key that `write` was given.
 
@@ -149,16 +185,21 @@ class Tables:
     def _read(
         self, path: Path, columns: list[str] | None, bounds: tuple[str, int, int] | None, key: str | None
     ) -> Columns:
+        with self._opened(path, columns, key) as file:
+            table = file.read_row_groups(_groups(file, bounds), columns=columns)
+        return {name: _from_arrow(table.column(name)) for name in table.column_names}
+
+    @contextmanager
+    def _opened(self, path: Path, columns: list[str] | None, key: str | None) -> Iterator[pq.ParquetFile]:
+        """The file of a table, checked. Errors while it is read say that the table is damaged."""
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 self._check(path, file.schema_arrow, key)
                 if missing := set(columns or []) - set(file.schema_arrow.names):
                     raise self._damage(path, f"it has no column {min(missing)!r}")
-                groups = _groups(file, bounds)
-                table = file.read_row_groups(groups, columns=columns)
+                yield file
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise self._damage(path, str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
-        return {name: _from_arrow(table.column(name)) for name in table.column_names}
 
     def damage(self, index: Vector, reason: str) -> DamageError:
         """An error that names the table of a block or node, the `reason` and the stage to redo."""
