@@ -11,7 +11,7 @@ point of the skeletons lies, where points are drawn evenly along the cable (Janu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +114,29 @@ def find_mergers(graph: Graph, merge_nodes: int = 1) -> Ids:
     pairs, nodes = _pairs(graph)
     held, skeletons = np.unique(pairs["segment"][(nodes >= merge_nodes) & (pairs["segment"] != 0)], return_counts=True)
     return held[skeletons > 1]
+
+
+def perfectly_merged(graph: Graph, merge_nodes: int = 1) -> Graph:
+    """Merge fragments as well as skeletons can tell: what an agglomeration without errors would score.
+
+    A fragment joins all others of its skeleton. A fragment that holds several skeletons stays alone: whatever it joined
+    would be lost as well. With `merge_nodes` of 1, no merging of the fragments has a longer expected run length.
+
+    Args:
+        graph: the skeletons, with a fragment at every node in place of a segment.
+        merge_nodes: see `run_lengths`.
+
+    Returns:
+        The same graph with a segment at every node.
+    """
+    pairs, nodes = _pairs(graph)
+    order = np.lexsort((pairs["skeleton"], -nodes, pairs["segment"]))
+    fragments, first = np.unique(pairs["segment"][order], return_index=True)
+    merged = pairs["skeleton"][order][first] + 1  # the skeleton with the most nodes, and among equals the first
+    alone = np.isin(fragments, find_mergers(graph, merge_nodes))
+    merged[alone] = graph.count + 1 + np.arange(np.count_nonzero(alone))
+    merged[fragments == 0] = 0
+    return replace(graph, segment=merged.astype(np.uint64)[np.searchsorted(fragments, graph.segment)])
 
 
 def _pieces(graph: Graph) -> Integers:
