@@ -125,6 +125,19 @@ def test_the_page_and_the_queue(planted: Path, command, tmp_path: Path) -> None:
     assert f"{merged}|2|1|10 800|" in scores and scores.count("|1|10 800|") == 1
     assert f"3|{min(first, second)}|{max(first, second)}|11 880|" in scores
     assert len(re.findall(r"\d, \d+, \d+\|", scores)) == 4  # a merger and a split, each in voxels and nm
+    # The middle voxels of the contacts: of 15 x 48 faces at y = 15, and of 33 x 15 faces at x = 24.
+    at_merger = f"10 800|{bits_of(10_800, 23_760):.4f}|720|7, 14, 23|{nm_of(7, 14, 23)}|"
+    at_split = f"11 880|{bits_of(11_880, 11_880):.4f}|495|31, 7, {24 if first < second else 23}|"
+    assert at_merger in scores and at_split in scores
+
+
+def bits_of(a: int, b: int) -> float:
+    """What it costs, in VOI over the whole volume, that two parts are not one or not two."""
+    return float(a * np.log2((a + b) / a) + b * np.log2((a + b) / b)) / 48**3
+
+
+def nm_of(*voxel: int) -> str:
+    return ", ".join(f"{o + (v + 0.5) * s:.10g}" for o, v, s in zip(OFFSET, voxel, VOXEL_SIZE, strict=True))
 
 
 def plain(page: str, section: str) -> str:
