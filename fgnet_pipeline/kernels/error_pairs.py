@@ -87,6 +87,11 @@ def contact(one: Flags, other: Flags, core: Vector) -> tuple[int, Vector | None]
         (number of faces; the voxel of `other` at a face that is nearest to the centre of all of them, None if there
         are none).
     """
+    begin, end = _extent(other, core)
+    if not (end > begin).all():
+        return 0, None
+    near = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
+    one, other, core = one[near], other[near], vector(np.minimum(core, end) - begin)
     found = []
     for axis in range(3):
         inside = [slice(length) for length in core]
@@ -96,12 +101,23 @@ def contact(one: Flags, other: Flags, core: Vector) -> tuple[int, Vector | None]
         step = np.eye(3, dtype=np.int64)[axis]
         found.append(np.argwhere(other[tuple(before)] & one[tuple(behind)]))
         found.append(np.argwhere(one[tuple(before)] & other[tuple(behind)]) + step)
-    voxels = np.concatenate(found)
+    voxels = np.concatenate(found) + begin
     if not len(voxels):
         return 0, None
     distance = ((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1)
     nearest = voxels[distance <= distance.min() + 1e-9]
     return len(voxels), vector(min(nearest.tolist()))
+
+
+def _extent(flags: Flags, core: Vector) -> tuple[Counts, Counts]:
+    """Begin and end (3,) of the voxels in which faces of an object can lie: its box and one more on every side."""
+    begin, end = np.zeros(3, np.int64), np.zeros(3, np.int64)
+    for axis in range(3):
+        rest = tuple(other for other in range(3) if other != axis)
+        along = np.flatnonzero(flags.any(axis=rest))
+        if len(along):
+            begin[axis], end[axis] = max(0, along[0] - 1), min(flags.shape[axis], along[-1] + 2)
+    return np.minimum(begin, np.array(core) - 1), end
 
 
 def deepest_voxel(flags: Flags, voxel_size: tuple[float, float, float]) -> Vector:

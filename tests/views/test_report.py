@@ -67,7 +67,12 @@ def test_seams_are_the_planted_ones(result: Result) -> None:
     assert seam.position[0] == 23.5 and min(seam.position[1:]) > 32 and seam.value > 5 * seam.interior
     by_axis = {r.axis: r for r in seams.rates}
     assert [by_axis[axis].faces for axis in range(3)] == [4, 4, 4]
-    assert by_axis[2].split == (pytest.approx(33 * 15 / 48**2), 0) and by_axis[0].split == (0, 0)
+    assert by_axis[2].split.face.value == pytest.approx(33 * 15 / 48**2) and by_axis[2].split.inside.value == 0
+    assert by_axis[0].split.face.value == by_axis[0].split.inside.value == 0
+    assert [r.split.inside.planes for r in seams.rates] == [8, 8, 8]  # the middles of 2 x 2 x 2 blocks
+    assert [compared.verdict() for r in seams.rates for _, compared in r.rates()] == [
+        "no difference", "too few planes", "no difference", "too few planes", "no difference", "too few planes",
+    ]  # fmt: skip
 
 
 def test_sizes_and_points_are_those_of_the_array(result: Result) -> None:
