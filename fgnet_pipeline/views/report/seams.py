@@ -19,7 +19,7 @@ from fgnet_pipeline.views.report.rates import ERRORS, LEAST, MORE, RATE, Compare
 from fgnet_pipeline.views.report.result import Result
 
 #: A jump stands out if it exceeds the mean of the interior planes of its slab by this, and the largest of them by this
-#: factor.
+#: factor. It also exceeds one of the planes next to it by this factor: a membrane along the face is high on both sides.
 JUMP, OVER_LARGEST = 0.02, 1.25
 #: Rows of the table.
 LISTED = 20
@@ -131,7 +131,9 @@ def _places(rates: AxisRates, faces: list[Measured]) -> list[Place]:
     for one in faces:
         at, inner = one.at, one.jump[one.interior]
         face = float(one.jump[at])
-        if len(inner) and face - inner.mean() >= JUMP and face >= OVER_LARGEST * float(inner.max()):
+        beside = min(float(one.jump[at - 1]), float(one.jump[at + 1]))
+        highest = max(beside, float(inner.max(initial=0)))
+        if len(inner) and face - inner.mean() >= JUMP and face >= OVER_LARGEST * highest:
             found.append(Place("jump", rates.grid, rates.axis, face, float(inner.mean()), 0, one.jump_at))
         for kind, of, hits, rate, position in (
             ("split", one.inside[at], one.split[at], rates.split, one.split_at),
@@ -175,10 +177,10 @@ def seams_section(result: Result) -> Section:
         for kind in ("jump", "split", "merge") for p in [q for q in seams.places if q.kind == kind][:LISTED]
     ]  # fmt: skip
     section.add(
-        how(f"A jump stands out if it exceeds the mean of the interior planes of its slab by {JUMP:g} and the "
-            f"largest of them by a factor of {OVER_LARGEST:g}. A rate stands out if it exceeds that of the "
-            f"planes half a block away by {RATE:.0%} and by {ERRORS} standard errors, and every single one of these "
-            f"planes, with at least {LEAST} voxels."),
+        how(f"A jump stands out if it exceeds the mean of the interior planes of its slab by {JUMP:g} and the largest "
+            f"of them, and one of the planes next to it, by a factor of {OVER_LARGEST:g}. A rate stands out if it "
+            f"exceeds that of the planes half a block away by {RATE:.0%} and by {ERRORS} standard errors, and every "
+            f"single one of these planes, with at least {LEAST} voxels."),
         table("The worst places", ("what", "blocks of", "axis", "at the face", "inside", "voxels", "position", "in nm"),
               listed),
     )  # fmt: skip
