@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result, say
+from fgnet_pipeline.commands.tables import flowing
 
 if TYPE_CHECKING:
     from fgnet_pipeline.core.config import Config
@@ -38,7 +39,7 @@ def report_command(
         typer.echo(json.dumps({**found, "warnings": written.warnings, "missing": written.missing}))
         return
     for sentence in (*written.warnings, *written.missing):
-        say(sentence)
+        say(flowing(sentence))
     typer.echo(written.path)
 
 

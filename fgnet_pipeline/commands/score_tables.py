@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from fgnet_pipeline.commands.tables import table, terminal_columns
+from fgnet_pipeline.commands.tables import flowing, table, terminal_columns
 
 #: How many skeletons are printed. The JSON document lists all of them.
 WORST_SKELETONS = 10
@@ -26,7 +26,7 @@ def print_scores(document: dict[str, Any]) -> None:
         elif not isinstance(value, dict | list):
             typer.echo(f"{name:20s} {value}{beside}")
     for sentence in document.get("warnings", ()):
-        typer.echo(f"warning: {sentence}")
+        typer.echo(flowing(f"warning: {sentence}"))
 
 
 def print_worst(document: dict[str, Any]) -> None:
@@ -78,6 +78,5 @@ def print_skeletons(found: dict[str, Any]) -> None:
     titles = ("skeleton", "length", "run length", "segments", "splits", "merged")
     typer.echo("\n".join(table(titles, cells, columns=terminal_columns())))
     if found["left_out"]:
-        typer.echo(
-            f"warning: {found['left_out']} nodes lie outside the segmentation, or in voxels that were not computed"
-        )
+        said = f"{found['left_out']} nodes lie outside the segmentation, or in voxels that were not computed"
+        typer.echo(flowing(f"warning: {said}"))
