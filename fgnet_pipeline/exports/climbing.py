@@ -7,15 +7,14 @@ segments to its parent. So a node holds only segments that reach beyond the node
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.core.task import NO_CONTEXT, Task
+from fgnet_pipeline.exports.by_segment import Source
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.checked_tables import key_of, read_entering, read_leaving, read_lut
@@ -75,7 +74,7 @@ class ClimbingStage(Stage):
         return self.tables_of(job, level).read(node, columns, key_of(job, self.task_of(level), node))
 
 
-class Climber(ABC):
+class Climber:
     """Computes the nodes of one level in one worker.
 
     Args:
@@ -89,23 +88,25 @@ class Climber(ABC):
         self.job, self.stage, self.level, self.tree = job, stage, task.level, octree_of(job.source)
         self.written = stage.tables_of(job, task.level)
 
-    @abstractmethod
-    def rows_of_leaf(self, leaf: Vector) -> Iterable[Columns]:
-        """Rows of a leaf with a column `segment`, in any order; at least one table, which may have no rows."""
+    def children(self, node: Vector) -> list[Source]:
+        """The tables of the nodes below `node`, for what is open there."""
+        task = self.stage.task_of(self.level - 1)
+        tables = self.stage.tables_of(self.job, self.level - 1)
+        below = self.job.plan.active_blocks(task, self.tree.children(node))
+        return [Source(tables, child, key_of(self.job, task, child), only_open=True) for child in below]
 
-    def load(self, block: Block) -> Columns:
-        """The rows of a node, sorted by segment and otherwise in the order in which they were read."""
-        node, parts = block.index, []
-        if self.level == 0:
-            parts = list(self.rows_of_leaf(node))
-        else:
-            for child in self.job.plan.active_blocks(self.stage.task_of(self.level - 1), self.tree.children(node)):
-                rows = self.stage.read(self.job, self.level - 1, child)
-                parts.append(rows_where(rows, rows["closed"] == 0))
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        rows = rows_where(rows, np.argsort(rows["segment"], kind="stable"))
-        still_open = open_segments(self.job, self.tree, self.level, node)
-        return rows | {"closed": (~np.isin(rows["segment"], still_open)).astype(np.uint8)}
+    def open_segments(self, node: Vector) -> Ids:
+        """The sorted segments of a node that have, or may have, fragments outside it.
+
+        Raises:
+            DamageError: a table of the result is damaged or contradicts another one.
+        """
+        return open_segments(self.job, self.tree, self.level, node)
+
+
+def with_closed(rows: Columns, still_open: Ids) -> Columns:
+    """Rows and whether their segments are closed, given the open segments, sorted."""
+    return rows | {"closed": (~np.isin(rows["segment"], still_open)).astype(np.uint8)}
 
 
 def open_segments(job: ExportJob, tree: Octree, level: int, node: Vector) -> Ids:
@@ -141,23 +142,11 @@ def look_up(job: ExportJob, level: int, node: Vector, lut: tuple[Ids, Ids], name
     return segments[at]
 
 
-def rows_where(columns: Columns, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Columns:
-    """The chosen rows: those at which a mask (n,) is true, or those with the indices (m,)."""
-    return {name: values[chosen] for name, values in columns.items()}
-
-
-def first_rows(segments: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Which rows are the first of their segment: bool (n,).
-
-    Args:
-        segments: (n,), sorted.
-    """
-    first = np.ones(len(segments), bool)
-    first[1:] = segments[1:] != segments[:-1]
-    return first
-
-
-def segments_apart(first: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the indices of the rows of each segment, given which rows (n,) are the first of a segment."""
-    if len(first):
-        yield from np.split(np.arange(len(first)), np.flatnonzero(first)[1:])
+def no_rows(stage: ClimbingStage) -> Columns:
+    """The columns of the table of a stage but `closed`, without a row."""
+    columns: Columns = {}
+    for name, described in stage.tables[0].columns.items():
+        dtype, _, width = described.rstrip("]").partition("[")
+        if name != "closed":
+            columns[name] = np.zeros((0, int(width)) if width else 0, dtype)
+    return columns

@@ -14,7 +14,7 @@ whole file, so there are as many files as there are pairs of a segment and a blo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -31,7 +31,6 @@ from fgnet_pipeline.exports.segment_files import PROPERTIES, SegmentFiles, Segme
 from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.exports.written_ids import WrittenIds
 from fgnet_pipeline.kernels.surface import Piece, pieces
-from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome
 from fgnet_pipeline.stages.stage import Stage, TableOutput
@@ -152,14 +151,11 @@ class MeshManifests(ClimbingStage):
 class _Manifests(SegmentFiles):
     """Writes the manifests of the segments that are closed at the nodes of one level."""
 
-    def rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
-        """Segment, written id and block of every piece in a leaf."""
-        name = MeshPieces.name
-        tables = self.job.output.tables(name, name)
-        yield {"segment": np.zeros(0, np.uint64), "name": np.zeros(0, np.uint64), "block": np.zeros((0, 3), np.int32)}
-        for block in self.job.plan.active_blocks(name, self.tree.blocks_of_leaf(leaf)):
-            rows = tables.read(block, key=key_of(self.job, name, block))
-            yield rows | {"block": np.tile(np.array(block, np.int32), (len(rows["segment"]), 1))}
+    pieces = MeshPieces.name
+
+    def more_of_piece(self, block: Vector) -> Columns:
+        """The block."""
+        return {"block": np.array([block], np.int32)}
 
     def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
         """The manifest of a segment."""

@@ -7,7 +7,7 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/se
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -16,17 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.execution.resume import left
+from fgnet_pipeline.exports.by_segment import Source, first_rows, ranges, rows_where, segments_apart
 from fgnet_pipeline.exports.chosen_segments import OPTIONS, check_choice, is_chosen
-from fgnet_pipeline.exports.climbing import Climber, first_rows, rows_where, segments_apart
+from fgnet_pipeline.exports.climbing import Climber, no_rows, with_closed
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.numbering import Kind
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.exports.written_ids import WrittenIds
-from fgnet_pipeline.stages.outcome import Outcome, write_table
+from fgnet_pipeline.stages.checked_tables import key_of
+from fgnet_pipeline.stages.outcome import Outcome, write_table, write_table_parts
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts
 from fgnet_pipeline.store.stored_files import remove_unfinished_below
 from fgnet_pipeline.store.tables import Columns, Tables
@@ -71,8 +74,17 @@ def write_files(job: ExportJob, tables: Tables, block: Block, columns: Columns, 
     return outcome
 
 
-class SegmentFiles(Climber):
-    """Writes the files of the segments that are closed at the nodes of one level."""
+class SegmentFiles(Climber, ABC):
+    """Writes the files of the segments that are closed at the nodes of one level.
+
+    A node may have more rows than memory holds. Therefore `load` and `compute` are lazy: they work on one range of
+    segments after the other, while `store` writes.
+
+    Attributes:
+        pieces: the stage whose tables, one per block, a leaf brings together.
+    """
+
+    pieces: ClassVar[str]
 
     @abstractmethod
     def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
@@ -83,19 +95,53 @@ class SegmentFiles(Climber):
             rows: all rows of the segment.
         """
 
-    def compute(self, block: Block, loaded: Columns) -> tuple[Columns, dict[str, bytes]]:
-        """The columns of the table, with one row per closed segment; and the content of the files by name."""
-        closed = rows_where(loaded, loaded["closed"] == 1)
-        first, files = first_rows(closed["segment"]), dict[str, bytes]()
-        for rows in segments_apart(first):
-            files |= self.files_of(int(closed["name"][rows[0]]), rows_where(closed, rows))
-        kept = np.ones(len(loaded["segment"]), bool)
-        kept[loaded["closed"] == 1] = first
-        return rows_where(loaded, kept), files
+    def more_of_piece(self, block: Vector) -> Columns:
+        """Columns of one value, (1,) or (1, k), that the rows of a block get beside those of its table."""
+        return {}
 
-    def store(self, block: Block, computed: tuple[Columns, dict[str, bytes]]) -> Outcome:
-        """Write the files, and the table."""
-        return write_files(self.job, self.written, block, *computed)
+    def load(self, block: Block) -> Iterator[Columns]:
+        """The rows of a node in ranges of segments, at least one."""
+        sources = self._pieces_of_leaf(block.index) if self.level == 0 else self.children(block.index)
+        still_open, is_empty = self.open_segments(block.index), True
+        for rows in ranges(sources):
+            is_empty = False
+            yield with_closed(rows, still_open)
+        if is_empty:
+            yield with_closed(no_rows(self.stage), still_open)
+
+    def _pieces_of_leaf(self, leaf: Vector) -> list[Source]:
+        name = self.pieces
+        tables, blocks = self.job.output.tables(name, name), self.tree.blocks_of_leaf(leaf)
+        return [
+            Source(tables, block, key_of(self.job, name, block), more=self.more_of_piece(block))
+            for block in self.job.plan.active_blocks(name, blocks)
+        ]
+
+    def compute(self, block: Block, loaded: Iterator[Columns]) -> Iterator[tuple[Columns, dict[str, bytes]]]:
+        """Per range the columns of the table, with one row per closed segment; and the content of the files by name."""
+        for rows in loaded:
+            closed = rows_where(rows, rows["closed"] == 1)
+            first, files = first_rows(closed["segment"]), dict[str, bytes]()
+            for of_one in segments_apart(first):
+                files |= self.files_of(int(closed["name"][of_one[0]]), rows_where(closed, of_one))
+            kept = np.ones(len(rows["segment"]), bool)
+            kept[rows["closed"] == 1] = first
+            yield rows_where(rows, kept), files
+
+    def store(self, block: Block, computed: Iterator[tuple[Columns, dict[str, bytes]]]) -> Outcome:
+        """Write the files and the table, range by range."""
+        written: list[Path] = []
+
+        def parts() -> Iterator[Columns]:
+            for columns, files in computed:
+                for name, content in files.items():
+                    write_atomic(self.job.target / name, content)
+                    written.append(self.job.target / name)
+                yield columns
+
+        outcome = write_table_parts(self.written, block, parts(), self.stage.tables[0].columns)
+        outcome.files.extend(written)
+        return outcome
 
 
 class SegmentsFormat(Format):

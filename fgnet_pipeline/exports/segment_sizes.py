@@ -14,7 +14,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import Block, Task
-from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, first_rows, look_up, rows_where
+from fgnet_pipeline.exports.by_segment import first_rows, ranges, rows_where
+from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, look_up, no_rows, with_closed
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.stages.checked_tables import key_of, read_lut
 from fgnet_pipeline.stages.job import Job
@@ -50,11 +51,19 @@ SEGMENT_SIZES = SegmentSizes()
 class _Sizes(Climber):
     """Sums up the sizes of the nodes of one level."""
 
-    def rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
+    def load(self, block: Block) -> Columns:
+        """The rows of a node, sorted by segment."""
+        node = block.index
+        below = self._rows_of_leaf(node) if self.level == 0 else ranges(self.children(node))
+        parts = [no_rows(self.stage), *below]
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        rows = rows_where(rows, np.argsort(rows["segment"], kind="stable"))
+        return with_closed(rows, self.open_segments(node))
+
+    def _rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
         """The segments and voxels of the fragments of a leaf."""
         source = self.job.source
         lut, tables = read_lut(source, 0, leaf), source.output.tables("fragments", "fragments")
-        yield {"segment": np.zeros(0, np.uint64), "voxels": np.zeros(0, np.int64)}
         for block in source.plan.active_blocks("fragments", self.tree.blocks_of_leaf(leaf)):
             rows = tables.read(block, ["id", "voxels"], key_of(source, "fragments", block))
             segments = look_up(self.job, 0, leaf, lut, rows["id"].astype(np.uint64))

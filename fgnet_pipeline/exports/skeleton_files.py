@@ -40,24 +40,9 @@ def encoded(tree: Tree, frame: Frame) -> bytes:
 
 def swc(tree: Tree, frame: Frame, name: int) -> bytes:
     """A skeleton as SWC: a parent comes before its children, and the root of a tree is its thickest node."""
-    order = _parents_first(tree.parents)
-    number = np.empty(len(order), np.int64)
-    number[order] = np.arange(1, len(order) + 1)
-    parents = np.where(tree.parents < 0, -1, number[tree.parents])
+    parents = np.where(tree.parents < 0, -1, tree.parents + 1)
     places, radii = positions(tree, frame) / 1000, tree.radii / 1000
     lines = [_HEADER.format(name=name)]
-    for node in order.tolist():
-        x, y, z = places[node]
-        lines.append(f"{number[node]} 0 {x:.6f} {y:.6f} {z:.6f} {radii[node]:.6f} {parents[node]}\n")
+    for node, ((x, y, z), radius, parent) in enumerate(zip(places, radii, parents, strict=True), 1):
+        lines.append(f"{node} 0 {x:.6f} {y:.6f} {z:.6f} {radius:.6f} {parent}\n")
     return "".join(lines).encode()
-
-
-def _parents_first(parents: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """All nodes (n,), tree after tree, and in a tree by the number of steps from the root; equal ones by index."""
-    steps, root = np.zeros(len(parents), np.int64), np.arange(len(parents))
-    above = parents.copy()
-    while (moving := above >= 0).any():
-        steps[moving] += 1
-        root[moving] = above[moving]
-        above[moving] = parents[above[moving]]
-    return np.lexsort((np.arange(len(parents)), steps, root))

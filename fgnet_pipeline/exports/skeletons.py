@@ -6,21 +6,23 @@ https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/sk
 https://swc-specification.readthedocs.io.
 
 1. `SegmentSizes` sums up sizes, for the least size and for the properties.
-2. `SkeletonPieces` finds the lines in every block (`fgnet_pipeline.kernels.skeletons`).
-3. `SkeletonTrees` climbs the octree with them. Where a segment is closed, it joins the lines of the segment to a tree
-   (`fgnet_pipeline.kernels.tree`) and writes its files.
+2. `SkeletonPieces` thins the segments of every block to a graph (`fgnet_pipeline.kernels.cells`).
+3. `SkeletonTrees` climbs the octree with these graphs. At the node at which a segment is closed, it finds the centre
+   line in the whole graph of the segment (`fgnet_pipeline.kernels.tree`) and writes its files.
+
+So a skeleton does not depend on the shape of blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.config import Config
-from fgnet_pipeline.core.geometry import Box, Grid, Vector, vector
+from fgnet_pipeline.core.errors import DamageError
+from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.chosen_segments import Chosen, fingerprint_of_choice, upstream_of_choice
 from fgnet_pipeline.exports.climbing import ClimbingStage
@@ -30,9 +32,8 @@ from fgnet_pipeline.exports.segment_files import PROPERTIES, SegmentFiles, Segme
 from fgnet_pipeline.exports.segment_sizes import SEGMENT_SIZES
 from fgnet_pipeline.exports.skeleton_files import SWC, encoded, swc
 from fgnet_pipeline.exports.written_ids import WrittenIds
-from fgnet_pipeline.kernels.skeletons import CONTEXT, centre_lines
+from fgnet_pipeline.kernels.cells import FORWARD, Nodes, context_of, graph_of, nodes_of
 from fgnet_pipeline.kernels.tree import tree_of
-from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import Stage, TableOutput
@@ -41,40 +42,42 @@ from fgnet_pipeline.store.tables import Columns
 
 Ids = npt.NDArray[np.uint64]
 Labels = npt.NDArray[np.uint32]
-#: The columns of lines. `ends` are voxels of the volume, zyx and zyx; `radii` are in nm.
-COLUMNS = {"segment": "uint64", "name": "uint64", "ends": "int32[6]", "radii": "float32[2]"}
+#: The columns of nodes, those of `fgnet_pipeline.kernels.cells.Nodes`; `name` is the id under which they are written.
+COLUMNS = {
+    "segment": "uint64", "name": "uint64", "voxel": "int32[3]", "radius": "float32", "part": "uint8",
+    "links": f"uint8[{len(FORWARD)}]",
+}  # fmt: skip
+#: The columns that hold the fields of `Nodes`.
+_HELD = ("segment", "voxel", "radius", "part", "links")
 
 
 class SkeletonPieces(Stage):
-    """Segmentation -> the centre lines in every block of fragments."""
+    """Segmentation -> the graphs of the segments in every block of fragments."""
 
     name = "skeleton-pieces"
-    summary = "The centre lines of the chosen segments in every block."
+    summary = "The chosen segments of every block, thinned to a graph."
+    format_version = 2
     tables = (TableOutput("skeleton-pieces", COLUMNS, redo="skeleton-pieces"),)
     reads: ClassVar[Mapping[str, str]] = {"relabel": "array", "fragments": "tables"}
     scheduled_as = "relabel"
     bytes_per_voxel = (60, 60)
 
-    def preload(self, config: Config) -> tuple[str, ...]:
-        """The package that makes skeletons; workers are forked with it loaded."""
-        return ("kimimaro",)
-
     def plan(self, job: Job) -> list[Task]:
-        """One task. A block reads the context that its lines need."""
+        """One task. A block reads the context that its nodes need."""
         chosen = exported(job)
         upstream = ("fragments", "relabel", *upstream_of_choice(chosen))
         grid = Grid(job.config.schedule.block_shape_of("fragments"))
-        context = (CONTEXT, CONTEXT, CONTEXT)
+        context = context_of(job.frame.voxel_size)
         fingerprint = {"format": self.format_version, **fingerprint_of_choice(chosen)}
         return [Task(self.name, self.name, grid, context, context, job.roi, upstream, fingerprint)]
 
-    def open(self, job: Job, task: Task, worker: int) -> _Lines:
-        """Make the object that finds the lines of blocks."""
-        return _Lines(exported(job))
+    def open(self, job: Job, task: Task, worker: int) -> _Thinner:
+        """Make the object that thins blocks."""
+        return _Thinner(exported(job))
 
 
-class _Lines:
-    """Finds the lines of blocks in one worker."""
+class _Thinner:
+    """Thins blocks in one worker."""
 
     def __init__(self, job: ExportJob) -> None:
         self.job, self.chosen, self.names = job, Chosen(job), WrittenIds(job, "segments")
@@ -94,11 +97,14 @@ class _Lines:
     def compute(self, block: Block, loaded: tuple[Ids, Ids, Labels]) -> Columns:
         """The columns of the table, sorted by segment."""
         segments, names, labels = loaded
-        begin = np.array(block.read.begin, np.int32)
-        core = Box(vector(block.write.begin - begin), vector(block.write.end - begin))
-        lines = centre_lines(labels, core, self.job.frame.voxel_size)
-        at, ends = lines.labels.astype(np.int64) - 1, lines.ends + np.tile(begin, 2)
-        return {"segment": segments[at], "name": names[at], "ends": ends, "radii": lines.radii}
+        begin = block.read.begin
+        core = Box(vector(np.subtract(block.write.begin, begin)), vector(np.subtract(block.write.end, begin)))
+        nodes = nodes_of(labels, begin, core, self.job.frame.voxel_size)
+        at = nodes.labels.astype(np.int64) - 1
+        return {
+            "segment": segments[at], "name": names[at], "voxel": nodes.voxels, "radius": nodes.radii,
+            "part": nodes.parts, "links": nodes.links,
+        }  # fmt: skip
 
     def store(self, block: Block, computed: Columns) -> Outcome:
         """Write the table."""
@@ -106,33 +112,37 @@ class _Lines:
 
 
 class SkeletonTrees(ClimbingStage):
-    """Lines of blocks -> the tree of every segment."""
+    """Graphs of blocks -> the centre line of every segment."""
 
     name = "skeleton-trees"
-    summary = "The centre lines of all blocks, joined to trees."
+    summary = "The centre line of every segment, a tree in its graph."
+    format_version = 2
     tables = (TableOutput("skeleton-trees", COLUMNS | {"closed": "uint8"}, redo="skeleton-trees"),)
     leaf_upstream = (SkeletonPieces.name,)
 
     def open(self, job: Job, task: Task, worker: int) -> _Trees:
-        """Make the object that joins lines."""
+        """Make the object that finds lines."""
         return _Trees(exported(job), self, task)
 
 
 class _Trees(SegmentFiles):
     """Writes the trees of the segments that are closed at the nodes of one level."""
 
-    def rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
-        """The lines of the blocks of a leaf."""
-        name = SkeletonPieces.name
-        tables, ids = self.job.output.tables(name, name), np.zeros(0, np.uint64)
-        yield {"segment": ids, "name": ids, "ends": np.zeros((0, 6), np.int32), "radii": np.zeros((0, 2), np.float32)}
-        for block in self.job.plan.active_blocks(name, self.tree.blocks_of_leaf(leaf)):
-            yield tables.read(block, key=key_of(self.job, name, block))
+    pieces = SkeletonPieces.name
 
     def files_of(self, name: int, rows: Columns) -> dict[str, bytes]:
-        """Both files of a segment."""
+        """Both files of a segment.
+
+        Raises:
+            DamageError: the rows do not fit together.
+        """
         frame = self.job.frame
-        tree = tree_of(rows["ends"].astype(np.int32), rows["radii"].astype(np.float32), frame.voxel_size)
+        held = {name: rows[column] for name, column in zip(Nodes._fields, _HELD, strict=True)}
+        try:
+            graph = graph_of(Nodes(**held), frame.voxel_size)  # type: ignore[arg-type]  # dtypes are those of COLUMNS
+        except ValueError as error:
+            raise DamageError(f"skeleton {name} cannot be made ({error}): delete {self.job.state.root}") from error
+        tree = tree_of(graph, frame.voxel_size)
         return {str(name): encoded(tree, frame), f"{SWC}/{name}.swc": swc(tree, frame, name)}
 
 
@@ -142,7 +152,6 @@ class SkeletonsFormat(SegmentsFormat):
     name = "skeletons"
     summary = "Centre lines of segments, as SWC and in Neuroglancer's skeleton format."
     things = "skeletons"
-    packages: ClassVar[Mapping[str, str]] = {"kimimaro": "skeletons"}
     stages = (*STAGES["segments"], SEGMENT_SIZES, SkeletonPieces(), SkeletonTrees())
 
     def begin(self, job: ExportJob) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,16 +55,44 @@ def outcome_of_tables(tables: Iterable[tuple[Path, dict[str, npt.NDArray[Any]]]]
     """
     checksum, rows, files = 0, 0, []
     for path, columns in tables:
-        for name in sorted(columns):
-            values = np.ascontiguousarray(columns[name])
-            if values.size:
-                checksum = crc32c.crc32c(values.data.cast("B"), checksum)  # type: ignore[arg-type]
+        checksum = _checksum(columns, checksum)
         rows += len(next(iter(columns.values()))) if columns else 0
         files.append(path)
     return Outcome(f"crc32c:{checksum:08x}", rows, voxels, files)
+
+
+def _checksum(columns: Columns, before: int) -> int:
+    """The crc32c of all columns in the order of their names, after bytes of which `before` is the crc32c."""
+    checksum = before
+    for name in sorted(columns):
+        values = np.ascontiguousarray(columns[name])
+        if values.size:
+            checksum = crc32c.crc32c(values.data.cast("B"), checksum)  # type: ignore[arg-type]
+    return checksum
 
 
 def write_table(tables: Tables, block: Block, columns: Columns) -> Outcome:
     """Write the one table of a block with the block's key; the outcome of the block."""
     path = tables.write(block.index, columns, block.key)
     return outcome_of_tables([(path, columns)], block.write.size)
+
+
+def write_table_parts(tables: Tables, block: Block, parts: Iterable[Columns], dtypes: Mapping[str, str]) -> Outcome:
+    """Write the one table of a block part by part, so that memory holds one part; the outcome of the block.
+
+    Args:
+        tables: that hold it.
+        block: the block.
+        parts: columns of consecutive rows. The checksum is that of one part after the other.
+        dtypes: dtype per column, in the form of `stages.stage.TableOutput.columns`.
+    """
+    checksum, rows = 0, 0
+
+    def counted() -> Iterator[Columns]:
+        nonlocal checksum, rows
+        for columns in parts:
+            checksum, rows = _checksum(columns, checksum), rows + len(next(iter(columns.values())))
+            yield columns
+
+    path = tables.write_parts(block.index, counted(), dtypes, block.key)
+    return Outcome(f"crc32c:{checksum:08x}", rows, block.write.size, [path])

@@ -58,11 +58,29 @@ class Tables:
         write_atomic(path, self.encoded(columns, key))
         return path
 
+    def write_parts(self, index: Vector, parts: Iterable[Columns], dtypes: Mapping[str, str], key: str = "") -> Path:
+        """Write a table part by part, whole or not at all.
+
+        Args:
+            index: of the block or node, zyx.
+            parts: name -> values (n,) or (n, k), of consecutive rows.
+            dtypes: dtype per column, in the form of `stages.stage.TableOutput.columns`.
+            key: of the block that made them.
+
+        Returns:
+            The file.
+        """
+        path = self.path(index)
+        write_stream(path, parts, dtypes, self._metadata(key))
+        return path
+
+    def _metadata(self, key: str) -> dict[str, str]:
+        return {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
+
     def encoded(self, columns: Mapping[str, npt.NDArray[np.generic]], key: str = "") -> bytes:
         """The bytes of the file that `write` makes: the same bytes for the same columns and version of Arrow."""
         arrays = {name: _to_arrow(values) for name, values in columns.items()}
-        metadata = {"kind": self.kind, "format": str(FORMAT_VERSION), "key": key}
-        table = pa.table(arrays).replace_schema_metadata(metadata)
+        table = pa.table(arrays).replace_schema_metadata(self._metadata(key))
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd", row_group_size=ROWS_PER_GROUP, write_page_checksum=True)
         return buffer.getvalue()

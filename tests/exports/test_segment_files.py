@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cloudvolume import CloudVolume
 from pipeline_tools import Command, Refused, files_of, read, records, wait_for_records
+from segment_readers import is_closed, mesh_of, opened
+from shapes import trees
 
 LAST_STAGE = {"meshes": "mesh-pieces", "skeletons": "skeleton-pieces"}
 
 
-def _opened(run: Path, folder: Path, **sources: str) -> CloudVolume:
-    """A segmentation whose meshes or skeletons lie in folders beside its `info`."""
-    shape = read(run / "out.zarr", "segmentation").shape
-    size, begin = [10, 10, 10], [0, 0, 0]
-    info = CloudVolume.create_new_info(1, "segmentation", "uint64", "raw", size, begin, shape[::-1], **sources)
-    (folder / "info").write_text(json.dumps(info))
-    return CloudVolume(f"file://{folder}", progress=False)
+@pytest.fixture(scope="module")
+def undisturbed(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, run_command: Callable[..., None]) -> Path:
+    """Folder of folders `meshes` and `skeletons` with all segments of `finished_run`."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    for name in LAST_STAGE:
+        run_command("export", finished_run / "out.zarr", name, "--to", folder / name, "--workers", 0)
+    return folder
 
 
 def _sizes(run: Path) -> dict[int, int]:
@@ -30,41 +33,37 @@ def _sizes(run: Path) -> dict[int, int]:
     return {int(id_): int(count) for id_, count in zip(ids, counts, strict=True) if id_}
 
 
-def test_meshes_are_closed_in_place_and_listed_with_their_sizes(
-    finished_run: Path, tmp_path: Path, command: Command
-) -> None:
-    assert command("export", finished_run / "out.zarr", "meshes", "--to", tmp_path / "mesh", "--workers", "0")[0] == 0
+def test_meshes_are_closed_in_place_and_listed_with_their_sizes(finished_run: Path, undisturbed: Path) -> None:
     segmentation, sizes = read(finished_run / "out.zarr", "segmentation"), _sizes(finished_run)
-    volume = _opened(finished_run, tmp_path, mesh="mesh")
     for segment in sorted(sizes, key=sizes.__getitem__)[-4:]:
-        mesh = volume.mesh.get(segment)
-        mesh = mesh[segment] if isinstance(mesh, dict) else mesh
-        faces = mesh.faces.astype(np.int64)
-        edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-        assert sorted(map(tuple, edges)) == sorted(map(tuple, edges[:, ::-1]))
-        corners = mesh.vertices[faces].astype(np.float64)
+        vertices, triangles = mesh_of(undisturbed / "meshes", segment)
+        assert is_closed(triangles)
+        corners = vertices[triangles]
         inside = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum() / 6
         assert inside / 1000 == pytest.approx(sizes[segment], rel=0.05)
         voxels = np.argwhere(segmentation == segment)[:, ::-1] * 10
-        np.testing.assert_allclose(mesh.vertices.min(0), voxels.min(0))
-        np.testing.assert_allclose(mesh.vertices.max(0), voxels.max(0) + 10)
-    listed = json.loads((tmp_path / "mesh" / "segment_properties" / "info").read_text())["inline"]
+        np.testing.assert_allclose(vertices.min(0), voxels.min(0))
+        np.testing.assert_allclose(vertices.max(0), voxels.max(0) + 10)
+    listed = json.loads((undisturbed / "meshes" / "segment_properties" / "info").read_text())["inline"]
     assert dict(zip(map(int, listed["ids"]), listed["properties"][0]["values"], strict=True)) == sizes
 
 
-def test_skeletons_lie_inside_their_segments(finished_run: Path, tmp_path: Path, command: Command) -> None:
-    to = tmp_path / "lines"
-    arguments = ("--to", to, "--workers", "0", "--min-voxels", "2000")
-    assert command("export", finished_run / "out.zarr", "skeletons", *arguments)[0] == 0
-    segmentation = read(finished_run / "out.zarr", "segmentation")
-    volume = _opened(finished_run, tmp_path, skeletons="lines")
-    chosen = {segment for segment, size in _sizes(finished_run).items() if size >= 2000}
-    assert {int(path.stem) for path in (to / "swc").iterdir()} == chosen != set()
-    for segment in chosen:
+def test_skeletons_are_those_of_the_whole_array(finished_run: Path, undisturbed: Path) -> None:
+    segmentation, folder = read(finished_run / "out.zarr", "segmentation"), undisturbed / "skeletons"
+    volume = opened(undisturbed, skeletons="skeletons")
+    ids, numbers = np.unique(np.append(0, segmentation), return_inverse=True)
+    wanted = trees(numbers[1:].reshape(segmentation.shape).astype(np.uint32), segmentation.shape, (10.0, 10.0, 10.0))
+    assert {int(path.stem) for path in (folder / "swc").iterdir()} == {int(ids[number]) for number in wanted}
+    for number, tree in wanted.items():
+        segment = int(ids[number])
+        if len(tree.nodes) == 1:
+            continue
         skeleton = volume.skeleton.get(segment)
         places = np.floor(skeleton.vertices[:, ::-1] / 10).astype(int)
         assert (segmentation[tuple(places.T)] == segment).all()
-        assert len(skeleton.edges) == len(skeleton.vertices) - 1 == _swc_edges(to / "swc" / f"{segment}.swc", skeleton)
+        np.testing.assert_array_equal(places, tree.nodes)
+        np.testing.assert_allclose(skeleton.radius, tree.radii)
+        assert len(skeleton.edges) == (tree.parents >= 0).sum() == _swc_edges(folder / f"swc/{segment}.swc", skeleton)
 
 
 def _swc_edges(path: Path, skeleton: object) -> int:
@@ -78,19 +77,26 @@ def _swc_edges(path: Path, skeleton: object) -> int:
     return sum(parent != -1 for parent in parents.values())
 
 
+@pytest.mark.parametrize("killed", ["driver", "worker"])
 @pytest.mark.parametrize("name", LAST_STAGE)
 def test_a_killed_export_ends_with_the_same_bytes(
-    name: str, finished_run: Path, tmp_path: Path, command: Command
+    name: str, killed: str, finished_run: Path, undisturbed: Path, tmp_path: Path, command: Command
 ) -> None:
-    command("export", finished_run / "out.zarr", name, "--to", tmp_path / "undisturbed", "--workers", "0")
-    arguments = ["export", finished_run / "out.zarr", name, "--to", tmp_path / "killed", "--workers", "1"]
-    entry = [sys.executable, "-c", "from fgnet_pipeline.commands.entry import main; main()", *map(str, arguments)]
+    to, progress = tmp_path / name, tmp_path / f"{name}.progress"
+    arguments = ["export", finished_run / "out.zarr", name, "--to", to, "--workers"]
+    entry = [sys.executable, "-c", "from fgnet_pipeline.commands.entry import main; main()", *map(str, arguments), "2"]
     with subprocess.Popen(entry, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        wait_for_records(tmp_path / "killed.progress", LAST_STAGE[name], 1, process)
-        process.send_signal(signal.SIGKILL)
-    assert len(records(tmp_path / "killed.progress", LAST_STAGE[name])) >= 1
-    assert command(*arguments)[0] == 0
-    assert files_of(tmp_path, "killed") == files_of(tmp_path, "undisturbed")
+        wait_for_records(progress, LAST_STAGE[name], 1, process)
+        if killed == "driver":
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert records(progress, LAST_STAGE[name])
+            assert command(*arguments, 0)[0] == 0
+        else:
+            log = next((progress / "logs").glob(f"{LAST_STAGE[name]}-*.log"))
+            os.kill(int(log.stem.rpartition("-")[2]), signal.SIGKILL)
+            assert process.wait(300) == 0  # another worker takes the block
+    assert files_of(tmp_path, name) == files_of(undisturbed, name)
 
 
 def test_wrong_choices_are_refused(finished_run: Path, tmp_path: Path, refused: Refused) -> None:
