@@ -23,7 +23,7 @@ def evaluate_command(
     ] = None,
     skeleton_unit: Annotated[str, typer.Option(metavar="UNIT", help="Unit of SWC files that state none.")] = "nm",
     skeletons_from_labels: Annotated[
-        bool, typer.Option("--skeletons-from-labels", help="Make the skeletons from LABELS (needs kimimaro).")
+        bool, typer.Option("--skeletons-from-labels", help="Make the skeletons from LABELS.")
     ] = False,
     merge_nodes: Annotated[
         int, typer.Option(min=1, help="A segment holds a skeleton if it holds so many of its nodes.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from fgnet_pipeline.evaluation.blockwise import lattice
 from fgnet_pipeline.evaluation.evaluate import Comparison
 from fgnet_pipeline.evaluation.protocols import FGNET
 from fgnet_pipeline.evaluation.skeleton_files import Skeleton
-from fgnet_pipeline.kernels.skeletons import CONTEXT, Size, centre_lines
+from fgnet_pipeline.kernels.cells import Nodes, Size, context_of, graph_of, nodes_of
 from fgnet_pipeline.kernels.tree import tree_of
 from fgnet_pipeline.store.frame import Frame
 
@@ -24,28 +24,22 @@ FIELD = "--skeletons-from-labels"
 #: Voxels along each axis that are read at a time, without context.
 _BLOCK = (128, 128, 128)
 #: Labels of fewer voxels have no skeleton: one speck of a voxel or two would make a merger of the segment around it.
-#: This is kimimaro's own default.
 DUST = 1000
 Ids = npt.NDArray[np.uint64]
-_Lines = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
 
 def skeletons_of_labels(comparison: Comparison, frame: Frame | None) -> list[Skeleton]:
     """The centre lines of all labels of at least `DUST` voxels, whether the segmentation was computed there or not.
 
-    A skeleton has about one node per voxel of its length, and is named by its label. The parts of a label that do not
-    touch are separate trees of one skeleton.
+    A skeleton is named by its label. The parts of a label that do not touch are separate trees of one skeleton.
 
     Args:
         comparison: of a segmentation against labels.
         frame: of the segmentation; None if neither array states a voxel size.
 
     Raises:
-        InputError: the optional package is not installed, no voxel size, or no large label.
+        InputError: no voxel size, or no large label.
     """
-    if find_spec("kimimaro") is None:
-        remedy = 'install it: pip install "fgnet-pipeline[skeletons]", or give --skeletons'
-        raise InputError(FIELD, "true", "the package kimimaro, which makes skeletons", remedy)
     if frame is None:
         expected = "labels or a segmentation with a voxel size, since lengths are in nm"
         raise InputError(FIELD, "true", expected, "give one of them the attributes voxel_size and offset")
@@ -54,10 +48,10 @@ def skeletons_of_labels(comparison: Comparison, frame: Frame | None) -> list[Ske
     if not len(large):
         expected = f"at least one label of {DUST} voxels"
         raise InputError(FIELD, "true", expected, "choose a region that holds larger labels, or give --skeletons")
-    parts: dict[int, list[_Lines]] = defaultdict(list)
+    parts: dict[int, list[Nodes]] = defaultdict(list)
     for box in lattice(everything.overlap(), _BLOCK, (0, 0, 0)):
-        for label, lines in _lines_of_block(everything, box, large, frame.voxel_size):
-            parts[label].append(lines)
+        for label, nodes in _nodes_of_block(everything, box, large, frame.voxel_size):
+            parts[label].append(nodes)
     return [_skeleton(label, parts.pop(label), frame) for label in sorted(parts)]
 
 
@@ -70,25 +64,27 @@ def _large_labels(comparison: Comparison) -> Ids:
     return ids[voxels >= DUST]
 
 
-def _lines_of_block(comparison: Comparison, box: Box, large: Ids, size: Size) -> Iterator[tuple[int, _Lines]]:
-    """Yield (label, (ends in voxels of the common grid, radii in nm)) of every large label in a block."""
-    context = (CONTEXT, CONTEXT, CONTEXT)
+def _nodes_of_block(comparison: Comparison, box: Box, large: Ids, size: Size) -> Iterator[tuple[int, Nodes]]:
+    """Yield (label, nodes in voxels of the common grid) of every large label in a block."""
+    context = context_of(size)
     read = box.grow(context, context).intersect(comparison.overlap())
     _, labels = comparison.voxels(read)
     ids = np.append(np.uint64(0), large)  # all are above 0
     numbers = np.minimum(np.searchsorted(ids, labels), len(ids) - 1)
     numbers[ids[numbers] != labels] = 0
     core = Box(vector(np.subtract(box.begin, read.begin)), vector(np.subtract(box.end, read.begin)))
-    lines = centre_lines(numbers.astype(np.uint32), core, size)
-    ends = lines.ends + np.tile(np.array(read.begin, np.int32), 2)
-    found, first = np.unique(lines.labels, return_index=True)
-    for number, begin, end in zip(found, first, np.append(first[1:], len(ends)), strict=True):
-        yield int(ids[number]), (ends[begin:end], lines.radii[begin:end])
+    nodes = nodes_of(numbers.astype(np.uint32), read.begin, core, size)
+    found, first = np.unique(nodes.labels, return_index=True)
+    for number, begin, end in zip(found, first, np.append(first[1:], len(nodes.labels)), strict=True):
+        rows = slice(begin, end)
+        mine = Nodes(nodes.labels[rows], nodes.voxels[rows], nodes.radii[rows], nodes.parts[rows], nodes.links[rows])
+        yield int(ids[number]), mine
 
 
-def _skeleton(label: int, parts: list[_Lines], frame: Frame) -> Skeleton:
-    ends, radii = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    tree = tree_of(ends, radii, frame.voxel_size)
+def _skeleton(label: int, parts: list[Nodes], frame: Frame) -> Skeleton:
+    columns: list[npt.NDArray[Any]] = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    nodes = Nodes(*columns)
+    tree = tree_of(graph_of(nodes, frame.voxel_size), frame.voxel_size)
     child = np.flatnonzero(tree.parents >= 0)
-    nodes = np.asarray(frame.offset) + (tree.nodes + 0.5) * np.asarray(frame.voxel_size)
-    return Skeleton(str(label), nodes, np.stack([child, tree.parents[child]], axis=1))
+    places = np.asarray(frame.offset) + (tree.nodes + 0.5) * np.asarray(frame.voxel_size)
+    return Skeleton(str(label), places, np.stack([child, tree.parents[child]], axis=1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +164,7 @@ def test_skeletons_of_labels_are_scored(tubes: tuple[str, str], command: Command
     }  # fmt: skip
 
 
-def test_options_that_do_not_go_together_are_refused(
-    tubes: tuple[str, str], tmp_path: Path, refused: Refused, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options_that_do_not_go_together_are_refused(tubes: tuple[str, str], tmp_path: Path, refused: Refused) -> None:
     segmentation, labels = tubes
     assert "--skeletons-from-labels" in refused("evaluate", segmentation, "--skeletons", tmp_path,
                                                 "--skeletons-from-labels")  # fmt: skip
@@ -184,5 +181,3 @@ def test_options_that_do_not_go_together_are_refused(
     assert "1000 voxels" in refused("evaluate", small, small, "--skeletons-from-labels")
     bare = write_volume(tmp_path / "bare", np.ones((20, 20, 20), np.uint8), {})
     assert "voxel size" in refused("evaluate", bare, bare, "--skeletons-from-labels")
-    monkeypatch.setitem(sys.modules, "kimimaro", None)  # as if it was not installed
-    assert "fgnet-pipeline[skeletons]" in refused("evaluate", *tubes, "--skeletons-from-labels")
