@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.evaluation.comparison import StoredComparison
 from fgnet_pipeline.evaluation.evaluate import Scores
-from fgnet_pipeline.evaluation.oracle import oracle_scores
+from fgnet_pipeline.evaluation.oracle import oracle_scores, unreadable
 from fgnet_pipeline.evaluation.pair_places import PairPlaces
 from fgnet_pipeline.evaluation.worst_errors import MERGER, SPLIT, LabelledError, worst_errors
 from fgnet_pipeline.store.volume import Volume
@@ -59,4 +60,10 @@ def score_labels(stored: StoredComparison, fragments: Volume | None = None, wors
     table, left_out = stored.comparison.counted(places)
     scores = stored.scores_of(table, left_out)
     found = None if places is None else worst_errors(stored.comparison, table, places, stored.frame, worst)
-    return LabelScores(scores, None if fragments is None else oracle_scores(stored, fragments), found)
+    oracle = None
+    if fragments is not None:
+        try:
+            oracle = oracle_scores(stored, fragments)
+        except InputError as error:
+            scores = replace(scores, warnings=[*scores.warnings, unreadable(fragments, error)])
+    return LabelScores(scores, oracle, found)

@@ -16,6 +16,8 @@ from fgnet_pipeline.kernels.contingency import majority_labels, relabel
 from fgnet_pipeline.store.output import stored_output
 from fgnet_pipeline.store.volume import Volume, open_volume
 
+#: The option by which a user names fragments.
+FIELD = "--fragments"
 #: The array of an output that was merged, and that of what was merged.
 SEGMENTATION, FRAGMENTS = "segmentation", "fragments"
 
@@ -37,7 +39,7 @@ def find_fragments(segmentation: Volume, given: str | None = None) -> Volume | N
     if path is None:
         return None
     try:
-        found = open_volume(path, "--fragments")
+        found = open_volume(path, FIELD if given is not None else FRAGMENTS)
         _check(found, segmentation)
     except InputError:
         if given is not None:
@@ -61,7 +63,18 @@ def _check(fragments: Volume, segmentation: Volume) -> None:
     if fragments.dtype.kind not in "ui" or fragments.shape != segmentation.shape:
         got = f"{fragments.path} with {fragments.shape} voxels of {fragments.dtype}"
         expected = f"whole numbers for the {segmentation.shape} voxels of the segmentation"
-        raise InputError("--fragments", got, expected, "name the fragments that were merged")
+        raise InputError(FIELD, got, expected, "name the fragments that were merged")
+
+
+def unreadable(fragments: Volume, error: InputError) -> str:
+    """A warning that there is no oracle, since fragments that the user did not ask for cannot be read.
+
+    Raises:
+        InputError: the error, if the user named the fragments.
+    """
+    if fragments.field == FIELD:
+        raise error
+    return f"no oracle: {error}"
 
 
 def oracle_scores(stored: StoredComparison, fragments: Volume) -> Scores:

@@ -13,6 +13,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Grid, vector
 from fgnet_pipeline.evaluation.comparison import VolumeReader
 from fgnet_pipeline.evaluation.computed import Computed, computed_part
+from fgnet_pipeline.evaluation.oracle import unreadable
 from fgnet_pipeline.evaluation.skeleton_files import Skeleton, read_skeletons
 from fgnet_pipeline.evaluation.skeleton_place import Place, check_place
 from fgnet_pipeline.kernels import contingency as kernel
@@ -33,6 +34,7 @@ class SkeletonScores:
         nodes: number of nodes that were scored.
         left_out: number of nodes outside the volume, or in voxels that were not computed.
         oracle: run lengths if every merge of the fragments was right; None if the fragments are unknown.
+        warnings: sentences about what is missing.
     """
 
     runs: RunLengths
@@ -42,6 +44,7 @@ class SkeletonScores:
     nodes: int
     left_out: int
     oracle: RunLengths | None = None
+    warnings: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON. Lengths are nm; ids of segments are texts."""
@@ -70,6 +73,7 @@ class SkeletonScores:
             "left_out": self.left_out,
             "merging_segments": [str(id_) for id_ in runs.mergers.tolist()],
             **bound,
+            "warnings": list(self.warnings),
             "skeletons": rows,
         }
 
@@ -118,14 +122,19 @@ def scores_by(
     segments[inside], known[inside] = _sampled(volume, computed, voxels[inside])
     graph = _graph(skeletons, segments, known)
     split, merged = kernel.conditional_entropies(_table(graph))
-    oracle = None
+    oracle: RunLengths | None = None
+    warnings: list[str] = []
     if fragments is not None:
-        below = np.zeros(len(voxels), np.uint64)
-        below[inside], _ = _sampled(fragments, None, voxels[inside])
-        oracle = run_lengths(perfectly_merged(_graph(skeletons, below, known), merge_nodes), merge_nodes)
+        try:
+            below = np.zeros(len(voxels), np.uint64)
+            below[inside], _ = _sampled(fragments, None, voxels[inside])
+            best = perfectly_merged(_graph(skeletons, below, known), merge_nodes)
+            oracle = run_lengths(best, merge_nodes)
+        except InputError as error:
+            warnings.append(unreadable(fragments, error))
     names, left_out = [skeleton.name for skeleton in skeletons], int((~known).sum())
     return SkeletonScores(
-        run_lengths(graph, merge_nodes), split, merged, names, len(graph.segment), left_out, oracle=oracle
+        run_lengths(graph, merge_nodes), split, merged, names, len(graph.segment), left_out, oracle, warnings
     )
 
 

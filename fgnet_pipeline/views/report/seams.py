@@ -196,11 +196,12 @@ def _warning(seams: Seams) -> str:
 def _differences(seams: Seams) -> list[str]:
     """A sentence about axes with more splits or mergers at faces than inside blocks."""
     found = [
-        f"{kind}s in {AXES[r.axis]} ({numbers.share(rate.face.value)} against {numbers.share(rate.inside.value)})"
+        f"{kind}s along {AXES[r.axis]} ({numbers.share(rate.face.value)}, against {numbers.share(rate.inside.value)} "
+        "half a block away)"
         for r in seams.rates for kind, rate in r.rates()
         if rate.verdict() == MORE and rate.face.hits.sum() >= LEAST
     ]  # fmt: skip
-    return [f"Faces of blocks have more than planes half a block away: {', '.join(found)}."] if found else []
+    return [f"Block faces have more {', '.join(found)}."] if found else []
 
 
 def _compared(rate: Compared) -> tuple[str, str, str, str]:
