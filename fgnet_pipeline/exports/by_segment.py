@@ -45,10 +45,11 @@ class Source:
         Raises:
             DamageError: the table is missing, torn, or does not belong to the plan.
         """
-        columns = ["segment", "closed"] if self.only_open else ["segment"]
-        rows = self._kept(self.tables.read(self.index, columns, self.key))
-        segments, counts = np.unique(rows["segment"], return_counts=True)
-        return segments.astype(np.uint64), counts
+        columns, found = ["segment", "closed"] if self.only_open else ["segment"], [_no_segments()]
+        for rows in self.tables.read_parts(self.index, columns, self.key):
+            segments, counts = np.unique(self._kept(rows)["segment"], return_counts=True)
+            found.append((segments.astype(np.uint64), counts))
+        return _summed(found)
 
     def rows(self, low: int, high: int) -> Columns:
         """The rows of the segments from `low` to `high`, both included.
@@ -91,17 +92,26 @@ def ranges(sources: Sequence[Source], at_once: int = ROWS_AT_ONCE) -> Iterator[C
 
 def _counted(sources: Sequence[Source]) -> tuple[Ids, Counts, list[tuple[Source, tuple[int, int]]]]:
     """The sorted segments of all tables and their rows; and every table that has rows, with its first and last one."""
-    all_segments, all_counts, bounds = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], []
+    found, bounds = [_no_segments()], []
     for source in sources:
-        found, rows = source.segments()
-        if len(found):
-            bounds.append((source, (int(found[0]), int(found[-1]))))
-            all_segments.append(found)
-            all_counts.append(rows)
-    segments, place = np.unique(np.concatenate(all_segments), return_inverse=True)
+        segments, counts = source.segments()
+        if len(segments):
+            bounds.append((source, (int(segments[0]), int(segments[-1]))))
+            found.append((segments, counts))
+    return *_summed(found), bounds
+
+
+def _no_segments() -> tuple[Ids, Counts]:
+    """No segment and no count, the begin of a list for `_summed`."""
+    return np.zeros(0, np.uint64), np.zeros(0, np.int64)
+
+
+def _summed(found: Sequence[tuple[Ids, Counts]]) -> tuple[Ids, Counts]:
+    """The sorted segments of several lists, and the sums of their counts."""
+    segments, place = np.unique(np.concatenate([ids for ids, _ in found]), return_inverse=True)
     counts = np.zeros(len(segments), np.int64)
-    np.add.at(counts, place, np.concatenate(all_counts))
-    return segments, counts, bounds
+    np.add.at(counts, place, np.concatenate([each for _, each in found]))
+    return segments, counts
 
 
 def rows_where(columns: Columns, chosen: npt.NDArray[np.bool_] | Counts) -> Columns:

@@ -6,7 +6,8 @@ Every file states its kind, its format version and the key of the block that mad
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,23 @@ class Tables:
         """
         return self._read(self.path(index), None, (column, low, high), key)
 
+    def read_parts(self, index: Vector, columns: list[str], key: str | None = None) -> Iterator[Columns]:
+        """Yield the rows of a table row group by row group, so that memory holds one; nothing if it has no rows.
+
+        Args:
+            index: of the block or node, zyx.
+            columns: names of those to read.
+            key: of the block that must have made it; None accepts any.
+
+        Raises:
+            DamageError: as `read`.
+        """
+        path = self.path(index)
+        with self._opened(path, columns, key) as file:
+            for group in range(file.metadata.num_row_groups):
+                table = file.read_row_group(group, columns=columns)
+                yield {name: _from_arrow(table.column(name)) for name in columns}
+
     def read_key(self, index: Vector) -> str:
         """The key that `write` was given.
 
@@ -167,16 +185,21 @@ class Tables:
     def _read(
         self, path: Path, columns: list[str] | None, bounds: tuple[str, int, int] | None, key: str | None
     ) -> Columns:
+        with self._opened(path, columns, key) as file:
+            table = file.read_row_groups(_groups(file, bounds), columns=columns)
+        return {name: _from_arrow(table.column(name)) for name in table.column_names}
+
+    @contextmanager
+    def _opened(self, path: Path, columns: list[str] | None, key: str | None) -> Iterator[pq.ParquetFile]:
+        """The file of a table, checked. Errors while it is read say that the table is damaged."""
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
                 self._check(path, file.schema_arrow, key)
                 if missing := set(columns or []) - set(file.schema_arrow.names):
                     raise self._damage(path, f"it has no column {min(missing)!r}")
-                groups = _groups(file, bounds)
-                table = file.read_row_groups(groups, columns=columns)
+                yield file
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise self._damage(path, str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
-        return {name: _from_arrow(table.column(name)) for name in table.column_names}
 
     def damage(self, index: Vector, reason: str) -> DamageError:
         """An error that names the table of a block or node, the `reason` and the stage to redo."""

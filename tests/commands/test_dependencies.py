@@ -54,5 +54,5 @@ def test_what_is_installed_is_used() -> None:
 
 
 def test_what_is_used_is_installed() -> None:
-    extras = ("import", "tensorboard", "s3", "gs", "http", "view", "export", "skeletons")
+    extras = ("import", "tensorboard", "s3", "gs", "http", "view", "export")
     assert imported() - required(*extras) - BY_NAME - OF_S3FS == set()

@@ -63,3 +63,13 @@ def test_a_table_of_another_plan_is_refused(tmp_path: Path, monkeypatch: pytest.
     first = _tables(tmp_path, monkeypatch)[0]
     with pytest.raises(DamageError, match="other fragments"):
         list(ranges([Source(first.tables, first.index, "another")]))
+
+
+def test_a_torn_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = _tables(tmp_path, monkeypatch)
+    path = sources[1].tables.path(sources[1].index)
+    content = bytearray(path.read_bytes())
+    content[200:230] = bytes(30)
+    path.write_bytes(content)
+    with pytest.raises(DamageError, match=str(path)):
+        list(ranges(sources))
