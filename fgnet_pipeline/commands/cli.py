@@ -121,8 +121,11 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
         code = INTERRUPTED
     except BaseException as error:  # also the panics of libraries in Rust, which are no `Exception`
         code = _unforeseen(error)
+    if code:
+        _forget_reads()
     if code == INTERRUPTED:
-        _interrupted()
+        typer.echo(INTERRUPT_SENTENCE, err=True)
+        sys.exit(code)
     if (unwritten := output_error()) is not None:
         code = _unprinted(unwritten)
     sys.exit(code)
@@ -152,12 +155,10 @@ def _unprinted(error: OSError) -> int:
     return 1
 
 
-def _interrupted() -> NoReturn:
-    # Otherwise Python and asyncio would print a line for every read of Zarr that has not ended.
+def _forget_reads() -> None:
+    """Otherwise Python and asyncio would print lines, or tracebacks, for every read of Zarr that has not ended."""
     logging.getLogger("asyncio").disabled = True
     warnings.simplefilter("ignore")
-    typer.echo(INTERRUPT_SENTENCE, err=True)
-    sys.exit(INTERRUPTED)
 
 
 def main() -> NoReturn:

@@ -1,18 +1,18 @@
-"""`fgnet evaluate`: score a segmentation against labels."""
+"""`fgnet evaluate`: score a segmentation against labels, against skeletons, or both."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fgnet_pipeline.commands.options import Json
-from fgnet_pipeline.commands.tables import table, terminal_columns
-from fgnet_pipeline.core.errors import InputError
 
-#: How many skeletons are printed. The JSON document lists all of them.
-WORST = 10
+if TYPE_CHECKING:
+    from fgnet_pipeline.evaluation.comparison import StoredComparison
+    from fgnet_pipeline.evaluation.skeleton_scores import SkeletonScores
 
 
 def evaluate_command(
@@ -22,6 +22,9 @@ def evaluate_command(
         str | None, typer.Option(metavar="FOLDER", help="SWC files, or precomputed skeletons, of true neurons.")
     ] = None,
     skeleton_unit: Annotated[str, typer.Option(metavar="UNIT", help="Unit of SWC files that state none.")] = "nm",
+    skeletons_from_labels: Annotated[
+        bool, typer.Option("--skeletons-from-labels", help="Make the skeletons from LABELS.")
+    ] = False,
     merge_nodes: Annotated[
         int, typer.Option(min=1, help="A segment holds a skeleton if it holds so many of its nodes.")
     ] = 1,
@@ -35,55 +38,95 @@ def evaluate_command(
             "error of that challenge."
         ),
     ] = "fgnet",
+    worst: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How many splits, and mergers, to list with their places.")
+    ] = 5,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="File for the list of --worst.")] = None,
+    fragments: Annotated[
+        str | None,
+        typer.Option(metavar="ARRAY", help="Fragments that were merged, for the oracle. Default: those of the output."),
+    ] = None,
+    oracle: Annotated[
+        bool, typer.Option(help="Score the fragments as if they were merged without an error, too.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Score a segmentation against labels (VOI, adapted Rand error, CREMI score), against skeletons, or both.
 
     docs/reference/evaluation.md defines the scores.
     """
-    from fgnet_pipeline.evaluation.comparison import compare
+    from fgnet_pipeline.commands.score_tables import print_scores, print_skeletons, print_worst
+    from fgnet_pipeline.evaluation.comparison import open_comparison
+    from fgnet_pipeline.evaluation.label_scores import score_labels
+    from fgnet_pipeline.evaluation.oracle import find_fragments
     from fgnet_pipeline.evaluation.skeleton_scores import score_skeletons
+    from fgnet_pipeline.store.volume import open_volume
+
+    _check(labels, skeletons, skeletons_from_labels, worst, csv)
+    document: dict[str, Any] = {}
+    volume = open_volume(segmentation, "SEGMENTATION")
+    merged = find_fragments(volume, fragments) if oracle else None
+    by_skeletons = None
+    if skeletons is not None:
+        by_skeletons = score_skeletons(segmentation, skeletons, skeleton_unit, merge_nodes, merged)
+    if labels is not None:
+        stored = open_comparison(segmentation, labels, begin, end, workers, protocol)
+        found = score_labels(stored, merged, worst)
+        document = found.to_dict()
+        if skeletons_from_labels:
+            by_skeletons = _by_labels(stored, merge_nodes, merged)
+        if csv is not None:
+            _write(csv, found.worst or [])
+    if by_skeletons is not None:
+        document["skeletons"] = by_skeletons.to_dict()
+    if as_json:
+        typer.echo(json.dumps(document))
+        return
+    print_scores(document)
+    print_worst(document)
+    if by_skeletons is not None:
+        print_skeletons(document["skeletons"])
+
+
+def _check(labels: str | None, skeletons: str | None, from_labels: bool, worst: int, csv: Path | None) -> None:
+    """Check options that depend on each other.
+
+    Raises:
+        InputError: nothing to score against, or options that do not go together.
+    """
+    from fgnet_pipeline.core.errors import InputError
+    from fgnet_pipeline.core.user_paths import check_file_to_write
 
     if labels is None and skeletons is None:
         expected = "an array of ground truth, or --skeletons"
         raise InputError("LABELS", None, expected, "name one of them")
-    document: dict[str, Any] = {}
-    if labels is not None:
-        document = compare(segmentation, labels, begin, end, workers, protocol).to_dict()
-    if skeletons is not None:
-        document["skeletons"] = score_skeletons(segmentation, skeletons, skeleton_unit, merge_nodes).to_dict()
-    if as_json:
-        typer.echo(json.dumps(document))
-        return
-    _print(document)
-    if skeletons is not None:
-        _print_skeletons(document["skeletons"])
+    if labels is None and csv is not None:
+        raise InputError("--csv", str(csv), "labels, against which errors are found", "name LABELS")
+    if from_labels and (labels is None or skeletons is not None):
+        expected = "labels, and no --skeletons beside it"
+        raise InputError("--skeletons-from-labels", "true", expected, "name LABELS, or leave one of both options out")
+    if csv is not None:
+        if not worst:
+            raise InputError("--worst", worst, "at least 1 with --csv", "change it, or leave --csv out")
+        check_file_to_write(csv, "--csv")
 
 
-def _print(document: dict[str, Any]) -> None:
-    for name, value in document.items():
-        if isinstance(value, float):
-            typer.echo(f"{name:20s} {value:.6g}")
-        elif not isinstance(value, dict | list):
-            typer.echo(f"{name:20s} {value}")
-    for sentence in document.get("warnings", ()):
-        typer.echo(f"warning: {sentence}")
+def _by_labels(stored: StoredComparison, merge_nodes: int, fragments: Any) -> SkeletonScores:
+    from dataclasses import replace
+
+    from fgnet_pipeline.evaluation.label_skeletons import skeletons_of_labels
+    from fgnet_pipeline.evaluation.skeleton_scores import scores_by
+
+    made = skeletons_of_labels(stored.comparison, stored.frame)
+    return scores_by(replace(stored.volume, frame=stored.frame), made, merge_nodes, fragments)
 
 
-def _print_skeletons(found: dict[str, Any]) -> None:
-    """The scores by skeletons, and the skeletons that lose most cable."""
-    rows = found["skeletons"]
-    typer.echo(f"by {len(rows)} skeletons, lengths in nm:")
-    _print(found)
-    worst = sorted(rows, key=lambda row: row["expected_run_length"] - row["length"])[:WORST]
-    cells = [
-        [row["skeleton"], f"{row['length']:.4g}", f"{row['expected_run_length']:.4g}",
-         *map(str, (row["segments"], row["split_edges"], row["merged_edges"]))]
-        for row in worst
-    ]  # fmt: skip
-    titles = ("skeleton", "length", "run length", "segments", "splits", "merged")
-    typer.echo("\n".join(table(titles, cells, columns=terminal_columns())))
-    if found["left_out"]:
-        typer.echo(
-            f"warning: {found['left_out']} nodes lie outside the segmentation, or in voxels that were not computed"
-        )
+def _write(path: Path, errors: list[Any]) -> None:
+    from fgnet_pipeline.core.errors import InputError
+    from fgnet_pipeline.evaluation.worst_errors import errors_text
+    from fgnet_pipeline.store.atomic_files import write_atomic
+
+    try:
+        write_atomic(path, errors_text(errors).encode())
+    except OSError as error:
+        raise InputError("--csv", str(path), "a file that can be written", f"check it ({error.strerror})") from error

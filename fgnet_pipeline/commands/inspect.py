@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
+from fgnet_pipeline.commands.tables import flowing
 from fgnet_pipeline.core.errors import InputError
 
 
@@ -26,11 +27,13 @@ def inspect_command(
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
         return
-    typer.echo(f"segment {found.segment} at threshold {found.threshold:g}: {found.voxels} voxels, "
+    head = (f"segment {found.segment} at threshold {found.threshold:g}: {found.voxels} voxels, "
                f"{len(found.fragments)} fragments, {found.merges} merges, "
                f"voxels {list(found.begin)} to {list(found.end)}")  # fmt: skip
+    typer.echo(flowing(head))
     if found.cut_by_region:
-        typer.echo("it reaches the border of the region of interest: the neuron may go on in what was not computed")
+        said = "it reaches the border of the region of interest: the neuron may go on in what was not computed"
+        typer.echo(flowing(said))
     typer.echo("largest fragments (id, voxels, a voxel inside)")
     for f in found.fragments[:limit]:
         typer.echo(f"  {f.id:20d} {f.voxels:10d} {list(f.point)}")

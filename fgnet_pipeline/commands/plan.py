@@ -9,14 +9,14 @@ import typer
 
 from fgnet_pipeline.commands.options import ConfigFile, Json, Overrides, Workers, Yes, configured
 from fgnet_pipeline.commands.quiet import is_told
-from fgnet_pipeline.commands.tables import table, terminal_columns
+from fgnet_pipeline.commands.tables import flowing, table, terminal_columns
 from fgnet_pipeline.core.durations import duration
 
 if TYPE_CHECKING:
     from fgnet_pipeline.planning.document import Estimate, StageEstimate
 
 #: Of the table. Each source stands after the number that it is the source of.
-TITLES = ("task", "blocks", "empty", "done", "left", "block", "read", "GiB", "from", "s/block", "time", "from")
+TITLES = ("task", "blocks", "empty", "done", "left", "block", "read", "GiB", "GiB from", "s/block", "time", "time from")
 
 
 def plan_command(
@@ -41,9 +41,10 @@ def plan_command(
 
 def _lines_of(found: Estimate) -> list[str]:
     rows = table(TITLES, [_row(stage) for stage in found.stages], columns=terminal_columns())
-    explained = [*map(str, found.inputs), found.region.sentence]
-    return [*filter(is_told, explained), *rows, *_storage(found), *_bounds(found), *filter(is_told, _settings(found)),
+    explained = filter(is_told, [*map(str, found.inputs), found.region.sentence])
+    said = [*_storage(found), *_bounds(found), *filter(is_told, _settings(found)),
             *(f"warning: {warning}" for warning in found.warnings)]  # fmt: skip
+    return [*map(flowing, explained), *rows, *map(flowing, said)]
 
 
 def _settings(found: Estimate) -> list[str]:

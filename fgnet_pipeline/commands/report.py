@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result, say
+from fgnet_pipeline.commands.tables import flowing
 
 if TYPE_CHECKING:
     from fgnet_pipeline.core.config import Config
@@ -38,7 +39,7 @@ def report_command(
         typer.echo(json.dumps({**found, "warnings": written.warnings, "missing": written.missing}))
         return
     for sentence in (*written.warnings, *written.missing):
-        say(sentence)
+        say(flowing(sentence))
     typer.echo(written.path)
 
 
@@ -64,7 +65,7 @@ def report(config: Config, to: Path | None = None, labels: str | None = None) ->
 
 
 def _scores(config: Config, labels: str) -> Scores:
-    """Scores over thresholds, and the largest errors; or why there are none, if the agglomeration is not finished.
+    """Scores over thresholds, and the worst errors; or why there are none, if the agglomeration is not finished.
 
     Raises:
         InputError: labels that do not fit.
@@ -73,6 +74,7 @@ def _scores(config: Config, labels: str) -> Scores:
     from fgnet_pipeline.evaluation.label_errors import label_errors
     from fgnet_pipeline.evaluation.stored_tree import open_agglomerated
     from fgnet_pipeline.evaluation.sweep import steps, sweep
+    from fgnet_pipeline.evaluation.worst_errors import MERGER, SPLIT
     from fgnet_pipeline.store.volume import open_volume
     from fgnet_pipeline.views.report.scores import ScoredPoint, Scores, WrongPair
 
@@ -85,10 +87,13 @@ def _scores(config: Config, labels: str) -> Scores:
         if isinstance(error, InputError) and error.field in ("LABELS", "labels", "segmentation"):
             raise InputError("--labels", error.value, error.expected, error.remedy) from error
         return Scores(labels, why_not=f"no scores: {error}")
-    pairs = [[WrongPair(e.whole, e.one, e.other, e.voxels, e.position) for e in kind] for kind in errors]
+    pairs = {
+        kind: [WrongPair(*e.ids, e.pair.voxels, e.pair.bits, e.faces, e.position) for e in errors if e.kind == kind]
+        for kind in (MERGER, SPLIT)
+    }
     points = [
         ScoredPoint(p.threshold, p.voi_split, p.voi_merge, p.adapted_rand_error, segments)
         for p, segments in zip(found.curve, found.segments, strict=True)
     ]
     best = found.best.threshold
-    return Scores(labels, found.voxels, points, best, found.plateau, pairs[0], pairs[1], found.warnings)
+    return Scores(labels, found.voxels, points, best, found.plateau, pairs[MERGER], pairs[SPLIT], found.warnings)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
+from fgnet_pipeline.commands.tables import flowing
 
 
 def sweep_command(
@@ -54,4 +55,4 @@ def sweep_command(
     typer.echo(f"best threshold {result.best.threshold:g}; plateau {low:g} to {high:g}; "
                f"far from cliffs: {result.robust.threshold:g}\n{picture}")  # fmt: skip
     for sentence in result.warnings:
-        typer.echo(f"warning: {sentence}")
+        typer.echo(flowing(f"warning: {sentence}"))

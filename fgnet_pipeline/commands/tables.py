@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 #: Spaces between two columns, and if the table does not fit with so many.
@@ -13,6 +14,17 @@ GAP, NARROW_GAP = 2, 1
 def terminal_columns() -> int | None:
     """The width of the terminal that standard output leads to; None if it leads to a file or a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def flowing(sentence: str) -> str:
+    """A sentence for standard output, divided between words if a terminal is narrower.
+
+    Further lines are indented. A single word, such as a path, is never divided; files and pipes get one line.
+    """
+    columns = terminal_columns()
+    if columns is None or len(sentence) <= columns:
+        return sentence
+    return textwrap.fill(sentence, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, columns: int | None = None) -> list[str]:

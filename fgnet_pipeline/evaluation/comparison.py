@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.blockwise import ArrayLike
 from fgnet_pipeline.evaluation.computed import computed_part
 from fgnet_pipeline.evaluation.evaluate import Comparison, Scores
+from fgnet_pipeline.evaluation.left_out import LeftOut
 from fgnet_pipeline.evaluation.protocols import protocol_of
+from fgnet_pipeline.kernels.contingency import Contingency
 from fgnet_pipeline.store.arrays import readable
 from fgnet_pipeline.store.chunk_names import require_stored
 from fgnet_pipeline.store.volume import Frame, Volume, open_volume
@@ -52,16 +54,55 @@ def compare(
     Raises:
         InputError: an array that cannot be opened, different voxel sizes, offsets off the voxel grid, no overlap.
     """
+    return open_comparison(segmentation, labels, begin, end, workers, protocol).scores()
+
+
+@dataclass(frozen=True)
+class StoredComparison:
+    """Two stored arrays, opened and lined up.
+
+    Attributes:
+        volume: the segmentation.
+        comparison: of both.
+        frame: of the segmentation, or if it states none that of the labels; None if both state none.
+        warnings: sentences about what cannot be known of the segmentation.
+    """
+
+    volume: Volume
+    comparison: Comparison
+    frame: Frame | None = None
+    warnings: tuple[str, ...] = ()
+
+    def scores(self) -> Scores:
+        """Score the segmentation. See `compare`."""
+        return self.scores_of(*self.comparison.counted())
+
+    def scores_of(self, table: Contingency, left_out: LeftOut) -> Scores:
+        """The scores of what was counted, with the warnings of both."""
+        scores = self.comparison.scores_of(table, left_out)
+        return replace(scores, warnings=[*self.warnings, *scores.warnings])
+
+
+def open_comparison(
+    segmentation: str,
+    labels: str,
+    begin: str | None = None,
+    end: str | None = None,
+    workers: int = 1,
+    protocol: str = "fgnet",
+) -> StoredComparison:
+    """Open a segmentation and labels. See `compare`."""
     rules = protocol_of(protocol)
     one = open_volume(segmentation, "SEGMENTATION")
-    if "fgnet_format" not in one.array.attrs:  # a run that found no segment stores no chunk of ours
+    is_ours = "fgnet_format" in one.array.attrs
+    if not is_ours:  # a run that found no segment stores no chunk of ours
         require_stored(one.array, segmentation, "SEGMENTATION", "ids")
     comparison = line_up(VolumeReader(one), one.frame, labels, begin, end)
     computed = computed_part(segmentation, one)
-    scores = replace(comparison, workers=workers, protocol=rules, computed=computed).scores()
-    if computed is None and is_url(segmentation) and "fgnet_format" in one.array.attrs:
-        return replace(scores, warnings=[UNKNOWN, *scores.warnings])
-    return scores
+    comparison = replace(comparison, workers=workers, protocol=rules, computed=computed)
+    unknown = computed is None and is_url(segmentation) and is_ours
+    frame = one.frame or open_volume(labels, "LABELS").frame
+    return StoredComparison(one, comparison, frame, (UNKNOWN,) if unknown else ())
 
 
 def line_up(ids: ArrayLike, frame: Frame | None, labels: str, begin: str | None, end: str | None) -> Comparison:

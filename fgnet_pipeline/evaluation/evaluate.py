@@ -19,6 +19,7 @@ from fgnet_pipeline.core.geometry import Box, vector, whole
 from fgnet_pipeline.evaluation.blockwise import ArrayLike, default_block, lattice, moved, summed
 from fgnet_pipeline.evaluation.computed import Computed
 from fgnet_pipeline.evaluation.left_out import LeftOut, degenerate, segments_in
+from fgnet_pipeline.evaluation.pair_places import PairPlaces
 from fgnet_pipeline.evaluation.protocols import FGNET, EvaluationProtocol
 from fgnet_pipeline.kernels import contingency as kernel
 from fgnet_pipeline.kernels.contingency import Contingency
@@ -126,7 +127,14 @@ class Comparison:
         Raises:
             InputError: the arrays cannot be compared (see `contingency`), or no voxel has a label.
         """
-        table, left_out = self.counted()
+        return self.scores_of(*self.counted())
+
+    def scores_of(self, table: Contingency, left_out: LeftOut) -> Scores:
+        """The scores of what was counted.
+
+        Raises:
+            InputError: no voxel has a label.
+        """
         if not len(table):
             raise InputError(
                 "labels",
@@ -144,13 +152,24 @@ class Comparison:
         """
         return self.counted()[0]
 
-    def counted(self) -> tuple[Contingency, LeftOut]:
-        """The contingency table, and what was left out of it. See `contingency` for the errors."""
+    def counted(self, places: PairPlaces | None = None) -> tuple[Contingency, LeftOut]:
+        """The contingency table, and what was left out of it. See `contingency` for the errors.
+
+        Args:
+            places: notes where the pairs of the table lie.
+        """
         self._check()
         region = _checked_region(self.region, whole(vector(self.labels.shape)))
-        overlap = self._overlap(region)
+        overlap = self.overlap()
         left_out = LeftOut(region.size - overlap.size)
-        return summed(lambda box: self._table(box, left_out), self._blocks(overlap), self.workers), left_out
+
+        def count(box: Box) -> Contingency:
+            table = kernel.contingency(*self.voxels(box, left_out))
+            if places is not None:
+                places.add(box, table)
+            return table
+
+        return summed(count, self.blocks(), self.workers), left_out
 
     def _check(self) -> None:
         _check_array("segmentation", self.segmentation)
@@ -161,14 +180,15 @@ class Comparison:
             remedy = "give the array a voxel_size, or take the protocol fgnet"
             raise InputError("labels_voxel_size", None, "nm along each axis, to measure the ignored border", remedy)
 
-    def _blocks(self, overlap: Box) -> Iterator[Box]:
+    def blocks(self) -> Iterator[Box]:
+        """The blocks that are read, in voxels of the common grid."""
         shape = self.block if self.block is not None else default_block(self.segmentation)
         _check_at_least_one("block", shape, dims=3)
-        return lattice(overlap, vector(shape), self.segmentation_offset)
+        return lattice(self.overlap(), vector(shape), self.segmentation_offset)
 
-    def _overlap(self, region: Box) -> Box:
-        """The part of a region of the labels array that the segmentation covers, in voxels of the common grid."""
-        wanted = moved(region, self.labels_offset)
+    def overlap(self) -> Box:
+        """The part of `region` that the segmentation covers, in voxels of the common grid."""
+        wanted = moved(_checked_region(self.region, whole(vector(self.labels.shape))), self.labels_offset)
         held = _placed(self.segmentation, self.segmentation_offset)
         box = wanted.intersect(held)
         if not box:
@@ -180,7 +200,15 @@ class Comparison:
             )
         return box
 
-    def _table(self, box: Box, left_out: LeftOut) -> Contingency:
+    def voxels(
+        self, box: Box, left_out: LeftOut | None = None
+    ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+        """Segments and labels (z, y, x) of a box in voxels of the common grid; a label of 0 does not count.
+
+        Args:
+            box: inside the overlap.
+            left_out: counts labelled voxels that were not computed.
+        """
         segments = np.asarray(self.segmentation[box.slices(vector(self.segmentation_offset))])
         if segments.dtype.kind == "i":
             segments = np.maximum(segments, 0)  # -1 is background, too
@@ -189,9 +217,10 @@ class Comparison:
         if self.computed is not None:
             reasons = self.computed.reasons(moved(box, np.negative(self.segmentation_offset)))
         if reasons is not None:
-            left_out.count(reasons, labels > 0)
+            if left_out is not None:
+                left_out.count(reasons, labels > 0)
             labels = np.where(reasons > 0, np.uint64(0), labels)
-        return kernel.contingency(segments, labels)
+        return segments.astype(np.uint64, copy=False), labels
 
     def _labels_within(self, box: Box) -> npt.NDArray[np.uint64]:
         """Labels of a box, 0 if a voxel has none or the protocol ignores it."""

@@ -27,6 +27,7 @@ from fgnet_pipeline.kernels import contingency
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.contingency import Contingency
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.store.arrays import readable
 
 #: How many steps on each side of a threshold are looked at for `Sweep.robust`.
 PLATEAU_STEPS = 2
@@ -230,13 +231,15 @@ class FragmentReader:
         self._job = job
         self.shape, self.dtype = job.bounds.shape, np.dtype(np.uint64)
         self.chunks = job.config.schedule.block_shape_of("fragments")
+        self._path = job.config.fragments.path or f"{job.output.path}/fragments"
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[np.uint64]:
         box = Box(vector([s.start for s in key]), vector([s.stop for s in key]))
         result = np.zeros(box.shape, np.uint64)
         inside = box.intersect(self._job.roi)
         if inside:
-            fragments = self._job.read_fragments(inside)
+            with readable(self._path, "fragments"):
+                fragments = self._job.read_fragments(inside)
             if self._job.mask is not None:
                 fragments = np.where(self._job.mask.read(inside), fragments, np.uint64(0))
             result[inside.slices(box.begin)] = fragments

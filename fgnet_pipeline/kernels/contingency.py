@@ -135,6 +135,19 @@ def relabel(table: Contingency, lut_keys: Ids, lut_values: Ids) -> Contingency:
     return _reduced(values[at], table.labels, table.counts)
 
 
+def majority_labels(table: Contingency) -> tuple[Ids, Ids]:
+    """The label with which every segment shares most voxels; the smallest of several. Background has none.
+
+    Returns:
+        (segments uint64 (n,), rising, without 0; the label of each uint64 (n,)): a LUT for `relabel`.
+    """
+    inside = table.segments > 0
+    segments, labels, counts = table.segments[inside], table.labels[inside], table.counts[inside]
+    order = np.lexsort((labels, -counts, segments))
+    found, first = np.unique(segments[order], return_index=True)
+    return found, labels[order][first]
+
+
 def _totals(ids: Ids, counts: Counts) -> tuple[Counts, Counts]:
     """Count voxels by id: int64 (distinct ids,), and for each row the voxels of its id int64 (n,)."""
     distinct, inverse = np.unique(ids, return_inverse=True)

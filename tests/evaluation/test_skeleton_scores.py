@@ -97,12 +97,74 @@ def test_nodes_outside_are_left_out(segmentation: str, tmp_path: Path, command: 
         ("1 0 1 1 1 1", "seven numbers"),
         ("1 0 1 nan 1 1 -1", "finite"),
         ("1 0 400 90 410 1 5", "parents that exist"),
+        ("1 0 400 90 410 1 2\n2 0 408 90 410 1 1", "among its own ancestors"),
+        ("1 0 400 90 410 1 -1\n2 0 408 90 410 1 2", "among its own ancestors"),
+        ("1.5 0 400 90 410 1 -1", "whole numbers"),
         ("# units: parsec\n1 0 400 90 410 1 -1", "unit of length"),
         ("", "at least one node"),
     ],
 )
 def test_bad_skeletons_are_refused(text: str, word: str, segmentation: str, tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "a.swc").write_text(text)
+    assert word in refused("evaluate", segmentation, "--skeletons", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "hint"),
+    [
+        (1e-3, 0, "--skeleton-unit um"),  # all in the first voxel of the volume
+        (1e-3, 400, "--skeleton-unit um"),  # far from it
+        (1e3, 0, "--skeleton-unit nm"),
+        (1e3, 5000, "--skeleton-unit nm"),
+    ],
+)
+def test_another_unit_is_named(factor: float, offset: int, hint: str, tmp_path: Path, refused: Refused) -> None:
+    at, size = np.full(3, float(offset)), (8.0, 8.0, 8.0)
+    ids = write_volume(
+        tmp_path / "s.zarr", np.ones((20, 20, 40), np.uint8), {"voxel_size": size, "offset": at.tolist()}
+    )
+    write_swc(tmp_path / "a.swc", (at + 84 + np.outer(np.arange(25), [0, 0, 8])) * factor)
+    assert hint in refused("evaluate", ids, "--skeletons", tmp_path)
+
+
+@pytest.mark.parametrize("offset", [0, 400])
+def test_voxels_and_another_order_are_named(offset: int, tmp_path: Path, refused: Refused) -> None:
+    at, size = np.full(3, float(offset)), (8.0, 8.0, 8.0)
+    attributes = {"voxel_size": size, "offset": at.tolist()}
+    ids = write_volume(tmp_path / "s.zarr", np.ones((5, 40, 90), np.uint8), attributes)
+    voxels = np.stack([np.full(60, 2), np.full(60, 30), np.arange(20, 80)], axis=1)
+    write_swc(tmp_path / "a.swc", voxels)
+    assert "seem to be voxels" in refused("evaluate", ids, "--skeletons", tmp_path)
+    write_swc(tmp_path / "a.swc", (at + (voxels + 0.5) * 8)[:, ::-1])
+    assert "write x first" in refused("evaluate", ids, "--skeletons", tmp_path)
+
+
+def write_swc(path: Path, nodes: np.ndarray) -> None:
+    """One line of nodes (n, 3), zyx."""
+    lines = [f"{i} 0 {x} {y} {z} 1 {i - 1 if i else -1}" for i, (z, y, x) in enumerate(nodes)]
+    path.write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("info", "data", "word"),
+    [
+        (None, b"", "info file"),
+        ("{", b"", "JSON"),
+        ('{"@type": "neuroglancer_multiscale_volume"}', b"", "neuroglancer_skeletons"),
+        ('{"@type": "neuroglancer_skeletons", "sharding": {}}', b"", "1 nodes and 0 edges"),
+        ('{"@type": "neuroglancer_skeletons", "sharding": {"@type": "x"}}', b"", "without sharding"),
+        ('{"@type": "neuroglancer_skeletons", "transform": ["a", 2]}', b"", "12 numbers"),
+        ('{"@type": "neuroglancer_skeletons"}', struct.pack("<IIfffII", 1, 1, 1, 1, 1, 0, 1), "nodes that exist"),
+        ('{"@type": "neuroglancer_skeletons"}', struct.pack("<IIfff", 1, 0, 1, 1, float("nan")), "finite"),
+        ('{"@type": "neuroglancer_skeletons"}', struct.pack("<II", 0, 0), "at least one node"),
+    ],
+)
+def test_bad_precomputed_skeletons_are_refused(
+    info: str | None, data: bytes, word: str, segmentation: str, tmp_path: Path, refused: Refused
+) -> None:
+    if info is not None:
+        (tmp_path / "info").write_text(info)
+    (tmp_path / "12").write_bytes(data or struct.pack("<II", 1, 0))
     assert word in refused("evaluate", segmentation, "--skeletons", tmp_path)
 
 

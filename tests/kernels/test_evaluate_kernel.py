@@ -64,6 +64,17 @@ def test_tables_of_parts_add_up(pair: Pair, cut: int) -> None:
     assert rows(kernel.merge(reversed(parts))) == rows(kernel.contingency(one, other))
 
 
+def test_entropies_equal_waterz() -> None:
+    """A second program beside scikit-image; it leaves out voxels without a label, too."""
+    import waterz
+
+    rng = np.random.default_rng(1)
+    segmentation, labels = (rng.integers(low, 9, (6, 7, 8)).astype(np.uint64) for low in (1, 0))
+    theirs = waterz.evaluate(segmentation.copy(), labels.copy())
+    ours = kernel.conditional_entropies(kernel.contingency(segmentation, labels))
+    assert ours == pytest.approx((theirs["voi_split"], theirs["voi_merge"]))
+
+
 @settings(deadline=None)
 @given(pairs())
 def test_scores_equal_scikit_image(pair: Pair) -> None:

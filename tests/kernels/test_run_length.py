@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgnet_pipeline.kernels.run_length import Graph, run_lengths
+from fgnet_pipeline.kernels.run_length import Graph, perfectly_merged, run_lengths
 
 
 def path(segments: list[int], skeleton: list[int] | None = None, step: float = 10.0) -> Graph:
@@ -99,3 +102,40 @@ def brute_force(graph: Graph, merge_nodes: int) -> tuple[float, float, float, se
         if one and one == other and one not in mergers:
             pieces[skeleton, one] = pieces.get((skeleton, one), 0.0) + length
     return sum(v * v for v in pieces.values()), sum(lengths), sum(v * v for v in lengths), mergers
+
+
+def partitions(items: list[int]) -> Iterator[dict[int, int]]:
+    """All ways to merge fragments: fragment -> number of its segment."""
+    if not items:
+        yield {}
+        return
+    *rest, last = items
+    for found in partitions(rest):
+        for segment in range(len(set(found.values())) + 1):
+            yield {**found, last: segment}
+
+
+@settings(deadline=None, max_examples=200)
+@given(graphs(), st.integers(1, 3))
+def test_perfect_merging_is_the_best_of_all(graph: Graph, merge_nodes: int) -> None:
+    fragments = sorted(set(graph.segment.tolist()) - {0})
+    scores = []
+    for merging in partitions(fragments):
+        lut = {0: 0} | {fragment: segment + 1 for fragment, segment in merging.items()}
+        merged = np.array([lut[fragment] for fragment in graph.segment.tolist()], np.uint64)
+        scores.append(run_lengths(replace(graph, segment=merged), merge_nodes).expected)
+    found = run_lengths(perfectly_merged(graph, merge_nodes), merge_nodes).expected
+    alone = run_lengths(graph, merge_nodes).expected
+    assert alone <= found + 1e-9 and found <= max(scores) + 1e-9
+    if merge_nodes == 1:
+        assert found == pytest.approx(max(scores))
+
+
+def test_a_fragment_of_two_skeletons_stays_alone() -> None:
+    graph = path([1, 2, 3, 3, 4, 5], [0, 0, 0, 1, 1, 1])
+    merged = perfectly_merged(graph).segment.tolist()
+    assert merged[0] == merged[1] and merged[4] == merged[5] and merged[2] == merged[3]
+    assert len({merged[0], merged[2], merged[4]}) == 3
+    assert run_lengths(perfectly_merged(graph)).expected == pytest.approx((10**2 + 10**2) / 40)
+    few = perfectly_merged(graph, merge_nodes=2).segment.tolist()
+    assert few[:4] == [few[0]] * 4 and few[4:] == [few[4]] * 2 and few[0] != few[4]

@@ -67,7 +67,12 @@ def test_seams_are_the_planted_ones(result: Result) -> None:
     assert seam.position[0] == 23.5 and min(seam.position[1:]) > 32 and seam.value > 5 * seam.interior
     by_axis = {r.axis: r for r in seams.rates}
     assert [by_axis[axis].faces for axis in range(3)] == [4, 4, 4]
-    assert by_axis[2].split == (pytest.approx(33 * 15 / 48**2), 0) and by_axis[0].split == (0, 0)
+    assert by_axis[2].split.face.value == pytest.approx(33 * 15 / 48**2) and by_axis[2].split.inside.value == 0
+    assert by_axis[0].split.face.value == by_axis[0].split.inside.value == 0
+    assert [r.split.inside.planes for r in seams.rates] == [8, 8, 8]  # the middles of 2 x 2 x 2 blocks
+    assert [compared.verdict() for r in seams.rates for _, compared in r.rates()] == [
+        "no difference", "too few planes", "no difference", "too few planes", "no difference", "too few planes",
+    ]  # fmt: skip
 
 
 def test_sizes_and_points_are_those_of_the_array(result: Result) -> None:
@@ -125,6 +130,19 @@ def test_the_page_and_the_queue(planted: Path, command, tmp_path: Path) -> None:
     assert f"{merged}|2|1|10 800|" in scores and scores.count("|1|10 800|") == 1
     assert f"3|{min(first, second)}|{max(first, second)}|11 880|" in scores
     assert len(re.findall(r"\d, \d+, \d+\|", scores)) == 4  # a merger and a split, each in voxels and nm
+    # The middle voxels of the contacts: of 15 x 48 faces at y = 15, and of 33 x 15 faces at x = 24.
+    at_merger = f"10 800|{bits_of(10_800, 23_760):.4f}|720|7, 14, 23|{nm_of(7, 14, 23)}|"
+    at_split = f"11 880|{bits_of(11_880, 11_880):.4f}|495|31, 7, {24 if first < second else 23}|"
+    assert at_merger in scores and at_split in scores
+
+
+def bits_of(a: int, b: int) -> float:
+    """What it costs, in VOI over the whole volume, that two parts are not one or not two."""
+    return float(a * np.log2((a + b) / a) + b * np.log2((a + b) / b)) / 48**3
+
+
+def nm_of(*voxel: int) -> str:
+    return ", ".join(f"{o + (v + 0.5) * s:.10g}" for o, v, s in zip(OFFSET, voxel, VOXEL_SIZE, strict=True))
 
 
 def plain(page: str, section: str) -> str:

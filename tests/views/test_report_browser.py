@@ -8,11 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pipeline_tools import write_volume
 from required import skip_or_fail
 
+from fgnet_pipeline.commands.report import report
 from fgnet_pipeline.stages.configuration import load_result
-from fgnet_pipeline.views.report.report import write_report
 
 try:
     from selenium import webdriver
@@ -43,8 +45,10 @@ def driver() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def page(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a finished run."""
-    return write_report(load_result(str(finished_run / "out.zarr")), tmp_path_factory.mktemp("page") / "r.html").path
+    """The report of a finished run with labels, whose large ids make tables wide."""
+    folder = tmp_path_factory.mktemp("page")
+    ids = (np.indices((40, 50, 60)) // 25).sum(0).astype(np.uint64) + np.uint64((1 << 64) - 100)
+    return report(load_result(str(finished_run / "out.zarr")), folder / "r.html", write_volume(folder / "l", ids)).path
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -60,7 +64,7 @@ def test_the_page_fits_and_complains_of_nothing(page: Path, driver: Any, width: 
     levels = driver.execute_script("return [...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1])")
     assert levels[0] == 1 and levels.count(1) == 1 and all(b - a <= 1 for a, b in pairwise(levels))
     links = driver.execute_script("return [...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))")
-    assert len(links) == 9 and all(driver.execute_script("return !!document.getElementById(arguments[0])", link)
+    assert len(links) == 10 and all(driver.execute_script("return !!document.getElementById(arguments[0])", link)
                                    for link in links)  # fmt: skip
     assert driver.get_log("browser") == []
     loaded = [

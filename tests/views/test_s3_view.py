@@ -30,7 +30,7 @@ NAMES = ("affinities", "fragments", "segmentation")
 def state(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the state of a finished run whose arrays lie at s3://lab/out."""
     out, folder = finished_run / "out.zarr", tmp_path_factory.mktemp("remote") / "state"
-    shutil.copytree(state_of(out), folder, ignore=shutil.ignore_patterns(*NAMES))
+    shutil.copytree(state_of(out), folder)
     saved = json.loads((folder / "config.json").read_text())
     saved["config"]["output"] |= {"path": "s3://lab/out", "state": str(folder)}
     (folder / "config.json").write_text(json.dumps(saved))
@@ -74,6 +74,17 @@ def test_segments_and_notes(state: Path, finished_run: Path) -> None:
     view = opened(state, segment=str(segment))
     assert segmentation[view.centre] == segment
     assert notes(load_result(str(state)), view.found)["segmentation"] == "18 of 18 blocks done"
+
+
+def test_a_report_reads_the_objects(state: Path, finished_run: Path, command: Command, tmp_path: Path) -> None:
+    code, out, told = command("report", state, "--to", tmp_path / "remote.html")
+    assert (code, out) == (0, f"{tmp_path / 'remote.html'}\n")
+    assert command("report", finished_run / "out.zarr", "--to", tmp_path / "local.html")[0] == 0
+    remote, local = ((tmp_path / name).read_text() for name in ("remote.html", "local.html"))
+    for section in ("segments", "percolation", "doubt"):
+        one, other = (text[text.index(f'<section id="{section}"') :] for text in (remote, local))
+        assert one[: one.index("</section>")] == other[: other.index("</section>")]
+    assert remote.count("<img ") == local.count("<img ") and "cannot be read" not in remote + told
 
 
 def test_links_lead_to_the_objects(state: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

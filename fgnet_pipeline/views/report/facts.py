@@ -13,6 +13,7 @@ import numpy as np
 
 import fgnet_pipeline
 from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.durations import duration
 from fgnet_pipeline.core.errors import PipelineError
 from fgnet_pipeline.stages.recommended import of_model
 from fgnet_pipeline.store.atomic_files import read_json
@@ -193,7 +194,7 @@ def _stage_row(result: Result, stage: str) -> list[str]:
     peak, hosts = max(t.peak_memory for t in totals), set().union(*(t.hosts for t in totals))
     return [
         stage, str(sum(state.done for state in states)), active, str(sum(state.failed for state in states)),
-        numbers.seconds(spent), numbers.seconds(spent / blocks) if blocks else "-", numbers.seconds(wall),
+        duration(spent), f"{spent / blocks:.3g} s" if blocks else "-", duration(wall),
         numbers.whole(voxels / wall) if wall > 0 else "-", numbers.memory(peak) if peak else "-",
         ", ".join(sorted(hosts)) or "-",
     ]  # fmt: skip

@@ -31,13 +31,6 @@ def score(value: float) -> str:
     return f"{value:.4f}"
 
 
-def seconds(value: float) -> str:
-    """A duration."""
-    if value < 120:
-        return f"{value:.3g} s"
-    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
-
-
 def memory(size: float) -> str:
     """Bytes with a binary unit."""
     power = min(4, int(math.log2(max(size, 1))) // 10)

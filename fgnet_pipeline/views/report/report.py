@@ -28,6 +28,8 @@ from fgnet_pipeline.views.report.seams import seams_section
 from fgnet_pipeline.views.report.segments import segments_section
 
 NAME, QUEUE = "report.html", "doubt.csv"
+#: Said of a finished result without fragments.
+EMPTY = "No voxel of the region lies in a fragment, so there is no segment."
 #: A path with another suffix names a folder.
 SUFFIXES = (".html", ".htm")
 
@@ -146,8 +148,11 @@ def _tables_sections(result: Result) -> tuple[list[Section], str | None]:
     missing = missing_for_sample(result)
     sample = None if missing else read_sample(result)
     if sample is None:
-        why = missing or ["no fragment, or a damaged table of fragments or merges"]
-        return [Section(key, title).add(lacking(why)) for key, title in titles.items()], None
+        is_empty = not missing and not (result.tasks["fragments"].nonzero & (result.tasks["fragments"].keys != 0)).any()
+        why = missing or [EMPTY if is_empty else "a damaged table of fragments or merges"]
+        sections = [Section(key, title).add(lacking(why)) for key, title in titles.items()]
+        sections[0].warnings += [EMPTY] if is_empty else []
+        return sections, None
     queue: list[str] = []
 
     def doubt() -> Section:

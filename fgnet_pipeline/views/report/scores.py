@@ -33,14 +33,18 @@ class WrongPair:
         one: the larger part: a label of a merger, a segment of a split.
         other: the smaller part.
         voxels: of the smaller part.
-        position: a voxel in the largest fragment of the smaller part, zyx; None if no table has it.
+        bits: by how much the VOI falls without this error.
+        faces: between voxels of both parts; 0 if they do not touch.
+        position: a voxel of the smaller part, zyx, at the contact if there is one.
     """
 
     whole: int
     one: int
     other: int
     voxels: int
-    position: Position | None
+    bits: float
+    faces: int
+    position: Position
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Scores:
         curve: by rising threshold.
         best: threshold with the lowest VOI.
         plateau: thresholds between which VOI is nearly the best.
-        mergers: the largest, largest first.
-        splits: the largest, largest first.
+        mergers: those that cost most, the worst first.
+        splits: those that cost most, the worst first.
         warnings: sentences about what the scores hide.
         why_not: why there are no scores; None if there are.
     """
@@ -71,7 +75,7 @@ class Scores:
 
 
 def scores_section(result: Result, scores: Scores) -> Section:
-    """The threshold curve, and the largest mergers and splits."""
+    """The threshold curve, and the worst mergers and splits."""
     section = Section("scores", "Scores against labels")
     section.add(paragraph(f"Labels: {scores.labels}"))
     if scores.why_not is not None:
@@ -79,18 +83,20 @@ def scores_section(result: Result, scores: Scores) -> Section:
     section.warnings += scores.warnings
     section.add(_curve(result, scores), _points(result, scores))
     section.add(
-        how("A merger is a segment that holds a second label, a split a label that a second segment shares; both are "
-            "measured in voxels of the smaller part. The position is a voxel in the largest fragment of the smaller "
-            "part."),
+        how("A merger is a segment that holds a second label, a split a label that a second segment shares. Voxels are "
+            "those of the smaller part; bits say by how much the VOI would fall without this error. The position is a "
+            "voxel of the smaller part: at the contact of both parts, or if they do not touch, deep inside."),
     )  # fmt: skip
     for title, names, pairs in (
-        ("The largest mergers", ("segment", "label", "joined with label"), scores.mergers),
-        ("The largest splits", ("label", "segment", "and segment"), scores.splits),
+        ("The worst mergers", ("segment", "label", "joined with label"), scores.mergers),
+        ("The worst splits", ("label", "segment", "and segment"), scores.splits),
     ):
-        rows = [(str(p.whole), str(p.one), str(p.other), numbers.whole(p.voxels),
-                 "-" if p.position is None else numbers.voxel(p.position),
-                 "-" if p.position is None else numbers.nm(result.nm(p.position))) for p in pairs]  # fmt: skip
-        columns = (*names, "voxels", "position", "in nm")
+        rows = [
+            (str(p.whole), str(p.one), str(p.other), numbers.whole(p.voxels), f"{p.bits:.4f}",
+             numbers.whole(p.faces), numbers.voxel(p.position), numbers.nm(result.nm(p.position)))
+            for p in pairs
+        ]  # fmt: skip
+        columns = (*names, "voxels", "bits", "contact", "position", "in nm")
         section.add(table(title, columns, rows) if rows else paragraph(f"{title}: none."))
     return section
 
