@@ -106,7 +106,8 @@ def _aligned(length: int, step: int, chunk: int, whole: int) -> int:
     """The longest multiple of step and chunk between half of `length` and `length`; `length` if there is none."""
     if length >= whole or length % chunk == 0:
         return length
-    return max((n for n in range(step, length + 1, step) if n % chunk == 0 and 2 * n >= length), default=length)
+    least = max(length / 2, whole / MAX_BLOCKS_PER_AXIS)
+    return max((n for n in range(step, length + 1, step) if n % chunk == 0 and n >= least), default=length)
 
 
 def _at_least(chunk: int, wanted: int) -> int:

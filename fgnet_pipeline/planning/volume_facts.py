@@ -199,7 +199,7 @@ def _level(levels: dict[str, Volume], models: list[ModelFacts]) -> tuple[Volume,
     for name, volume in levels.items():
         for model in models:
             if volume.frame is not None and model.fits(volume.frame.voxel_size):
-                return volume, f"level {name} of the pyramid: its voxels are nearest to those of {model.name}"
+                return volume, f"level {name} of the pyramid: {model.name} was trained on such voxels"
     finest = next(iter(levels))
     return levels[finest], f"level {finest} of the pyramid, the finest; no shipped model fits any level"
 
