@@ -30,6 +30,7 @@ from fgnet_pipeline.commands.plan import plan_command
 from fgnet_pipeline.commands.quiet import quietable
 from fgnet_pipeline.commands.report import report_command
 from fgnet_pipeline.commands.run import agglomerate_command, predict_command, run_command
+from fgnet_pipeline.commands.segments import segments_command
 from fgnet_pipeline.commands.status import status_command
 from fgnet_pipeline.commands.submit import submit_command
 from fgnet_pipeline.commands.sweep import sweep_command
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "upgrade": upgrade_command,
     "evaluate": evaluate_command,
     "sweep": sweep_command,
+    "segments": segments_command,
     "inspect": inspect_command,
     "report": report_command,
     "view": view_command,
