@@ -236,6 +236,6 @@ def _path(stored: StoredTree, edges: RegionEdges, members: list[Ids]) -> list[Ed
         here = {b}
         z, y, x = edges.position[i] / count
         found.append(Edge(a, b, segments[a], segments[b], int(edges.sum[i]) / (MAXIMUM_AFFINITY * count),
-                          float(scores[place]) / MAXIMUM_AFFINITY, count, (float(z), float(y), float(x)),
+                          int(edges.scored[i]) / (MAXIMUM_AFFINITY * count), count, (float(z), float(y), float(x)),
                           place == weakest))  # fmt: skip
     return found
