@@ -60,7 +60,7 @@ def init_command(
         raise _taken(file) from error
     except OSError as error:
         raise InputError("--to", str(file), "a file that can be written", f"check it ({error.strerror})") from error
-    _tell(found, file, as_json)
+    _tell(found, file, str(to or file.name), as_json)
 
 
 def _name(path: str) -> str:
@@ -93,19 +93,17 @@ def _ask_to_import(volume: str, error: ImportNeededError, given: list[str]) -> N
     Raises:
         InputError: always.
     """
-    from fgnet_pipeline.datasets.import_command import import_command
+    from fgnet_pipeline.datasets.import_command import import_remedy
     from fgnet_pipeline.planning.proposal import given_keys
 
     config = given_keys(volume, Path.cwd() / "any.toml", given)[1]
     name = _name(volume.rstrip("/"))
     output = f"{name}.zarr" if not Path(f"{name}.zarr").exists() else f"{name}_imported.zarr"
-    line, notes = import_command(volume, output, config.volume.voxel_size)
-    more = "".join(f"; {note}" for note in notes)
-    remedy = f"convert it: {line}{more}; then: fgnet init {output}/raw"
+    remedy = import_remedy(volume, output, config.volume.voxel_size)
     raise InputError(error.field, f"{volume} ({error.seen})", "a Zarr array of integers", remedy) from error
 
 
-def _tell(found: Proposal, file: Path, as_json: bool) -> None:
+def _tell(found: Proposal, file: Path, named: str, as_json: bool) -> None:
     from fgnet_pipeline.planning.proposal import warnings_for
 
     warnings = warnings_for(found)
@@ -118,5 +116,5 @@ def _tell(found: Proposal, file: Path, as_json: bool) -> None:
         say(f"model: {found.model.name} fits these voxels")
     for sentence in warnings:
         say(f"warning: {sentence}")
-    say(f"next: fgnet plan {file.name} --trial; fgnet run {file.name}")
+    say(f"next: fgnet plan {named} --trial; fgnet run {named}")
     typer.echo(file)

@@ -1,4 +1,4 @@
-"""The command that imports a volume, with the options that this volume needs."""
+"""Says by which command a volume is imported, with the options that this volume needs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ UNKNOWN_SIZE = "Z,Y,X"
 BLACK, WHITE = 0.5, 99.5
 
 
-def import_command(path: str, output: str, voxel_size: Size | None = None) -> tuple[str, list[str]]:
-    """The command that converts a volume, and what a user has to fill in or correct.
+def import_remedy(path: str, output: str, voxel_size: Size | None = None) -> str:
+    """What to do with a volume that has to be converted: the command, with the options that this volume needs.
 
     A sample of the voxels is read, for the range of grey values.
 
@@ -28,7 +28,8 @@ def import_command(path: str, output: str, voxel_size: Size | None = None) -> tu
         voxel_size: nm, zyx, that the user has stated; None if not.
 
     Returns:
-        The command, and sentences. The command has `Z,Y,X` in place of a voxel size that nothing states.
+        A clause. The command in it has `Z,Y,X` in place of a voxel size that nothing states. If the reader refuses the
+        volume as it is, the clause says why.
     """
     words, notes = ["fgnet", "import", output, "--raw", path], list[str]()
     size = "" if voxel_size is None else ",".join(f"{v:.10g}" for v in voxel_size)
@@ -39,11 +40,12 @@ def import_command(path: str, output: str, voxel_size: Size | None = None) -> tu
             size = UNKNOWN_SIZE
         words += _range(source)
     except InputError as error:
-        notes.append(str(error))
+        return f"the command that converts volumes, {shlex.join(words)}, refuses it: {error}"
     words += ["--voxel-size", size] if size else []
     if size == UNKNOWN_SIZE:
         notes.append(f"replace {UNKNOWN_SIZE} by the voxel size in nm, which the volume does not state")
-    return shlex.join(words), notes
+    told = "".join(f"; {note}" for note in notes)
+    return f"convert it: {shlex.join(words)}{told}; then: fgnet init {shlex.quote(f'{output}/raw')}"
 
 
 def _stated_size(source: Source, notes: list[str]) -> Size | None:

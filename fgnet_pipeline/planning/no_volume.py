@@ -49,7 +49,7 @@ def refuse_no_volume(path: str, shape: Sequence[int], dtype: np.dtype[Any]) -> N
     """
     found, longer = f"{path} of shape {list(shape)} and type {dtype}", [n for n in shape if n > 1]
     if len(shape) < 3 or len(longer) < 3:
-        kind = "a single picture" if len(longer) == 2 else "no picture at all"
+        kind = "a single picture" if len(longer) == 2 else "no volume"
         remedy = "put all sections into one folder and use fgnet import, or name the volume"
         raise InputError(FIELD, f"{found}, which is {kind}", EXPECTED, remedy)
     if longer[-1] in COLOURS:

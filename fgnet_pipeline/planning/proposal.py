@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.config_file import apply_override
 from fgnet_pipeline.core.errors import InputError
@@ -129,11 +131,12 @@ def given_keys(path: str, file: Path, overrides: Sequence[str]) -> tuple[dict[st
 
 
 def _model(config: Config, volume: VolumeFacts, models: list[ModelFacts]) -> ModelFacts | None:
-    """The model that the user names, one that fits, or else the first; None with the user's own affinities."""
+    """The model that the user names, one that fits, or else the nearest; None with the user's own affinities."""
     if config.affinities.path is not None:
         return None
     if "checkpoint" in config.model.model_fields_set:
         return model_facts(config.model.checkpoint)
     assert volume.frame is not None  # the caller has checked it
     size = volume.frame.voxel_size
-    return next((model for model in models if model.fits(size)), models[0])
+    fitting = [model for model in models if model.fits(size)]
+    return min(fitting or models, key=lambda model: float(np.abs(np.log(np.divide(size, model.voxel_size))).max()))

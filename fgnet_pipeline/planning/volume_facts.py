@@ -32,6 +32,10 @@ FEW_VOXELS = 2000
 CHUNKS_READ = 64
 #: Stored chunks among which these are chosen.
 CHUNKS_LISTED = 4096
+#: End of the names of formats that hold one section.
+PICTURE = "picture"
+#: Arrays that a run writes.
+OWN = {"fragments", "segmentation"}
 #: Shares of the sampled tissue below black and above white, in percent.
 BLACK, WHITE = 0.5, 99.5
 
@@ -139,7 +143,7 @@ def _opened(path: str, given: VolumeConfig, models: list[ModelFacts]) -> tuple[V
         if names:
             return _chosen(path, names, given, models)
         kind = foreign_format(path)
-        if kind is not None and is_imported(kind):
+        if kind is not None and is_imported(kind) and not kind.endswith(PICTURE):
             raise ImportNeededError(path, kind) from error
         raise _seen(path, error, kind) from error
     refuse_no_volume(path, array.shape, array.dtype)
@@ -162,6 +166,8 @@ def _seen(path: str, error: InputError, kind: str | None) -> InputError:
     expected = "a volume: a Zarr array, or what `fgnet import` converts (HDF5, TIFF, N5, precomputed)"
     if kind is None:
         return error
+    if kind.endswith(PICTURE):
+        return InputError(FIELD, f"{path} (a single {kind})", expected, "put all sections into one folder and name it")
     return InputError(FIELD, f"{path} ({kind})", expected, "name the volume itself, or convert it to one of these")
 
 
@@ -176,6 +182,9 @@ def _chosen(path: str, names: list[str], given: VolumeConfig, models: list[Model
     raw = [name for name in opened if name.rpartition("/")[2] == "raw"]
     if len(raw) == 1:
         return opened[raw[0]], f"the array named raw of the group {path}"
+    if set(opened) >= OWN:
+        found = f"{path}, the output of a run"
+        raise InputError(FIELD, found, "a raw volume", "name the raw volume; fgnet status and fgnet report show a run")
     if all(volume.sources.voxel_size.startswith("OME-Zarr") for volume in opened.values()):
         return _level(opened, models)
     expected = f"one volume, but this group has several: {', '.join(opened)}"

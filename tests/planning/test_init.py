@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import zarr
+from PIL import Image
 from pipeline_tools import ATTRIBUTES, Command, Refused, cells, write_volume
 from zarr_tools import level, pyramid, write_array, write_attributes
 
@@ -198,6 +199,18 @@ def _folder(folder: Path) -> str:
     return str(folder / "empty.zarr")
 
 
+def _picture(folder: Path) -> str:
+    Image.fromarray(NOISE[0]).save(folder / "one.png")
+    return str(folder / "one.png")
+
+
+def _output(folder: Path) -> str:
+    write_attributes(folder / "out.zarr", {})
+    for name in ("fragments", "segmentation"):
+        write_array(folder / "out.zarr" / name, NOISE.astype(np.uint64))
+    return str(folder / "out.zarr")
+
+
 LABELS = np.repeat(np.arange(1, 3201, dtype=np.uint32), 320).reshape(32, 64, 500)
 NOISE = np.random.default_rng(0).integers(1, 255, (24, 30, 40), np.uint8)
 
@@ -207,6 +220,8 @@ NOISE = np.random.default_rng(0).integers(1, 255, (24, 30, 40), np.uint8)
     [
         (_text, "(file)"),
         (_folder, "Zarr array"),
+        (_picture, "a single PNG picture"),
+        (_output, "the output of a run"),
         (lambda folder: str(folder / "nothing.zarr"), "does not exist"),
         (_array(NOISE[0]), "a single picture"),
         (_array(NOISE[:1]), "a single picture"),
@@ -294,6 +309,9 @@ def test_other_formats_are_named(tmp_path: Path, refused: Refused) -> None:
         file["a/raw"].attrs["resolution"] = [40.0, 4.0, 4.0]
     text = refused("init", tmp_path / "v.h5", "--to", tmp_path / "my.toml")
     assert "HDF5 file" in text and f"fgnet import v.zarr --raw {tmp_path / 'v.h5'};" in text
+    with h5py.File(tmp_path / "v.h5", "a") as file:
+        file["b"] = NOISE
+    assert "refuses it: --raw-dataset" in refused("init", tmp_path / "v.h5", "--to", tmp_path / "my.toml")
     floats = write_volume(tmp_path / "f.zarr", NOISE / np.float32(255), chunks=NOISE.shape)
     text = refused("init", floats, "--to", tmp_path / "my.toml")
     low, high = map(float, text.partition("--range ")[2].partition(";")[0].split(","))
