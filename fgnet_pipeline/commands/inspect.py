@@ -103,7 +103,7 @@ def _voxel_lines(found: VoxelFound) -> Iterator[str]:
     for offset, value in zip(found.neighbourhood or (), found.affinities or (), strict=True):
         yield f"affinity with the voxel at {offset}: {value:.4f}"
     for name, id_ in (("fragment", found.fragment), ("segment", found.segment)):
-        yield f"{name}: {'not computed yet' if id_ is None else 'none (background)' if id_ == 0 else id_}"
+        yield f"{name}: {'not known' if id_ is None else 'none (background)' if id_ == 0 else id_}"
     yield from found.notes
     yield "blocks that hold this voxel, with the state of their records"
     rows = [

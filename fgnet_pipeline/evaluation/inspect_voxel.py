@@ -13,7 +13,7 @@ import numpy as np
 
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import PipelineError
-from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.core.named_voxel import named_voxel
 from fgnet_pipeline.core.plan import format_key, single
 from fgnet_pipeline.execution.resume import check_fresh, left
@@ -105,37 +105,56 @@ def inspect_voxel(config: Config, at: str) -> VoxelFound:
     voxel = named_voxel(at, job.bounds.shape, (job.frame.offset, job.frame.voxel_size))
     blocks = [_state(job, name, voxel) for name in job.plan.tasks]
     done = {state.task for state in blocks if state.state in (DONE, NO_TISSUE)}
-    notes: list[str] = []
-
-    def value(name: str, is_known: bool, read: Callable[[Any], Any]) -> Any:
-        """The value of one array at the voxel; None, and a note, if it cannot be read."""
-        if not is_known:
-            return None
-        try:
-            return read(single(voxel))[..., 0, 0, 0]
-        except (*READ_ERRORS, PipelineError) as error:
-            notes.append(f"{name} cannot be read here ({(str(error).splitlines() or [type(error).__name__])[0]})")
-            return None
-
-    raw = value("raw", job.raw is not None, lambda box: job.raw.read(box) if job.raw else None)
-    affinities = value("affinities", job.affinities is not None or "predict" in done, job.read_affinities)
-    fragment = value("fragments", job.fragments is not None or "fragments" in done, job.read_tissue_fragments)
-    segment = value("segmentation", "relabel" in done, job.read_segmentation)
-    tissue = value("mask", job.mask is not None, lambda box: job.mask.read(box) if job.mask else None)
+    stored = _Stored(voxel, [])
+    raw = stored.value("raw", None if job.raw is None else job.raw.read)
+    affinities = stored.value("affinities", job.read_affinities if job.affinities or "predict" in done else None)
+    has_fragments = job.fragments is not None or "fragments" in done
+    fragment = stored.value("fragments", job.read_tissue_fragments if has_fragments else None)
+    segment = stored.value("segmentation", job.read_segmentation if "relabel" in done else None)
+    tissue = stored.value("mask", None if job.mask is None else job.mask.read)
     middle = np.asarray(job.frame.offset) + (np.asarray(voxel) + 0.5) * np.asarray(job.frame.voxel_size)
     return VoxelFound(
-        voxel,
-        middle.tolist(),
-        job.roi.contains(single(voxel)),
-        None if tissue is None else bool(tissue),
-        None if raw is None else int(raw),
-        None if affinities is None else [float(v) / 255 for v in affinities],
-        None if affinities is None else [list(offset) for offset in job.neighbourhood],
-        None if fragment is None else int(fragment),
-        None if segment is None else int(segment),
-        blocks,
-        notes,
+        voxel=voxel,
+        nm=middle.tolist(),
+        in_region=job.roi.contains(single(voxel)),
+        is_tissue=None if tissue is None else bool(tissue),
+        raw=None if raw is None else int(raw),
+        affinities=None if affinities is None else [float(v) / 255 for v in affinities],
+        neighbourhood=None if affinities is None else [list(offset) for offset in job.neighbourhood],
+        fragment=None if fragment is None else int(fragment),
+        segment=None if segment is None else int(segment),
+        blocks=blocks,
+        notes=stored.notes,
     )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Reads the values of arrays at one voxel.
+
+    Attributes:
+        voxel: its position, zyx.
+        notes: what could not be read.
+    """
+
+    voxel: Vector
+    notes: list[str]
+
+    def value(self, name: str, read: Callable[[Box], Any] | None) -> Any:
+        """The value of one array, or its values in all channels; None if it is not known.
+
+        Args:
+            name: of the array, for the note if it cannot be read.
+            read: gives the values of a box of voxels; None if nothing is stored.
+        """
+        if read is None:
+            return None
+        try:
+            return read(single(self.voxel))[..., 0, 0, 0]
+        except (*READ_ERRORS, PipelineError) as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            self.notes.append(f"{name} cannot be read here ({lines[0]})")
+            return None
 
 
 def _state(job: Job, name: str, voxel: Vector) -> BlockState:

@@ -161,7 +161,7 @@ def _of_model(it: Situation, model: ModelFacts) -> Iterator[Line]:
         yield Line("model", "any_voxel_size", True, f"Without this line a model refuses voxels that differ by more "
                    f"than {tolerance} from its own. Remove it when checkpoint names a model that fits.")  # fmt: skip
     if it.volume.at_chunks:
-        found = measured_normalisation(it.volume.sampled, it.given.volume.range or _limits(it))
+        found = measured_normalisation(it.volume.sampled, it.given.volume.range or _limits(it), model.normalisation)
         yield Line("model", "normalisation", [round(v, 4) for v in found], "Mean and deviation of the grey values, "
                    "measured at chunks that are stored. The positions at which a run measures them hit no "
                    "tissue.")  # fmt: skip

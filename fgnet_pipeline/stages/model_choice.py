@@ -32,6 +32,7 @@ class ModelFacts:
         any_voxel_size: whether it takes every voxel size.
         stride: voxels between two tiles, zyx.
         recommended: table of the configuration -> key -> value.
+        normalisation: its kind, `robust` or `range`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelFacts:
     any_voxel_size: bool
     stride: Vector
     recommended: dict[str, dict[str, Any]]
+    normalisation: str = "robust"
 
     def fits(self, voxel_size: Sequence[float]) -> bool:
         """Whether the model was trained for a voxel size (nm, zyx), within the tolerance per axis."""
@@ -78,7 +80,8 @@ def model_facts(checkpoint: str) -> ModelFacts:
     except fgnet.ModelError as error:
         raise InputError(error.field, error.value, error.expected, error.remedy) from error
     z, y, x = geometry.voxel_size
-    return ModelFacts(checkpoint, (z, y, x), geometry.any_voxel_size, vector(geometry.stride), recommended)
+    any_size, kind = geometry.any_voxel_size, geometry.normalisation
+    return ModelFacts(checkpoint, (z, y, x), any_size, vector(geometry.stride), recommended, kind)
 
 
 def measured_normalisation(

@@ -64,9 +64,9 @@ def test_a_voxel_of_an_unfinished_run(copied_run: tuple[Path, Path], command: Co
     assert (blocks["fragments"].state, blocks["fragments"].error) == ("failed", "ValueError: bad")
     assert blocks["relabel"].state == "not computed" and blocks["edges"].state == "done"
     code, said, _ = command("inspect", config, "--at", "30,40,50")
-    assert code == 0 and "segment: not computed yet" in said and "ValueError: bad (a.log)" in said
+    assert code == 0 and "segment: not known" in said and "ValueError: bad (a.log)" in said
     code, said, _ = command("inspect", config, "--at", "0,0,0")
-    assert code == 0 and "segment: not computed yet" in said
+    assert code == 0 and "segment: not known" in said
 
 
 def test_outside_the_region_and_the_mask(small_raw: str, tmp_path: Path, command: Command) -> None:
@@ -106,3 +106,11 @@ def test_positions_in_nanometres() -> None:
 def test_the_table_of_blocks_fits_a_terminal() -> None:
     row = ["agglomerate-0", "100,100,100", "28800,28800,28800 to 28900,28900,28900", "0123456789abcdef", "done"]
     assert max(map(len, table(BLOCK_TITLES, [row], left=5, columns=80))) <= 80
+
+
+def test_a_damaged_chunk(copied_run: tuple[Path, Path], command: Command) -> None:
+    config, out = copied_run
+    shard = out / "segmentation" / "c" / "1" / "1" / "2"
+    shard.write_bytes(b"\0" * len(shard.read_bytes()))
+    code, said, _ = command("inspect", config, "--at", "30,40,50")
+    assert code == 0 and "segmentation cannot be read here" in said and "segment: not known" in said
