@@ -22,6 +22,7 @@ from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
 from fgnet_pipeline.commands.evaluate import evaluate_command
 from fgnet_pipeline.commands.export import export_command
 from fgnet_pipeline.commands.import_ import import_command
+from fgnet_pipeline.commands.init import init_command
 from fgnet_pipeline.commands.inspect import inspect_command
 from fgnet_pipeline.commands.last_resort import FaultError, last_resort
 from fgnet_pipeline.commands.model_describe import describe_command
@@ -29,6 +30,7 @@ from fgnet_pipeline.commands.plan import plan_command
 from fgnet_pipeline.commands.quiet import quietable
 from fgnet_pipeline.commands.report import report_command
 from fgnet_pipeline.commands.run import agglomerate_command, predict_command, run_command
+from fgnet_pipeline.commands.segments import segments_command
 from fgnet_pipeline.commands.status import status_command
 from fgnet_pipeline.commands.submit import submit_command
 from fgnet_pipeline.commands.sweep import sweep_command
@@ -44,6 +46,7 @@ from fgnet_pipeline.execution.processes.standard_streams import output_error
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 #: Name -> function. `fgnet --help` lists the commands in this order.
 COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init_command,
     "run": run_command,
     "predict": predict_command,
     "agglomerate": agglomerate_command,
@@ -55,6 +58,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "upgrade": upgrade_command,
     "evaluate": evaluate_command,
     "sweep": sweep_command,
+    "segments": segments_command,
     "inspect": inspect_command,
     "report": report_command,
     "view": view_command,

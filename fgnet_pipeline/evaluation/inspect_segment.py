@@ -151,7 +151,8 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     merges = _merges_of(stored.merges, members, threshold)
     sizes = dict(zip(members.tolist(), rows["voxels"].tolist(), strict=True))
     total, count = len(merges.a), min(limit, len(merges.a))
-    listed = {i: _merge(merges, i, sides, members, graph) for i, sides in _sides(merges, sizes, count).items()}
+    wanted = {*range(count), *range(total - count, total)}
+    listed = {i: _merge(merges, i, sides, members, graph) for i, sides in _sides(merges, sizes, wanted).items()}
     return Inspection(
         segment=segment,
         threshold=threshold,
@@ -191,11 +192,40 @@ def _merges_of(merges: Merges, members: Ids, threshold: float) -> Merges:
     return Merges(*(column[inner] for column in merges))
 
 
-def _sides(merges: Merges, sizes: dict[int, int], count: int) -> dict[int, tuple[int, int]]:
-    """Row -> voxels of both sides, for the first and the last `count` rows."""
-    total, sides = len(merges.a), {}
+def merges_through(stored: StoredTree, segment: int, one: int, other: int) -> list[Merge]:
+    """The merges by which two fragments of a segment came together, best first; the last one joined them.
+
+    Every cluster has a pointer to the cluster that it joined. The merges are those along the pointers of both fragments
+    up to the cluster in which they meet.
+
+    Args:
+        stored: tree of a finished agglomeration.
+        segment: id of the segment at `agglomerate.threshold`.
+        one: id of a fragment of it.
+        other: id of another one.
+    """
+    job, threshold = stored.job, stored.job.config.agglomerate.threshold
+    members = stored.members(segment, threshold)
+    rows = fragment_rows(job, stored.tree, members)
+    graph = graph_around(job, rows, members)
+    merges = _merges_of(stored.merges, members, threshold)
+    pointers = {a: (i, b) for i, (a, b) in enumerate(zip(merges.a.tolist(), merges.b.tolist(), strict=True))}
+    wanted: set[int] = set()
+    while one != other:
+        # The pointer of the earlier merge moves on, as in `kernels.agglomeration.growth.joining_rows`.
+        moves = min((id_ for id_ in (one, other) if id_ in pointers), key=lambda id_: pointers[id_][0])
+        row, above = pointers[moves]
+        one, other = (above, other) if moves == one else (one, above)
+        wanted.add(row)
+    sizes = dict(zip(members.tolist(), rows["voxels"].tolist(), strict=True))
+    return [_merge(merges, i, sides, members, graph) for i, sides in _sides(merges, sizes, wanted).items()]
+
+
+def _sides(merges: Merges, sizes: dict[int, int], wanted: set[int]) -> dict[int, tuple[int, int]]:
+    """Row -> voxels of both sides, for some rows; they come in rising order."""
+    sides = {}
     for i, (a, b) in enumerate(zip(merges.a.tolist(), merges.b.tolist(), strict=True)):
-        if i < count or i >= total - count:
+        if i in wanted:
             sides[i] = (sizes[a], sizes[b])
         sizes[b] += sizes[a]
     return sides

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Box, Vector, block_of_ids, indices, vector
 from fgnet_pipeline.core.plan import single
+from fgnet_pipeline.kernels.segment_rows import united
 from fgnet_pipeline.stages.checked_tables import edge_columns, key_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree
@@ -45,18 +46,7 @@ def fragment_rows(job: Job, tree: Octree, ids: Ids) -> dict[str, npt.NDArray[Any
             parts.append({name: table[name][chosen] for name in names})
     if not parts:
         return {name: np.zeros(0, np.int64) for name in names}
-    return _united({name: np.concatenate([part[name] for part in parts]) for name in names})
-
-
-def _united(rows: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """One row per id: fragments that another program made may have rows in the tables of several blocks."""
-    ids, first, which = np.unique(rows["id"], return_index=True, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    begin, end = rows["begin"][first].copy(), rows["end"][first].copy()
-    np.add.at(voxels, which, rows["voxels"])
-    np.minimum.at(begin, which, rows["begin"])
-    np.maximum.at(end, which, rows["end"])
-    return {"id": ids, "voxels": voxels, "begin": begin, "end": end, "point": rows["point"][first]}
+    return united({name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
 def graph_around(job: Job, rows: dict[str, npt.NDArray[Any]], members: Ids) -> nx.Graph:

@@ -7,6 +7,8 @@ segment of a fragment at any threshold takes one table per level of the octree, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,10 +34,24 @@ def open_agglomerated(config: Config) -> Job:
     Raises:
         InputError: an output of another configuration, or one that is not finished for the region of interest.
     """
+    return open_finished(config, NEEDED, "agglomeration")
+
+
+def open_finished(config: Config, stages: Collection[str], what: str) -> Job:
+    """The job of a configuration of which some stages are finished. Nothing is written.
+
+    Args:
+        config: of the run.
+        stages: that must be finished.
+        what: they make together, for the error.
+
+    Raises:
+        InputError: an output of another configuration, or one that is not finished for the region of interest.
+    """
     use_threads(config.schedule.threads)
     job = open_job(config)
     plan_job(job, new_affinities=False)
-    names = [task.name for task in job.plan.tasks.values() if task.stage in NEEDED]
+    names = [task.name for task in job.plan.tasks.values() if task.stage in stages]
     check_fresh(job, names, None)
     for name in names:
         state = left(job, name)
@@ -44,7 +60,7 @@ def open_agglomerated(config: Config) -> Job:
             raise InputError(
                 "output.path",
                 job.output.path,
-                f"a finished agglomeration ({name}: {todo} of {active} blocks missing)",
+                f"a finished {what} ({name}: {todo} of {active} blocks missing)",
                 "run run_agglomerate.py with this configuration first",
             )
     return job

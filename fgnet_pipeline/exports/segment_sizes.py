@@ -15,12 +15,13 @@ from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.exports.by_segment import first_rows, ranges, rows_where
-from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, look_up, no_rows, with_closed
+from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, no_rows, with_closed
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.stages.checked_tables import key_of, read_lut
+from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import octree_of
 from fgnet_pipeline.stages.outcome import Outcome, write_table
+from fgnet_pipeline.stages.segments_of_fragments import fragments_of_leaf
 from fgnet_pipeline.stages.stage import TableOutput
 from fgnet_pipeline.store.tables import Columns
 
@@ -62,11 +63,7 @@ class _Sizes(Climber):
 
     def _rows_of_leaf(self, leaf: Vector) -> Iterator[Columns]:
         """The segments and voxels of the fragments of a leaf."""
-        source = self.job.source
-        lut, tables = read_lut(source, 0, leaf), source.output.tables("fragments", "fragments")
-        for block in source.plan.active_blocks("fragments", self.tree.blocks_of_leaf(leaf)):
-            rows = tables.read(block, ["id", "voxels"], key_of(source, "fragments", block))
-            segments = look_up(self.job, 0, leaf, lut, rows["id"].astype(np.uint64))
+        for segments, rows in fragments_of_leaf(self.job.source, leaf, ["id", "voxels"]):
             yield {"segment": segments, "voxels": rows["voxels"].astype(np.int64)}
 
     def compute(self, block: Block, loaded: Columns) -> Columns:

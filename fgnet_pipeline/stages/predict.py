@@ -18,9 +18,9 @@ from fgnet_pipeline.core.geometry import Grid, vector
 from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.grey import to_grey
-from fgnet_pipeline.kernels.padding import without_padding
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.model_choice import is_near, measured_normalisation
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
 from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork, fills_padding
@@ -31,9 +31,6 @@ from fgnet_pipeline.store.volume import Frame
 if TYPE_CHECKING:
     import fgnet
     from fgnet.tiles import Predictor
-
-#: The fraction, per axis, by which a voxel size may differ from the model's.
-VOXEL_SIZE_TOLERANCE = 0.2
 
 
 @contextlib.contextmanager
@@ -77,8 +74,7 @@ def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
     """
     with _as_input_errors():
         geometry = _geometry_of(config)
-    ratio = np.divide(frame.voxel_size, geometry.voxel_size)
-    fits = (np.abs(ratio - 1) <= VOXEL_SIZE_TOLERANCE + 1e-9).all()
+    fits = is_near(geometry.voxel_size, frame.voxel_size)
     if not (fits or config.model.any_voxel_size or geometry.any_voxel_size):
         raise InputError(
             "volume.voxel_size",
@@ -236,11 +232,7 @@ def _normalisation(
     known = stored or {}
     if known.get("volume") == volume and known.get("range") == (list(job.config.volume.range or ()) or None):
         return [float(v) for v in known["normalisation"]]
-    from fgnet.normalise import constants
-
-    grey = to_grey(without_padding(values), job.config.volume.range)
-    shift, scale = constants(grey, geometry.normalisation)
-    return [float(shift), float(scale)]
+    return list(measured_normalisation(values, job.config.volume.range, geometry.normalisation))
 
 
 def choose_device(wanted: str, worker: int) -> str:

@@ -7,8 +7,8 @@ The first of these that has a value decides:
 3. the values that the model recommends,
 4. the project's default.
 
-Beside `fgnet_pipeline.stages.predict` this is the only file of the stages that asks the model package. It reads headers
-of files, so torch is not needed.
+Beside this file, only `fgnet_pipeline.stages.predict` and `fgnet_pipeline.stages.model_choice` ask the model package.
+Headers of files are read, so torch is not needed.
 """
 
 from __future__ import annotations

@@ -36,6 +36,27 @@ def write_parts(path: Path, parts: Iterable[bytes], mode: int = 0o666) -> None:
         stream.writelines(parts)
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a new file, whole or not at all. A file of this name is never replaced, even if it came a moment before.
+
+    Args:
+        path: of the file; its folder is made if it does not exist.
+        data: the whole content.
+
+    Raises:
+        FileExistsError: something has this name.
+        OSError: the folder cannot be written, or the disk is full; nothing is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as stream:
+            stream.write(data)
+        os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def whole_or_nothing(path: Path) -> Iterator[Path]:
     """Another path beside `path`, for a file that is written piece by piece. At the end it is renamed to `path`.

@@ -173,6 +173,23 @@ def _key(array: zarr.Array[Any]) -> str:
     return array.metadata.encode_chunk_key((0,) * array.ndim)
 
 
+def stored_positions(array: zarr.Array[Any], most: int) -> list[tuple[int, ...]]:
+    """Grid positions of some chunks (shards, if the array has shards) that are stored.
+
+    Args:
+        array: opened by `arrays.open_array`.
+        most: number of positions at most.
+
+    Raises:
+        StoreError: an object store refuses or does not answer.
+    """
+    if isinstance(array.store, LocalStore):
+        stated = _stated(array)
+        return [] if stated is None else list(islice(_indices(folder_of(array), stated, array.ndim, ENTRIES), most))
+    key = array.metadata.encode_chunk_key
+    return [index for index in positions(chunk_grid(array)) if is_stored(array, key(index))][:most]
+
+
 def require_stored(array: zarr.Array[Any], path: str, field: str, kind: str = "an array") -> None:
     """Refuse an array of which nothing is stored: it reads as its fill value everywhere.
 

@@ -55,9 +55,14 @@ def foreign_format(path: str) -> str | None:
         return None
 
 
+def is_imported(kind: str) -> bool:
+    """Whether `fgnet import` reads a format."""
+    return kind.startswith(_IMPORTED)
+
+
 def remedy(kind: str) -> str:
     """What to do with a format."""
-    return "use fgnet import" if kind.startswith(_IMPORTED) else "convert it to Zarr"
+    return "use fgnet import" if is_imported(kind) else "convert it to Zarr"
 
 
 def _file_format(file: Path) -> str:

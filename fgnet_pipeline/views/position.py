@@ -16,26 +16,6 @@ from fgnet_pipeline.store.volume import Volume
 REMEDY = "take an id from the segmentation"
 
 
-def named_voxel(text: str, shape: Vector) -> Vector:
-    """The voxel of an option `--at z,y,x`.
-
-    Args:
-        text: of the option.
-        shape: of the volume in voxels, zyx.
-
-    Raises:
-        InputError: other text, or a voxel outside the volume.
-    """
-    expected = f"a voxel z,y,x inside the volume of {list(shape)} voxels"
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(part.removeprefix("-").isdecimal() and part.isascii() for part in parts):
-        raise InputError("--at", text, expected, "e.g. --at 10,200,300")
-    voxel = [int(part) for part in parts]
-    if not all(0 <= v < n for v, n in zip(voxel, shape, strict=True)):
-        raise InputError("--at", text, expected, "count voxels from 0; --at takes no nanometres")
-    return vector(voxel)
-
-
 def segment_id(text: str) -> int:
     """The id of an option `--segment ID`.
 

@@ -9,12 +9,13 @@ from pathlib import PurePosixPath
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.named_voxel import named_voxel
 from fgnet_pipeline.core.viewer_state import Source, State, affinities_layer, grey_layer, ids_layer, viewer_state
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.output import Output
 from fgnet_pipeline.store.volume import Volume
 from fgnet_pipeline.views.layers import Found, Layer, find_layers
-from fgnet_pipeline.views.position import middle, named_voxel, segment_id, voxel_of_segment
+from fgnet_pipeline.views.position import middle, segment_id, voxel_of_segment
 
 #: A layer is shown at first if it is raw or the first of these that exists.
 RESULTS = ("segmentation", "fragments", "affinities")

@@ -17,6 +17,7 @@ from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, StaleError
 from fgnet_pipeline.evaluation.comparison import compare
 from fgnet_pipeline.evaluation.inspect_segment import inspect_segment
+from fgnet_pipeline.evaluation.joining import joining
 from fgnet_pipeline.evaluation.sweep import sweep
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.kernels.agglomeration.merge_tree import Merges
@@ -138,3 +139,17 @@ def test_a_histogram_that_does_not_add_up_is_named(config: Path) -> None:
 def test_scores_and_quantiles_that_do_not_fit_are_refused(config: Path, overrides: list[str], field: str) -> None:
     with pytest.raises(InputError, match=field):
         load_config(config, overrides)
+
+
+def test_why_two_segments_are_not_joined(config: Path) -> None:
+    """By a quantile, too, the tree joins two segments at no score above the weakest edge of the best path."""
+    found, out = resolved(config), Path(resolved(config).output.path)
+    segments = np.setdiff1d(read(out, "segmentation"), [0]).tolist()
+    compared = 0
+    for other in segments[1:9]:
+        pair = joining(found, segments[0], other)
+        if pair.weakest is not None:
+            assert pair.join is not None and pair.join.score <= pair.weakest.score and pair.join.score < THRESHOLD
+            assert pair.weakest.score * 255 == pytest.approx(round(pair.weakest.score * 255)), "an affinity of 0 to 255"
+            compared += 1
+    assert compared >= 2 and pair.scored_by == "0.85 quantile of affinities"

@@ -50,15 +50,27 @@ def sort_merges(a: Ids, b: Ids, parent: Ids, sum: Ids, count: Ids) -> Merges:
         sum: uint64 (n,), below 2^63.
         count: uint64 (n,), above 0, below 2^63.
     """
+    order = canonical_order(a, b, sum, count)
+    return Merges(a[order], b[order], parent[order], sum[order], count[order])
+
+
+def canonical_order(a: Ids, b: Ids, sum: Ids, count: Ids) -> NDArray[np.int64]:
+    """The order of edges or merges: higher score first (exact), then smaller a, then smaller b.
+
+    Args:
+        a: uint64 (n,), smaller name.
+        b: uint64 (n,), larger name.
+        sum: uint64 (n,), below 2^63.
+        count: uint64 (n,), above 0, below 2^63.
+
+    Returns:
+        int64 (n,), places of the rows.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sum / count
     order = np.lexsort((b, a, -means))
-    rows = Merges(a[order], b[order], parent[order], sum[order], count[order])
-    signed = [np.ascontiguousarray(x).astype(np.int64) for x in rows]
-    if _is_sorted(signed[0], signed[1], signed[3], signed[4]):
-        return rows
-    order = _exact_order(signed[0], signed[1], signed[3], signed[4])
-    return Merges(*(x[order] for x in rows))
+    signed = [np.ascontiguousarray(x[order]).astype(np.int64) for x in (a, b, sum, count)]
+    return order if _is_sorted(*signed) else order[_exact_order(*signed)]
 
 
 def as_fraction(threshold: float) -> Fraction:

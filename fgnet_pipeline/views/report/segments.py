@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.kernels.segment_rows import by_segment, of_fragments, united
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.charts import bars
 from fgnet_pipeline.views.report.html import Html, Section, group, how, paragraph, table
 from fgnet_pipeline.views.report.result import Result
-from fgnet_pipeline.views.report.sample import Counts, Ids, Sample, summed_by
+from fgnet_pipeline.views.report.sample import Counts, Ids, Sample
 
 #: Rows of the table.
 LISTED = 20
@@ -36,16 +37,10 @@ class Sizes:
 
 def sizes_of(sample: Sample) -> Sizes:
     """Sizes of all segments of a sample."""
-    segment = sample.segment_of(sample.ids)
-    ids, voxels = summed_by(segment, sample.voxels)
-    which = np.searchsorted(ids, segment)
-    once = np.unique(np.stack([which.astype(np.uint64), sample.ids], 1), axis=0)[:, 0].astype(np.int64)
-    fragments = np.bincount(once, minlength=len(ids))
-    by_size = np.lexsort((sample.ids, -sample.voxels))  # the first row of each segment is its largest fragment
-    _, first = np.unique(which[by_size], return_index=True)
-    points = sample.points[by_size[first]]
-    order = np.lexsort((ids, -voxels))
-    return Sizes(ids[order], voxels[order], fragments[order], points[order])
+    fragments = united({"id": sample.ids, "voxels": sample.voxels, "point": sample.points})
+    rows = by_segment(of_fragments(sample.segment_of(fragments["id"]), fragments))
+    order = np.lexsort((rows["segment"], -rows["voxels"]))
+    return Sizes(*(rows[name][order] for name in ("segment", "voxels", "fragments", "point")))
 
 
 def segments_section(result: Result, sample: Sample) -> Section:
