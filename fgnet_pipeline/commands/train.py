@@ -22,6 +22,9 @@ def train_command(
         int | None, typer.Option("--workers", min=1, help="Number of threads (machine.threads).")
     ] = None,
     preview: Annotated[Path | None, typer.Option(help="Only draw augmented training patches into this PNG.")] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Train although the data look wrong: what is refused becomes a warning.")
+    ] = False,
 ) -> None:
     """Train a model. If a training was interrupted, the same command resumes it."""
     from fgnet_pipeline.core.user_paths import check_file_to_write
@@ -37,7 +40,7 @@ def train_command(
 
         write_preview(resolved, preview)
         return
-    train(resolved, progress=_progress_line(resolved.optimise.iterations))
+    train(resolved, _progress_line(resolved.optimise.iterations), say, accepted=yes)
 
 
 def _progress_line(total: int) -> Callable[[Step], None]:

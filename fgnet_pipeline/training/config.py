@@ -100,11 +100,20 @@ class Export(Strict):
 
 
 class DataConfig(Strict):
-    """What to learn from, what to be scored on, and the kind of normalisation (see `fgnet.normalise`)."""
+    """What to learn from, and what to be scored on.
+
+    Attributes:
+        volumes: to learn from.
+        validation: to be scored on.
+        normalisation: see `fgnet.normalise`.
+        zero: what label 0 is: voxels without label, or membranes, which are filled from both sides. None: per volume
+            what its labels look like, see `fgnet_pipeline.training.zero_labels`.
+    """
 
     volumes: Annotated[tuple[TrainingVolume, ...], Field(min_length=1)]
     validation: tuple[TrainingVolume, ...] = ()
     normalisation: Literal["robust", "range"] = "robust"
+    zero: Annotated[Literal["ignore", "membrane"] | None, Field(exclude_if=lambda zero: zero is None)] = None
 
 
 class TrainOutput(Strict):
@@ -217,7 +226,7 @@ class TrainConfig(Strict):
     def _check_schedule(self) -> None:
         """Phases and cycles must cover the training from its first iteration to its last one."""
         optimise = self.optimise
-        if not optimise.phases or optimise.phases[0].begin != 0:
+        if optimise.phases and optimise.phases[0].begin != 0:
             raise InputError("optimise.phases", len(optimise.phases), "a first phase with begin = 0", "add it")
         if not optimise.cycles or list(optimise.cycles) != sorted(set(optimise.cycles)):
             expected = "rising iteration numbers, the last one the end"
