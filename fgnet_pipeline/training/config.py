@@ -27,6 +27,8 @@ from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.training.model_errors import as_input_error
 
 Triple = tuple[int, int, int]
+#: What a path begins with that names an array of a sample, as `sample:fib25/raw`.
+SAMPLE = "sample:"
 #: The encoder halves y and x five times.
 IN_PLANE_MULTIPLE = 32
 MOST_LOADERS = 16
@@ -36,7 +38,7 @@ class TrainingVolume(Strict):
     """One labelled volume, or a box of it.
 
     Attributes:
-        raw: path of a Zarr array (z, y, x).
+        raw: path of a Zarr array (z, y, x). `sample:fib25/raw` names an array of the demo's sample.
         labels: path of a Zarr array of integers in the same voxel grid, 0 = ignored.
         begin: zyx in voxels, the first voxel of the box.
         end: zyx in voxels, behind the last voxel of the box; None for the end of the volume.
@@ -277,5 +279,6 @@ def make_paths_absolute(tables: dict[str, Any], base: Path) -> None:
                 entries += [(f"data.{name}.{i}.{key}", volume) for key in ("raw", "labels", "mask")]
     for field, table in entries:
         key = field.rpartition(".")[2]
-        if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
+        named = isinstance(table, dict) and str(table.get(key)).startswith(SAMPLE)
+        if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key] and not named:
             table[key] = absolute_path(table[key], base, field)

@@ -1,8 +1,8 @@
 """What is wrong with labelled data, found before the first step of a training.
 
 A fault that makes a training useless is refused: the loss would fall all the same, and the weights would join
-everything, divide everything, or be scored on what they were trained on. What is only doubtful is a warning. If the user
-knows better (`accepted`), everything is a warning.
+everything, divide everything, or be scored on what they were trained on. What is only doubtful is a warning. If the
+user knows better (`accepted`), everything is a warning.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fgnet import ModelError
 
@@ -192,7 +192,11 @@ def _write_summary(trainer: Trainer, weights: Path, verdict: Verdict) -> None:
     from fgnet.training.checkpoints import write_whole
 
     parameters = sum(p.numel() for p in trainer.network.parameters())
-    summary = {"iterations": trainer.iteration, "seconds": round(trainer.seconds, 1), "parameters": parameters}
+    summary: dict[str, Any] = {
+        "iterations": trainer.iteration,
+        "seconds": round(trainer.seconds, 1),
+        "parameters": parameters,
+    }
     summary["verdict"] = to_dict(verdict)
     write_whole(weights.with_name("summary.json"), json.dumps(summary).encode())
     logger.info("weights: %s", weights)

@@ -157,10 +157,10 @@ def write_run_file(config: TrainConfig, verdict: Verdict | None, box: LabelledBo
     if path.exists():
         return path
     method = "volume" if box.isotropic else "sections"
-    wanted = {"fragments": {"method": method, "min_seed_distance": 3}, "agglomerate": {}}
+    wanted: dict[str, dict[str, Any]] = {"fragments": {"method": method, "min_seed_distance": 3}, "agglomerate": {}}
     if verdict is not None:
         wanted["agglomerate"] = {"threshold": verdict.threshold}
-    tables = {"volume": {"path": box.entry.raw}, "output": {"path": str(weights.with_name("segmentation.zarr"))},
+    tables: dict[str, dict[str, Any]] = {"volume": {"path": box.entry.raw}, "output": {"path": str(weights.with_name("segmentation.zarr"))},
               "model": {"checkpoint": str(weights)}}  # fmt: skip
     for name, values in wanted.items():
         tables[name] = {**values, **config.export.recommended.get(name, {})}

@@ -1,8 +1,8 @@
 """What label 0 means in labels that a network learns from: voxels without label, or membranes.
 
-Many labs draw membranes as 0 (ISBI 2012, SNEMI3D). No two objects touch in such labels. If 0 were ignored, no voxel pair
-would tell the network that two objects are apart, and the network would learn to join everything. Such membranes are
-filled: every voxel takes the label of the nearest object, so that objects meet in the middle of the membrane.
+Many labs draw membranes as 0 (ISBI 2012, SNEMI3D). No two objects touch in such labels. If 0 were ignored, no pair of
+voxels would tell the network that two objects are apart, and the network would learn to join everything. Such membranes
+are filled: every voxel takes the label of the nearest object, so that objects meet in the middle of the membrane.
 """
 
 from __future__ import annotations
