@@ -160,8 +160,11 @@ def write_run_file(config: TrainConfig, verdict: Verdict | None, box: LabelledBo
     wanted: dict[str, dict[str, Any]] = {"fragments": {"method": method, "min_seed_distance": 3}, "agglomerate": {}}
     if verdict is not None:
         wanted["agglomerate"] = {"threshold": verdict.threshold}
-    tables: dict[str, dict[str, Any]] = {"volume": {"path": box.entry.raw}, "output": {"path": str(weights.with_name("segmentation.zarr"))},
-              "model": {"checkpoint": str(weights)}}  # fmt: skip
+    tables: dict[str, dict[str, Any]] = {
+        "volume": {"path": box.entry.raw},
+        "output": {"path": str(weights.with_name("segmentation.zarr"))},
+        "model": {"checkpoint": str(weights)},
+    }
     for name, values in wanted.items():
         tables[name] = {**values, **config.export.recommended.get(name, {})}
     lines = ["# Written by `fgnet train`; a later training leaves it as it is. Set volume.path to your own volume."]
