@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fgnet_pipeline.training.border_shift import BorderFit, borders, fit_borders
 from fgnet_pipeline.training.volumes import LabelledBox
+from fgnet_pipeline.training.zero_labels import fill_membranes
 
 #: Shape of a cube at most, zyx in voxels, and where cubes lie: shares of the room that is left, zyx.
 CUBE = (48, 192, 192)
@@ -54,6 +55,9 @@ class DataFacts:
     """Facts about one labelled box; every fact is computed when it is first asked for."""
 
     def __init__(self, box: LabelledBox) -> None:
+        if box.zero == "ignore" and box.drawn.choice == "membrane" and box.field.startswith("data.validation"):
+            # Scores leave out membranes, but borders and grey values are compared with those of training volumes.
+            box = replace(box, labels=fill_membranes(box.labels, box.labels == 0, box.drawn.reach, box.isotropic))
         self.box = box
         shape = [min(n, c) for n, c in zip(box.labels.shape, CUBE, strict=True)]
         room = [n - s for n, s in zip(box.labels.shape, shape, strict=True)]
