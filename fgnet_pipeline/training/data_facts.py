@@ -75,9 +75,8 @@ class DataFacts:
 
     @cached_property
     def has_borders(self) -> bool:
-        """Whether two objects touch anywhere in the box."""
-        isotropic, labels = self.box.isotropic, self.box.labels
-        return any(borders(labels[k : k + 2], isotropic).any() for k in range(len(labels)))
+        """Whether two objects touch within any section; if they touch along z alone, y and x learn no border."""
+        return any(borders(section[None], isotropic=False).any() for section in self.box.labels)
 
     @cached_property
     def border_share(self) -> float:
@@ -111,7 +110,7 @@ class DataFacts:
 
 def table(facts: list[DataFacts]) -> list[str]:
     """One line per volume, with a heading, at most 80 columns."""
-    heading = ("data", "voxels", "objects", "median", "label 0", "0 is", "borders", "linked", "contrast")
+    heading = ("data", "voxels", "objects", "median", "zero", "0 is", "borders", "linked", "contrast")
     rows = [heading, *(_row(f) for f in facts)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heading))]
     return ["  ".join([r[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(r[1:], widths[1:], strict=True))])
@@ -122,12 +121,12 @@ def _row(facts: DataFacts) -> tuple[str, ...]:
     box = facts.box
     return (
         box.field.removeprefix("data."),
-        f"{box.labels.size:.3g}" if box.labels.size >= 1e9 else f"{box.labels.size / 1e6:.3g} M",
+        f"{box.labels.size / 1e6:.3g}M",
         str(len(facts.sizes)),
         str(int(np.median(facts.sizes))),
-        f"{100 * box.share_of_zero:.1f} %",
-        "membrane" if box.zero == "membrane" else "ignored",
-        f"{100 * facts.border_share:.1f} %",
-        "-" if facts.linked_share is None else f"{100 * facts.linked_share:.1f} %",
+        f"{100 * box.share_of_zero:.1f}%",
+        "filled" if box.zero == "membrane" else "ignored",
+        f"{100 * facts.border_share:.1f}%",
+        "-" if facts.linked_share is None else f"{100 * facts.linked_share:.1f}%",
         "-" if facts.fit is None else f"{facts.fit.here:+.2f}",
     )
