@@ -124,7 +124,7 @@ class TrainOutput(Strict):
     Attributes:
         path: the folder.
         every: iterations between two states to resume from.
-        validate_every: iterations between two validations, 0 = never.
+        validate_every: iterations between two validations, 0 = only at the end.
         tensorboard: also write event files for TensorBoard.
     """
 
