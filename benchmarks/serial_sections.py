@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sample", type=Path, help="Zarr group with raw and labels of the FIB-25 sample")
     parser.add_argument("--folder", type=Path, default=Path("serial_sections"), help="takes sections and weights")
-    parser.add_argument("--iterations", type=int, default=900)
+    parser.add_argument("--iterations", type=int, default=1200)
     parser.add_argument("--every", type=int, default=25, help="iterations between two states to resume from")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--wider", type=int, default=1, help="voxels that membranes grow on either side")

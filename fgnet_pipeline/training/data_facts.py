@@ -70,8 +70,10 @@ class DataFacts:
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Voxels of every object of the box."""
-        counts = np.bincount(self.box.labels.ravel())[1:]
-        return counts[counts > 0]
+        counts = np.zeros(int(self.box.labels.max()) + 1, np.int64)
+        for section in self.box.labels:  # a whole volume would be copied as 64-bit numbers
+            counts += np.bincount(section.ravel(), minlength=counts.size)
+        return counts[1:][counts[1:] > 0]
 
     @cached_property
     def has_borders(self) -> bool:

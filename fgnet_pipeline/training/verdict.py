@@ -22,6 +22,8 @@ from fgnet_pipeline.training.volumes import LabelledBox
 
 #: A threshold belongs to the plateau if its score is at most this factor of the best one, plus a constant, bits.
 AS_GOOD = (1.1, 0.02)
+#: A plateau is wide if it has `PLATEAU` steps on either side, or if it covers more than this.
+WIDE = 0.14
 #: One segment takes over if it holds this share of the voxels, and at least twice the share of the largest object.
 TAKEN_OVER = 0.8
 #: Weights are no use if their score is not below this share of the score of one single segment.
@@ -97,8 +99,8 @@ def judge(curves: Sequence[Sequence[Score]], boxes: Sequence[LabelledBox], where
         high += 1
     chosen = [curve[at] for curve in curves]
     split, merge = (float(np.mean([getattr(s, name) for s in chosen])) for name in ("voi_split", "voi_merge"))
-    is_wide = high - low >= 2 * PLATEAU
     thresholds = [score.threshold for score in curves[0]]
+    is_wide = high - low >= 2 * PLATEAU or thresholds[high] - thresholds[low] > WIDE
     return Verdict(
         where,
         threshold,
@@ -149,13 +151,11 @@ def crop(box: LabelledBox, shape: Sequence[int]) -> LabelledBox:
 def write_run_file(config: TrainConfig, verdict: Verdict | None, box: LabelledBox, weights: Path) -> Path:
     """`run.toml` beside the weights: a configuration that segments the first training volume with them.
 
-    An existing file stays as it is.
+    Every training writes it anew, because the threshold belongs to the weights.
     """
     from fgnet.training.checkpoints import write_whole
 
     path = weights.with_name(RUN_FILE)
-    if path.exists():
-        return path
     method = "volume" if box.isotropic else "sections"
     wanted: dict[str, dict[str, Any]] = {"fragments": {"method": method, "min_seed_distance": 3}, "agglomerate": {}}
     if verdict is not None:
@@ -167,7 +167,7 @@ def write_run_file(config: TrainConfig, verdict: Verdict | None, box: LabelledBo
     }
     for name, values in wanted.items():
         tables[name] = {**values, **config.export.recommended.get(name, {})}
-    lines = ["# Written by `fgnet train`; a later training leaves it as it is. Set volume.path to your own volume."]
+    lines = ["# Written by `fgnet train`, and anew by a later training: copy it before you change it."]
     for name, values in tables.items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())] if values else []
     write_whole(path, ("\n".join(lines) + "\n").encode())
