@@ -97,10 +97,12 @@ def _faults(
     config: TrainConfig, training: Sequence[DataFacts], held_out: Sequence[DataFacts], begins_with: Look | None
 ) -> Iterator[Fault]:
     yield from _nothing_divides(config, training)
+    yield from _nothing_to_score(held_out)
     yield from _overlaps(training, held_out)
     for facts in (*training, *held_out):
         yield from _shifted(facts)
         yield from _not_linked(facts)
+        yield from _out_of_range(config, facts)
     yield from _other_looks(training, held_out, begins_with)
     yield from _voxel_sizes(config, training)
 
@@ -124,6 +126,14 @@ def _nothing_divides(config: TrainConfig, training: Sequence[DataFacts]) -> Iter
             share = f"0 at {100 * (1 - facts.box.drawn.touching_share):.0f} % of the borders, and ignored there"
             remedy = 'set data.zero to "membrane" or "ignore", whichever is meant'
             yield Fault(InputError(f"{facts.box.field}.labels", share, "borders drawn in one way", remedy), False)
+
+
+def _nothing_to_score(held_out: Sequence[DataFacts]) -> Iterator[Fault]:
+    """A box with one object scores a network that joins everything as perfect."""
+    for facts in held_out:
+        if len(facts.sizes) < 2:
+            remedy = "hold out a box with more objects"
+            yield Fault(InputError(f"{facts.box.field}.labels", "one object", "several objects", remedy), False)
 
 
 def _overlaps(training: Sequence[DataFacts], held_out: Sequence[DataFacts]) -> Iterator[Fault]:
@@ -161,6 +171,16 @@ def _not_linked(facts: DataFacts) -> Iterator[Fault]:
         remedy = "link the labels of all sections" + YES
         error = InputError(f"{facts.box.field}.labels", found, "objects that run through several sections", remedy)
         yield Fault(error, share < LINKED)
+
+
+def _out_of_range(config: TrainConfig, facts: DataFacts) -> Iterator[Fault]:
+    """The normalisation `range` is for grey values of 0 to 255, which it maps to -1 to 1."""
+    low, high = facts.look.grey[0], facts.look.grey[-1]
+    if config.data.normalisation == "range" and (low < -1 or high > 1):
+        found = f"grey values of {127.5 * (low + 1):.0f} to {127.5 * (high + 1):.0f}"
+        remedy = 'set data.normalisation = "robust", or convert raw' + YES
+        expected = 'values of 0 to 255, since data.normalisation is "range"'
+        yield Fault(InputError(f"{facts.box.field}.raw", found, expected, remedy), True)
 
 
 def _other_looks(

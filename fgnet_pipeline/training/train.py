@@ -108,16 +108,19 @@ class _Data:
 
 def _checked_data(config: TrainConfig, report: Report, accepted: bool) -> _Data:
     """All data in memory; in a training of several processes only the first one reports."""
-    from fgnet.weights import read_trained_on
+    from fgnet.weights import read_geometry, read_trained_on
 
+    report = report if os.environ.get("RANK", "0") == "0" else _silent
     training, held_out = load_training(config), load_validation(config)
     begins_with = None
     if config.model.weights is not None:
         stated = read_trained_on(config.model.weights)
         if stated is not None and stated.get("normalisation") == config.data.normalisation:
             begins_with = Look.from_dict(stated)
-    leads = os.environ.get("RANK", "0") == "0"
-    facts = check_data(config, training, held_out, begins_with, accepted, report if leads else _silent)
+        theirs = read_geometry(config.model.weights).normalisation
+        if theirs != config.data.normalisation:
+            report(f"warning: model.weights were trained on grey values of data.normalisation = {theirs!r}")
+    facts = check_data(config, training, held_out, begins_with, accepted, report)
     return _Data(training, held_out, facts[0].look)
 
 

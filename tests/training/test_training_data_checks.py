@@ -159,6 +159,32 @@ def test_another_contrast_is_refused_where_normalisation_keeps_it(tmp_path: Path
         look_at(configuration(tmp_path, data='normalisation = "range"', volume=SECOND))
 
 
+def test_16_bits_do_not_fit_the_normalisation_of_8(tmp_path: Path) -> None:
+    written(tmp_path, lambda r, s: (r.astype(np.uint16) * 200, s))
+    assert not any("warning" in line for line in look_at(configuration(tmp_path)))
+    with pytest.raises(InputError, match=r"data\.volumes\.0\.raw.*values of 0 to 255"):
+        look_at(configuration(tmp_path, data='normalisation = "range"'))
+
+
+def test_a_held_out_box_with_one_object_is_doubtful(tmp_path: Path) -> None:
+    def one_held_out(raw: Array, labels: Array) -> tuple[Array, Array]:
+        labels[:, 48:] = 7
+        return raw, labels
+
+    written(tmp_path, one_held_out)
+    assert any("hold out a box with more objects" in line for line in look_at(configuration(tmp_path)))
+
+
+def test_weights_of_another_normalisation_are_a_warning(tmp_path: Path) -> None:
+    write(tmp_path, *tissue())
+    said: list[str] = []
+    weights = ["model.weights=nano-fib25", "optimise.learning_rate=1e-30"]
+    train(
+        TrainConfig.load(configuration(tmp_path, 'normalisation = "range"', held_out=""), weights), report=said.append
+    )
+    assert any(line.startswith("warning: model.weights were trained") and "'robust'" in line for line in said)
+
+
 def test_the_voxel_size_that_weights_state_must_be_that_of_the_data(tmp_path: Path) -> None:
     write(tmp_path, *tissue())
     file = configuration(tmp_path)
