@@ -2,10 +2,11 @@
 
     python benchmarks/padding.py ../shared/data/fib25.zarr --begin 140 --end 180
 
-One half of a slab is set to 0, 128 or 255 and the whole slab is segmented by the shipped model. The other half is
-scored: pieces of a segment that are not connected inside this half are segments of their own. It is compared with
-the worse of two: the same half beside its tissue, and the same half as a volume of its own. All four halves along y
-and x; VOI in bits, mean over thresholds .1, .15, ... .4. `--implementation 1` shows padding to the network as it is.
+One half of a slab is set to 0, 128 or 255, and the whole slab is segmented by the shipped model, or by `--checkpoint`.
+The other half is scored: pieces of a segment that are not connected inside this half are segments of their own. It is
+compared with the worse of two: the same half beside its tissue, and the same half as a volume of its own. All four
+halves along y and x; VOI in bits, mean over thresholds .1, .15, ... .4. `--implementation 1` shows padding to the
+network as it is.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Volume = np.ndarray[Any, Any]
 THRESHOLDS = [round(0.1 + 0.05 * i, 2) for i in range(7)]
 
 
-def predicted(raw: Volume, implementation: int) -> Volume:
-    """Affinities uint8 (3, z, y, x) of an array as a whole volume, by the shipped model."""
-    predictor = fgnet.load_predictor("nano-fib25")
+def predicted(raw: Volume, implementation: int, checkpoint: str) -> Volume:
+    """Affinities uint8 (3, z, y, x) of an array as a whole volume."""
+    predictor = fgnet.load_predictor(checkpoint)
     geometry = predictor.geometry
     samples = sample(vector(raw.shape), lambda box: raw[box.slices()], "raw")
     kept = without_padding(samples) if implementation >= 2 else samples
@@ -77,19 +78,20 @@ def halves(shape: tuple[int, ...]) -> dict[str, tuple[slice, ...]]:
     }  # fmt: skip
 
 
-def measure(raw: Volume, labels: Volume, implementation: int, fills: list[int]) -> None:
+def measure(raw: Volume, labels: Volume, options: argparse.Namespace) -> None:
+    implementation, checkpoint, fills = options.implementation, options.checkpoint, options.fills
     every = (slice(None),) * 3
-    beside = predicted(raw, implementation)
+    beside = predicted(raw, implementation, checkpoint)
     rows: dict[str, list[float]] = {}
     for name, half in halves(raw.shape).items():
         truth = labels[half]
         known = [float(np.mean(scores(beside, truth, half)))]
-        known.append(float(np.mean(scores(predicted(raw[half].copy(), implementation), truth, every))))
+        known.append(float(np.mean(scores(predicted(raw[half].copy(), implementation, checkpoint), truth, every))))
         row = [*known]
         for value in fills:
             padded = np.full_like(raw, value)
             padded[half] = raw[half]
-            row.append(float(np.mean(scores(predicted(padded, implementation), truth, half))))
+            row.append(float(np.mean(scores(predicted(padded, implementation, checkpoint), truth, half))))
         rows[name] = row
         print(f"| {name} | " + " | ".join(f"{v:.3f}" for v in row) + " |", flush=True)
     mean = np.mean(list(rows.values()), axis=0)
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("sample", type=Path, help="Zarr group with raw and labels")
     parser.add_argument("--begin", type=int, default=140, help="first section")
     parser.add_argument("--end", type=int, default=180, help="section after the last one")
+    parser.add_argument("--checkpoint", default="nano-fib25", help="weights, a shipped name or a path")
     parser.add_argument("--implementation", type=int, default=2, choices=(1, 2))
     parser.add_argument("--fills", type=int, nargs="+", default=[0, 128, 255], metavar="VALUE")
     options = parser.parse_args()
@@ -111,7 +114,7 @@ def main() -> None:
     raw, labels = (np.asarray(group[name][options.begin : options.end]) for name in ("raw", "labels"))
     print("| half | beside its tissue | a volume of its own | " + " | ".join(map(str, options.fills)) + " |")
     print("|---|" + "---|" * (2 + len(options.fills)))
-    measure(raw, labels, options.implementation, options.fills)
+    measure(raw, labels, options)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ def describe_command(
         str,
         typer.Argument(
             metavar="NAME",
-            help="tiny, small, base_plus, large, nano, the name of shipped weights, a .safetensors file or a TOML "
-            "configuration.",
+            help="tiny, small, base_plus, large, nano, nano-sections, the name of shipped weights, a .safetensors file "
+            "or a TOML configuration.",
         ),
     ],
     as_json: Json = False,

@@ -67,16 +67,20 @@ class _SourceDownError(Exception):
     """The public source cannot be read from here; the message says why."""
 
 
-def find_sample(cache: Path, checkout: Path | None, registry: Mapping[str, str] | None = None) -> Sample:
+def find_sample(
+    cache: Path, checkout: Path | None, registry: Mapping[str, str] | None = None, phantom_is_fine: bool = True
+) -> Sample:
     """The first that exists of: `$FGNET_DATA`, the data beside the checkout, the cache, the public source, a phantom.
 
     Args:
         cache: folder for what is fetched or generated; made if it does not exist. An interrupted fetch goes on there.
         checkout: root of the project's checkout; None if the project is installed without one.
         registry: path below the source -> `sha256:...`; None is that of the public source.
+        phantom_is_fine: if not, there is no phantom.
 
     Raises:
-        InputError: a fetched file is not the one expected, or the cache cannot be written.
+        InputError: a fetched file is not the one expected, the cache cannot be written, or nothing but a phantom can be
+            had and it is not fine.
     """
     local = _local(checkout)
     if local is not None:
@@ -84,7 +88,7 @@ def find_sample(cache: Path, checkout: Path | None, registry: Mapping[str, str] 
     known = registry if registry is not None else shipped_registry()
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        return _fetched_or_generated(cache, known)
+        return _fetched_or_generated(cache, known, phantom_is_fine)
     except OSError as error:
         raise InputError(
             "cache", str(cache), "a folder that can be written", f"free space or name another one ({error})"
@@ -113,7 +117,7 @@ def _is_sample(path: Path) -> bool:
     return all((path / name / "zarr.json").is_file() for name in ("raw", "labels"))
 
 
-def _fetched_or_generated(cache: Path, registry: Mapping[str, str]) -> Sample:
+def _fetched_or_generated(cache: Path, registry: Mapping[str, str], phantom_is_fine: bool) -> Sample:
     path = cache / NAME
     sentence = f"The sample is real EM (FlyEM FIB-25, {LICENCE}), fetched from its public source to {path}."
     if _is_sample(path):
@@ -121,6 +125,9 @@ def _fetched_or_generated(cache: Path, registry: Mapping[str, str]) -> Sample:
     try:
         files = _fetch(cache / "download", registry)
     except _SourceDownError as reason:
+        if not phantom_is_fine:
+            expected = f"the sample {NAME}, here or at its public source ({reason})"
+            raise InputError("FGNET_DATA", os.environ.get("FGNET_DATA", ""), expected, "set it to a copy") from reason
         return _generated(cache, str(reason))
     raw, labels = _assemble(files)
     write_sample(path, raw, labels, _VOXEL_SIZE, {"source": SOURCE, "licence": LICENCE})

@@ -27,6 +27,8 @@ from fgnet_pipeline.core.user_paths import absolute_path
 from fgnet_pipeline.training.model_errors import as_input_error
 
 Triple = tuple[int, int, int]
+#: What a path begins with that names an array of a sample, as `sample:fib25/raw`.
+SAMPLE = "sample:"
 #: The encoder halves y and x five times.
 IN_PLANE_MULTIPLE = 32
 MOST_LOADERS = 16
@@ -36,7 +38,7 @@ class TrainingVolume(Strict):
     """One labelled volume, or a box of it.
 
     Attributes:
-        raw: path of a Zarr array (z, y, x).
+        raw: path of a Zarr array (z, y, x). `sample:fib25/raw` names an array of the demo's sample.
         labels: path of a Zarr array of integers in the same voxel grid, 0 = ignored.
         begin: zyx in voxels, the first voxel of the box.
         end: zyx in voxels, behind the last voxel of the box; None for the end of the volume.
@@ -100,11 +102,20 @@ class Export(Strict):
 
 
 class DataConfig(Strict):
-    """What to learn from, what to be scored on, and the kind of normalisation (see `fgnet.normalise`)."""
+    """What to learn from, and what to be scored on.
+
+    Attributes:
+        volumes: to learn from.
+        validation: to be scored on.
+        normalisation: see `fgnet.normalise`.
+        zero: what label 0 is: voxels without label, or membranes, which are filled from both sides. None: per volume
+            what its labels look like, see `fgnet_pipeline.training.zero_labels`.
+    """
 
     volumes: Annotated[tuple[TrainingVolume, ...], Field(min_length=1)]
     validation: tuple[TrainingVolume, ...] = ()
     normalisation: Literal["robust", "range"] = "robust"
+    zero: Annotated[Literal["ignore", "membrane"] | None, Field(exclude_if=lambda zero: zero is None)] = None
 
 
 class TrainOutput(Strict):
@@ -113,7 +124,7 @@ class TrainOutput(Strict):
     Attributes:
         path: the folder.
         every: iterations between two states to resume from.
-        validate_every: iterations between two validations, 0 = never.
+        validate_every: iterations between two validations, 0 = only at the end.
         tensorboard: also write event files for TensorBoard.
     """
 
@@ -217,7 +228,7 @@ class TrainConfig(Strict):
     def _check_schedule(self) -> None:
         """Phases and cycles must cover the training from its first iteration to its last one."""
         optimise = self.optimise
-        if not optimise.phases or optimise.phases[0].begin != 0:
+        if optimise.phases and optimise.phases[0].begin != 0:
             raise InputError("optimise.phases", len(optimise.phases), "a first phase with begin = 0", "add it")
         if not optimise.cycles or list(optimise.cycles) != sorted(set(optimise.cycles)):
             expected = "rising iteration numbers, the last one the end"
@@ -268,5 +279,6 @@ def make_paths_absolute(tables: dict[str, Any], base: Path) -> None:
                 entries += [(f"data.{name}.{i}.{key}", volume) for key in ("raw", "labels", "mask")]
     for field, table in entries:
         key = field.rpartition(".")[2]
-        if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key]:
+        named = isinstance(table, dict) and str(table.get(key)).startswith(SAMPLE)
+        if isinstance(table, dict) and isinstance(table.get(key), str) and "://" not in table[key] and not named:
             table[key] = absolute_path(table[key], base, field)

@@ -19,7 +19,8 @@ from PIL import Image
 
 from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.training.config import TrainConfig
-from fgnet_pipeline.training.volumes import load_volumes
+from fgnet_pipeline.training.defaults import with_defaults
+from fgnet_pipeline.training.volumes import as_volumes, load_training
 
 #: Pixels between two panels.
 GAP = 4
@@ -33,7 +34,9 @@ def write_preview(config: TrainConfig, path: Path, count: int = 6) -> None:
     Raises:
         InputError: data that do not fit.
     """
-    draw_preview(load_volumes(config), config.optimise, config.network(), path, count)
+    boxes = load_training(config)
+    settings = with_defaults(config, boxes).optimise
+    draw_preview(as_volumes(boxes), settings, config.network(), path, count)
 
 
 def draw_preview(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fgnet.training.loop import Step, Trainer
 
     from fgnet_pipeline.training.tensorboard import Board
+    from fgnet_pipeline.training.validation import Score
 
 logger = logging.getLogger(__name__)
 SCORES = "scores.jsonl"
@@ -65,28 +66,50 @@ class Reports:
 
     def record_scores(self) -> None:
         """Append one line to `scores.jsonl`: scores of the averaged weights per held-out box, and their plateau."""
-        from fgnet.predictor import NetworkPredictor
+        from fgnet_pipeline.training.validation import plateau
 
-        from fgnet_pipeline.training.validation import plateau, score_box
-
-        trainer, geometry = self.trainer, self.config.exported_geometry()
-        network = trainer.averaged_network()
-        network.load_state_dict(exported_weights(trainer, self.config))
-        threads = self.config.machine.threads
-        predictor = NetworkPredictor(network, geometry, "exact", str(trainer.device), threads)
-        curves = [score_box(box, geometry, predictor) for box in self.held_out]
+        curves = self.scores_of(self.held_out)
         threshold, voi_sum = plateau(curves)
-        logger.info("iteration %d: VOI sum %.3f at threshold %.2f", trainer.iteration, voi_sum, threshold)
+        logger.info("iteration %d: VOI sum %.3f at threshold %.2f", self.trainer.iteration, voi_sum, threshold)
         if self.board is not None:
-            self.board.scores(trainer.iteration, curves, threshold)
+            self.board.scores(self.trainer.iteration, curves, threshold)
         line = {
-            "iteration": trainer.iteration,
+            "iteration": self.trainer.iteration,
             "threshold": threshold,
             "voi_sum": voi_sum,
             "curves": [[s.to_dict() for s in curve] for curve in curves],
         }
         with open(self.folder / SCORES, "a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def scores_of(self, boxes: Sequence[LabelledBox]) -> list[list[Score]]:
+        """Scores of the averaged weights over thresholds, one list per box."""
+        from fgnet.predictor import NetworkPredictor
+
+        from fgnet_pipeline.training.validation import score_box
+
+        trainer, geometry = self.trainer, self.config.exported_geometry()
+        network = trainer.averaged_network()
+        network.load_state_dict(exported_weights(trainer, self.config))
+        threads = self.config.machine.threads
+        predictor = NetworkPredictor(network, geometry, "exact", str(trainer.device), threads)
+        return [score_box(box, geometry, predictor) for box in boxes]
+
+    def final_scores(self) -> list[list[Score]]:
+        """The scores of the held-out boxes at the end of the training; computed unless `scores.jsonl` has them."""
+        from fgnet_pipeline.training.validation import Score
+
+        last = self._last_line()
+        if last is None or last["iteration"] != self.trainer.iteration:
+            self.record_scores()
+            last = self._last_line()
+            assert last is not None
+        return [[Score.from_dict(score) for score in curve] for curve in last["curves"]]
+
+    def _last_line(self) -> dict[str, Any] | None:
+        path = self.folder / SCORES
+        lines = path.read_text().splitlines() if path.exists() else []
+        return json.loads(lines[-1]) if lines else None
 
     def close(self) -> None:
         """Finish the event files."""

@@ -65,6 +65,11 @@ class Score:
         """Plain values for JSON, the sum included."""
         return {**asdict(self), "voi_sum": self.voi_sum}
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Score:
+        """The inverse of `to_dict`."""
+        return cls(**{name: value for name, value in values.items() if name != "voi_sum"})
+
 
 def predict_alone(raw: NDArray[np.float32], geometry: Geometry, predictor: TilePredictor) -> NDArray[np.uint8]:
     """Affinities of an array that is treated as a whole volume.
@@ -124,8 +129,9 @@ def score_affinities(
 def _score(segmentation: NDArray[np.uint64], labels: NDArray[np.integer[Any]], threshold: float) -> Score:
     table = contingency(segmentation, labels)
     split, merge = conditional_entropies(table)
-    counts = np.unique(segmentation, return_counts=True)[1]
-    largest = float(counts.max() / segmentation.size)
+    ids, counts = np.unique(segmentation, return_counts=True)
+    counts = counts[ids > 0]  # 0 is no segment
+    largest = float(counts.max(initial=0) / segmentation.size)
     return Score(float(threshold), split, merge, adapted_rand_error(table), len(counts), largest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.kernels.labels import known_labels
+from fgnet_pipeline.kernels.padding import SAMPLED_RUN, in_runs
 from fgnet_pipeline.store.chunk_names import require_stored
+from fgnet_pipeline.store.frame import Frame
 from fgnet_pipeline.store.tissue_mask import Mask
 from fgnet_pipeline.store.volume import Volume, open_volume
 from fgnet_pipeline.training.config import TrainConfig, TrainingVolume
+from fgnet_pipeline.training.zero_labels import Zero, ZeroLabels, fill_membranes, look_at_zero
 
 if TYPE_CHECKING:
     from fgnet.training.patch import LabelledVolume
@@ -34,41 +38,62 @@ class LabelledBox:
 
     Attributes:
         raw: float32 (z, y, x), normalised by constants of the whole volume.
-        labels: int32 (z, y, x), 0 = ignored, else 1, 2, ...
+        labels: int32 (z, y, x), 0 = ignored, else 1, 2, ...; membranes drawn as 0 are filled if `zero` says so.
         isotropic: False for thin sections.
+        field: what errors call the volume.
+        entry: paths and box, as configured.
+        frame: voxel size and offset of the volume; None if nothing states them.
+        drawn: how borders between objects are drawn in the stored labels.
+        zero: what label 0 was taken for.
+        share_of_zero: of the stored labels, 0 to 1.
     """
 
     raw: NDArray[np.float32]
     labels: NDArray[np.int32]
     isotropic: bool
+    field: str
+    entry: TrainingVolume
+    frame: Frame | None
+    drawn: ZeroLabels
+    zero: Zero
+    share_of_zero: float
 
 
 def load_volumes(config: TrainConfig) -> list[LabelledVolume]:
     """Every training volume in memory, 8 bytes per voxel."""
+    return as_volumes(load_training(config))
+
+
+def as_volumes(boxes: Sequence[LabelledBox]) -> list[LabelledVolume]:
+    """The same boxes as the training loop takes them; memory is shared."""
     import torch
     from fgnet.training.patch import LabelledVolume
 
-    volumes = []
-    for i, entry in enumerate(config.data.volumes):
-        box = read_box(entry, f"data.volumes.{i}", config.data.normalisation)
-        raw, labels = torch.from_numpy(box.raw), torch.from_numpy(box.labels)
-        volumes.append(LabelledVolume(raw, labels, entry.weight, box.isotropic))
-    return volumes
+    return [
+        LabelledVolume(torch.from_numpy(b.raw), torch.from_numpy(b.labels), b.entry.weight, b.isotropic) for b in boxes
+    ]
+
+
+def load_training(config: TrainConfig) -> list[LabelledBox]:
+    """Every training box in memory, 8 bytes per voxel; membranes drawn as 0 are filled."""
+    data = config.data
+    return [read_box(v, f"data.volumes.{i}", data.normalisation, data.zero) for i, v in enumerate(data.volumes)]
 
 
 def load_validation(config: TrainConfig) -> list[LabelledBox]:
-    """Every validation box in memory."""
-    entries = enumerate(config.data.validation)
-    return [read_box(entry, f"data.validation.{i}", config.data.normalisation) for i, entry in entries]
+    """Every validation box in memory. Scores ignore label 0, so membranes stay as they are."""
+    data = config.data
+    return [read_box(v, f"data.validation.{i}", data.normalisation, "ignore") for i, v in enumerate(data.validation)]
 
 
-def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
+def read_box(entry: TrainingVolume, field: str, kind: str, zero: Zero | None = "ignore") -> LabelledBox:
     """The box of one volume.
 
     Args:
         entry: paths and box.
         field: what errors call the entry.
         kind: of normalisation, see `fgnet.normalise`.
+        zero: what label 0 is taken for; None: what the labels look like.
 
     Raises:
         InputError: unreadable arrays, labels of another grid than raw, a box outside or without labels, a mask that
@@ -81,15 +106,33 @@ def read_box(entry: TrainingVolume, field: str, kind: str) -> LabelledBox:
     box = Box(entry.begin, entry.end or raw.shape)
     if any(not 0 <= b < e <= n for b, e, n in zip(box.begin, box.end, raw.shape, strict=True)):
         raise InputError(f"{field}.end", list(box.end), f"a box inside {list(raw.shape)}", "correct begin and end")
-    known = known_labels(labels.read(box), f"{field}.labels", entry.labels)
+    stored = labels.read(box)
+    known = known_labels(stored, f"{field}.labels", entry.labels)
+    if not known.any():
+        raise InputError(f"{field}.labels", 0, "labelled voxels", "choose a box that has some")
+    frame = raw.frame or labels.frame
+    isotropic = frame is None or max(frame.voxel_size) <= ISOTROPY * min(frame.voxel_size)
+    drawn = look_at_zero(known, frame.voxel_size if frame else None)
+    chosen = zero or drawn.choice
+    if chosen == "membrane":
+        known = fill_membranes(known, stored == 0, drawn.reach, isotropic)
     dense = dense_labels(_unmasked(known, raw, entry, box, f"{field}.mask"))
     if not dense.any():
-        raise InputError(f"{field}.labels", 0, "labelled voxels", "choose a box that has some")
+        raise InputError(
+            f"{field}.mask", entry.mask, "a mask that leaves labelled voxels", "check its place and values"
+        )
+    share = float((stored == 0).mean())
+    return LabelledBox(_grey(raw, box, entry, field, kind), dense, isotropic, field, entry, frame, drawn, chosen, share)
+
+
+def _grey(raw: Volume, box: Box, entry: TrainingVolume, field: str, kind: str) -> NDArray[np.float32]:
+    """Raw of a box, normalised by constants of the whole volume."""
     values = normalise.apply(raw.read(box), *sampled_constants(raw, kind))
     if not np.isfinite(values).all():
         raise InputError(f"{field}.raw", entry.raw, "finite values", "replace nan and infinity, or choose another box")
-    size = raw.frame.voxel_size if raw.frame else (1.0, 1.0, 1.0)
-    return LabelledBox(values, dense, max(size) <= ISOTROPY * min(size))
+    if values.min() == values.max():
+        raise InputError(f"{field}.raw", entry.raw, "a picture (every voxel of the box is the same)", "check the path")
+    return values
 
 
 def _check_labels(raw: Volume, labels: Volume, field: str) -> None:
@@ -117,13 +160,22 @@ def _unmasked(ids: NDArray[Any], raw: Volume, entry: TrainingVolume, box: Box, f
 
 
 def sampled_constants(volume: Volume, kind: str) -> tuple[float, float]:
-    """Normalisation constants (shift, scale) of a whole volume, from evenly spaced sections."""
+    """Normalisation constants (shift, scale) of a whole volume, from evenly spaced sections.
+
+    Padding is left out, as a run leaves it out (see `fgnet_pipeline.kernels.padding`).
+    """
     z, y, x = volume.shape
     step = max(1, (z * y * x) // NORMALISATION_SAMPLES)
     sections = range(0, z, min(step, max(1, z // FEWEST_SECTIONS)))
     every = max(1, len(sections) * y * x // NORMALISATION_SAMPLES)
-    values = [volume.read(Box((k, 0, 0), (k + 1, y, x))).ravel()[::every] for k in sections]
-    return normalise.constants(np.concatenate(values), kind)
+    values, padding = [], []
+    for k in sections:
+        section = volume.read(Box((k, 0, 0), (k + 1, y, x)))
+        padding.append(np.unique(section[in_runs(section, SAMPLED_RUN)]))
+        values.append(section.ravel()[::every])
+    samples = np.concatenate(values)
+    kept = samples[~np.isin(samples, np.concatenate(padding))]
+    return normalise.constants(kept if kept.size else samples, kind)
 
 
 def dense_labels(labels: NDArray[Any]) -> NDArray[np.int32]:

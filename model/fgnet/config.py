@@ -166,13 +166,22 @@ _NANO = NetworkConfig(
     coarse_convs=3,
     auxiliary=((-3, 0, 0), (0, -3, 0), (0, 0, -3), (-9, 0, 0), (0, -9, 0), (0, 0, -9)),
 )
+#: The parameters of `nano` have the same shapes, so weights of one begin a training of the other. The first two levels
+#: keep all sections, because a section is some times thicker than a pixel is wide.
+_NANO_SECTIONS = dataclasses.replace(
+    _NANO,
+    name="nano-sections",
+    fine=dataclasses.replace(_NANO.fine, strides=((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))),
+    auxiliary=((-2, 0, 0), (0, -3, 0), (0, 0, -3), (0, -9, 0), (0, 0, -9)),
+)
 _SAM = {
     "tiny": EncoderConfig(96, 1, (1, 2, 7, 2), (5, 7, 9), (7, 7), (8, 4, 14, 7)),
     "small": EncoderConfig(96, 1, (1, 2, 11, 2), (7, 10, 13), (7, 7), (8, 4, 14, 7)),
     "base_plus": EncoderConfig(112, 2, (2, 3, 16, 3), (12, 16, 20), (14, 14), (8, 4, 14, 7)),
     "large": EncoderConfig(),
 }
-PRESETS = ("nano", *_SAM)
+_NANOS = {"nano": _NANO, "nano-sections": _NANO_SECTIONS}
+PRESETS = (*_NANOS, *_SAM)
 
 
 def preset(name: str) -> NetworkConfig:
@@ -181,8 +190,8 @@ def preset(name: str) -> NetworkConfig:
     Raises:
         ModelError: another name.
     """
-    if name == "nano":
-        return _NANO
+    if name in _NANOS:
+        return _NANOS[name]
     if name not in _SAM:
         raise ModelError("architecture", name, f"one of {PRESETS}", did_you_mean(name, PRESETS, "choose one of these"))
     return NetworkConfig(name=name, encoder=_SAM[name], coarse_padding="replicate")

@@ -22,6 +22,7 @@ from fgnet.weights import MODES, TOYS, in_mode, locate, names, read_geometry, re
 
 PAPER_TILE: Triple = (16, 256, 256)
 NANO_TILE: Triple = (96, 96, 96)
+SECTIONS_TILE: Triple = (16, 160, 160)
 
 
 class LinspaceOnCpu(TorchFunctionMode):
@@ -44,6 +45,8 @@ def default_geometry(config: NetworkConfig) -> Geometry:
     """The geometry of a preset without trained weights: the paper's tile with half of it as stride, or that of nano."""
     if config.name == "nano":
         return Geometry(NANO_TILE, (72, 72, 72), (8, 8, 8), (10.0, 10.0, 10.0), architecture="nano")
+    if config.name == "nano-sections":
+        return Geometry(SECTIONS_TILE, (12, 128, 128), (2, 16, 16), (40.0, 8.0, 8.0), architecture=config.name)
     return Geometry(PAPER_TILE, (8, 128, 128), (0, 0, 0), (40.0, 4.0, 4.0), architecture=config.name)
 
 

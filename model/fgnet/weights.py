@@ -17,6 +17,8 @@ from fgnet.geometry import NEAREST, Geometry
 SHIPPED = Path(__file__).parent / "weights"
 RECOMMENDED = SHIPPED / "recommended.toml"
 """What shipped weights recommend that say nothing in their headers: name of the weights -> table -> key -> value."""
+TRAINED_ON = SHIPPED / "trained_on.toml"
+"""What the training data of shipped weights looked like that say nothing in their headers."""
 MODES = ("reference", "exact", "fast")
 
 
@@ -148,9 +150,34 @@ def read_recommended(checkpoint: str) -> dict[str, dict[str, Any]]:
         raise ModelError("model.checkpoint", str(path), expected, remedy) from error
 
 
-def _beside(path: Path) -> dict[str, dict[str, Any]]:
-    """What `RECOMMENDED` says of shipped weights, found by their bytes."""
-    for name, tables in tomllib.loads(RECOMMENDED.read_text()).items():
+def read_trained_on(checkpoint: str) -> dict[str, Any] | None:
+    """What the data looked like that weights were trained on: the JSON text of the header's entry `trained_on`.
+
+    Args:
+        checkpoint: a path or a name.
+
+    Returns:
+        Key -> value, as the training wrote them; None if nothing states it.
+
+    Raises:
+        ModelError: no such file.
+    """
+    if checkpoint in TOYS:
+        return None
+    path = locate(checkpoint, "model.weights")
+    text = read_header(path).get("trained_on")
+    if text is None:
+        return _beside(path, TRAINED_ON) or None
+    try:
+        found = json.loads(text)
+        return found if isinstance(found, dict) else None
+    except ValueError:
+        return None
+
+
+def _beside(path: Path, document: Path = RECOMMENDED) -> dict[str, Any]:
+    """What a document beside shipped weights says of them, found by their bytes."""
+    for name, tables in tomllib.loads(document.read_text()).items():
         shipped = SHIPPED / f"{name}.safetensors"
         same_size = path.stat().st_size == shipped.stat().st_size
         if path == shipped or (same_size and checkpoint_digest(str(path)) == checkpoint_digest(str(shipped))):

@@ -21,7 +21,7 @@ from fgnet.training.settings import AugmentSettings, DefectSettings, IntensitySe
 from pipeline_tools import CHECKOUT
 from tiny_training import coded
 
-GREY = [a for a in augmentations() if a.table is not None and a.name not in ("warp", "misaligned")]
+GREY = [a for a in augmentations() if a.table is not None and a.name not in ("warp", "misaligned", "padding")]
 NEVER = dict.fromkeys((f.name for f in dataclasses.fields(DefectSettings)), 0.0)
 ALWAYS = dict.fromkeys(NEVER, 1.0)
 
@@ -78,7 +78,7 @@ STREAMS = {
         AugmentSettings(
             warp=WarpSettings(probability=1.0),
             intensity=IntensitySettings(contrast=1.0, curve=1.0, field=1.0, noise=1.0, blur=0.5, sharpen=1.0),
-            defects=DefectSettings(**ALWAYS),
+            defects=DefectSettings(**{**ALWAYS, "padding": 0.0}),
         ),
         *("89739dd14212ae28", -0.12384, 1.21096, 581395),
     ),
@@ -209,6 +209,25 @@ def test_a_misaligned_section_stays_aligned_with_its_labels() -> None:
         raw, labels = alone(named("misaligned"), volume, seed)
         known = labels > 0
         assert torch.equal(raw[known], labels[known].float()) and known.float().mean() > 0.7
+
+
+def test_padding_has_one_value_and_no_labels_and_lost_sections_keep_theirs() -> None:
+    kinds = set()
+    for seed in range(40):
+        noise = torch.randn(12, 16, 20, generator=torch.Generator().manual_seed(seed))
+        volume = LabelledVolume(noise, torch.ones(12, 16, 20, dtype=torch.int32), isotropic=False)
+        raw, labels = alone(named("padding"), volume, seed)
+        changed = raw != noise
+        value = raw[changed].unique()
+        assert len(value) == 1 and 0.05 < changed.float().mean() < 0.65
+        lost = (raw == value).flatten(1).all(1)
+        assert not (changed & (labels == 1)).any() or ((labels == 1).all() and lost.sum() <= 2)
+        assert (raw[labels == 0] == value).all()
+        black, white = float(value) == float(noise.min()), float(value) == float(noise.max())
+        kinds.add(("lost" if lost.any() else "padding", "black" if black else "white" if white else "grey"))
+    assert len(kinds) == 6
+    patch = cut(volume, (12, 16, 20), (0, 0, 0))
+    assert named("padding").apply(patch, Chance(0), named("padding").settings()) is patch
 
 
 @pytest.mark.parametrize("augmentation", GREY, ids=lambda a: a.name)

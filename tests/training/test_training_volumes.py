@@ -43,6 +43,18 @@ def test_constants_come_from_the_whole_volume_however_large_its_sections(tmp_pat
     assert (shift, scale) == pytest.approx((105, 95))
 
 
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_padding_of_any_value_leaves_the_constants_alone(tmp_path: Path, value: int) -> None:
+    tissue = np.random.default_rng(0).integers(60, 200, (8, 64, 64)).astype(np.uint8)
+    tissue[tissue == 128] = 127
+    padded = np.full((12, 64, 128), value, np.uint8)
+    padded[:8, :, 64:] = tissue
+    for name, data in (("tissue", tissue), ("padded", padded)):
+        zarr.create_array(tmp_path / name, data=data, chunks=(8, 64, 64))
+    one, other = (sampled_constants(open_volume(str(tmp_path / n)), "robust") for n in ("tissue", "padded"))
+    assert one == pytest.approx(other, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("case", "field"),
     [

@@ -105,6 +105,7 @@ def export(
     geometry: Geometry,
     half: bool = True,
     recommended: Mapping[str, Mapping[str, Any]] | None = None,
+    trained_on: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `weights` as safetensors, without the auxiliary head.
 
@@ -115,6 +116,7 @@ def export(
         geometry: stated in the header.
         half: write float16, else float32.
         recommended: stated in the header, see `fgnet.weights.read_recommended`; an empty one is left out.
+        trained_on: stated in the header, see `fgnet.weights.read_trained_on`; an empty one is left out.
     """
     dtype = torch.float16 if half else torch.float32
     kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith(AUXILIARY)}
@@ -122,4 +124,6 @@ def export(
     header = {"geometry": geometry.to_json(), "network": config.to_json(), "format": "fgnet-1"}
     if recommended:
         header["recommended"] = json.dumps(recommended, sort_keys=True)
+    if trained_on:
+        header["trained_on"] = json.dumps(trained_on, sort_keys=True)
     write_whole(path, save(kept, metadata=header))

@@ -10,6 +10,9 @@ from fgnet.geometry import Triple
 from fgnet.training.augmentation import check_ranges, table_fields
 from fgnet.training.tables import Table
 
+#: Iterations.
+LONGEST_WARM_UP = 200
+
 _WARP: Any = table_fields("warp")
 _INTENSITY: Any = table_fields("intensity")
 _DEFECTS: Any = table_fields("defects")
@@ -81,10 +84,12 @@ class LoopSettings:
     Attributes:
         cycles: iterations at which the learning rate starts anew, rising; the last one is the end of the training.
         phases: size and number of patches, by the iteration from which they hold, rising; the first one begins at 0.
+            Empty in a configuration: whoever reads it derives them from the data and the device.
         learning_rate: AdamW's, at the peak of the first cycle.
         final_rate: the learning rate at the end of a cycle, as a share of the cycle's peak.
         restart_rate: the peak of every later cycle, as a share of the first one.
-        warm_up: iterations over which the learning rate rises linearly at the begin of a cycle.
+        warm_up: iterations over which the learning rate rises linearly at the begin of a cycle; None: a tenth of all
+            iterations, `LONGEST_WARM_UP` at most.
         weight_decay: AdamW's, of all parameters with more than one axis.
         clip: greatest norm of the gradient of all parameters together.
         average: share of the old value that the running average of the weights keeps per iteration; lower at first.
@@ -98,11 +103,11 @@ class LoopSettings:
     """
 
     cycles: tuple[int, ...]
-    phases: tuple[Phase, ...]
+    phases: tuple[Phase, ...] = ()
     learning_rate: float = 1e-3
     final_rate: float = 0.01
     restart_rate: float = 0.7
-    warm_up: int = 200
+    warm_up: int | None = None
     weight_decay: float = 1e-4
     clip: float = 1.0
     average: float = 0.998
@@ -118,6 +123,11 @@ class LoopSettings:
     def iterations(self) -> int:
         """The length of the whole training."""
         return self.cycles[-1]
+
+    @property
+    def rise(self) -> int:
+        """`warm_up`, or its default."""
+        return self.warm_up if self.warm_up is not None else min(LONGEST_WARM_UP, self.iterations // 10)
 
     @property
     def kept_ends(self) -> tuple[int, ...]:
@@ -136,6 +146,6 @@ class LoopSettings:
         begin = max((c for c in (0, *self.cycles[:-1]) if c <= iteration), default=0)
         end = min(c for c in self.cycles if c > iteration)
         peak = self.learning_rate * (self.restart_rate if begin else 1.0)
-        ramp = min(1.0, (iteration - begin + 1) / max(1, self.warm_up))
+        ramp = min(1.0, (iteration - begin + 1) / max(1, self.rise))
         fall = 0.5 + 0.5 * math.cos(math.pi * (iteration - begin) / (end - begin))
         return peak * ramp * (self.final_rate + (1 - self.final_rate) * fall)
