@@ -16,13 +16,13 @@ stays connected.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components, dijkstra
-from scipy.spatial import KDTree
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 #: Radius of the ball that a node covers, in radii of the object; the default of kimimaro.
 SCALE = 1.5
@@ -78,6 +78,9 @@ def _ways(edges: Numbers, places: Floats, thickness: Floats) -> tuple[Numbers, F
     Returns:
         (the node before each node (n,), -1 for the thickest ones; the length of the way to each node in nm (n,)).
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components, dijkstra
+
     count = len(places)
     edges = np.unique(np.sort(edges, axis=1), axis=0)
     edges = edges[edges[:, 0] != edges[:, 1]]
@@ -107,6 +110,8 @@ def _covering(places: Floats, before: Numbers, distance: Floats, balls: Floats) 
         distance: as `_ways` returns it.
         balls: radii in nm that the nodes cover, (n,).
     """
+    from scipy.spatial import KDTree
+
     search, kept, covered = KDTree(places), before < 0, np.zeros(len(places), bool)
     for tip in np.lexsort((np.arange(len(places)), -distance)).tolist():
         if covered[tip] or kept[tip]:
