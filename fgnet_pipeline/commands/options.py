@@ -69,8 +69,10 @@ def configured_result(place: str, overrides: list[str] | None, workers: int | No
     Raises:
         InputError: a file, key or value that does not fit, or no output.
     """
+    from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
     from fgnet_pipeline.stages.configuration import load_result
 
+    forgo_pandas()
     return load_result(place, extra(overrides, workers))
 
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
 from fgnet_pipeline.kernels.cells import DEPTH, Graph, Numbers, Size, neighbours
 from fgnet_pipeline.kernels.compiled import njit
@@ -78,6 +77,8 @@ def _radii(places: Floats, known: Floats, deepest: float) -> Floats:
     radii, is_deep = known.copy(), known >= deepest * (1 - 1e-6)
     deep, shallow = np.flatnonzero(is_deep), np.flatnonzero(~is_deep)
     if len(deep) and len(shallow):
+        from scipy.spatial import KDTree  # here, since every command looks for formats, and most need no scipy
+
         search, asked = KDTree(places[shallow]), np.arange(1, 1 + min(_ASKED, len(shallow)))
         for begin in range(0, len(deep), _ASKING):
             asking = deep[begin : begin + _ASKING]

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +34,8 @@ class AgglomerateFile:
     """
 
     def __init__(self, path: Path, document: Mapping[str, Any]) -> None:
+        import h5py  # only here: every command that looks for export formats imports this module
+
         # The oldest format that holds these datasets, since readers bring old libraries.
         self._file = h5py.File(path, "x", libver="earliest")
         self._file.attrs["artifact_schema_version"] = np.int64(SCHEMA_VERSION)
