@@ -10,8 +10,10 @@ A stage, a fragments method or a score is one object in one file. Its place regi
 
 import importlib
 import pkgutil
+import sys
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from fgnet_pipeline.core.errors import InputError
 
@@ -76,8 +78,14 @@ def _in_package(package: str, attribute: str) -> list[tuple[str, object]]:
 
 def _in_group(group: str) -> list[tuple[str, object]]:
     """Pairs (entry point as text, object) of an entry-point group."""
-    points = sorted(entry_points(group=group), key=lambda point: (point.name, point.value))
+    points = sorted(_entry_points(tuple(sys.path)).select(group=group), key=lambda point: (point.name, point.value))
     return [(f"{point.name} = {point.value}", _load(group, point)) for point in points]
+
+
+@cache
+def _entry_points(path: tuple[str, ...]) -> Any:
+    """The entry points of all distributions on a search path. Reading them takes a twentieth of a second."""
+    return entry_points()
 
 
 def _load(group: str, point: EntryPoint) -> object:

@@ -40,7 +40,6 @@ def fork_server(modules: Iterable[str] = ()) -> BaseContext:
     Returns:
         The context that starts such processes.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return server_with([*PRELOADED, *modules])
 
 
@@ -50,6 +49,7 @@ def server_with(modules: list[str]) -> BaseContext:
     Raises:
         InputError: no folder is fit for sockets.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     settle_socket_folder()
     context = WorkerContext()
     context.set_forkserver_preload(modules)

@@ -1,0 +1,29 @@
+"""What the workers of an export need, imported once by the process that they are forked from.
+
+This is the one module of the room that does work at import. It is `fgnet_pipeline.execution.processes.preload` without
+the kernels of a run, which take longer to load than a small export takes to write.
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+
+import numpy as np
+import pyarrow.parquet
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.execution import local_workers
+from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
+from fgnet_pipeline.exports.registry import formats
+from fgnet_pipeline.kernels.downsample import by_mode
+from fgnet_pipeline.stages.configuration import choices
+
+__all__ = ["local_workers", "pyarrow"]
+
+forgo_pandas()
+with suppress(InputError):  # the driver reports a stage or a format of another distribution that does not fit
+    choices()
+    formats()
+by_mode(np.zeros((2, 2, 2), np.uint64), (0, 0, 0), (2, 2, 2))
+gc.freeze()
