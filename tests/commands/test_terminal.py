@@ -70,7 +70,7 @@ def test_a_failed_run_ends_with_its_sentence(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_ends_with_its_sentence(tmp_path: Path) -> None:
-    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((60, 60, 60))), workers=1)
+    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((100, 100, 100))), workers=1)
     sent: list[int] = []
 
     def stop(process: subprocess.Popen[bytes], text: str) -> None:
@@ -82,10 +82,12 @@ def test_an_interrupted_run_ends_with_its_sentence(tmp_path: Path) -> None:
     assert sent and code in (INTERRUPTED, -2)
     assert screen.printed[-1] == INTERRUPT_SENTENCE
     bars = bars_of(screen.printed)
-    assert [name for name, *_ in bars] == ["predict", "fragments", "edges", "agglomerate-0", "agglomerate-1",
-                                           "agglomerate-2", "lut-2", "lut-1", "lut-0", "relabel"]  # fmt: skip
+    assert [name for name, *_ in bars] == [
+        "predict", "fragments", "edges", *(f"agglomerate-{level}" for level in range(4)),
+        *(f"lut-{level}" for level in reversed(range(4))), "relabel",
+    ]  # fmt: skip
     assert {note for *_, note in bars} == {""}  # nothing failed, and nothing runs any more
-    assert bars[-1][1:3] == (0, 27)
+    assert bars[-1][1:3] == (0, 125)
 
 
 def test_the_screen_of_these_tests() -> None:
