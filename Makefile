@@ -4,6 +4,7 @@
 #   make test    every check and every test
 #   make check   linter, format, types and import rules, in less than a minute; `make test` begins with it
 #   make format  corrects what the linter can correct, and formats the code
+#   make docs    builds the documentation as a site that needs no network: site/index.html
 #
 #   PYTHON       the interpreter that creates the environment (3.11 or newer)
 #   TORCH        what pip installs as PyTorch; without a GPU, the CPU build if pip finds one
@@ -22,7 +23,7 @@ HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # The pipeline sets the number of threads; libraries must not start additional ones.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format install clean
+.PHONY: demo test check format docs install clean
 
 install: .venv/.installed
 
@@ -54,6 +55,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install
+	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs/site -d build/doctrees . site
+
 # numba compiles a cached kernel again if its own file changes, but not if it calls a function of another file that
 # changes. So the cache is deleted.
 test: check
@@ -62,4 +66,4 @@ test: check
 	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup --no-loadscope-reorder
 
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv demo build dist site *.egg-info
