@@ -39,11 +39,12 @@ def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     """Append the hidden lists of pages that Sphinx makes its sidebar from.
 
     Args:
-        app: of Sphinx; not used.
+        app: of Sphinx; it is told that the page changes if the list does.
         docname: page that is read.
         source: its text, changed in place.
     """
     if docname == root_doc:
+        app.env.note_dependency(str(CHECKOUT / "docs" / "README.md"))
         source[0] += toctree(["docs/README", "docs/architecture", "CONTRIBUTING", "CHANGELOG"])
         for heading, text in sections_of("docs/README.md"):
             source[0] += toctree([page for page in pages_of(text, "docs") if page != root_doc], heading)
