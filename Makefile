@@ -27,19 +27,9 @@ export OMP_NUM_THREADS ?= 1
 
 install: .venv/.installed
 
-.venv/.installed: setup.cfg pyproject.toml Makefile
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel
-ifeq ($(HAS_GPU),)
-	$(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)+cpu" 2>/dev/null \
-	  || $(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)"
-else
-	$(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)"
-endif
-	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
-	$(BIN)/python -m pip install --quiet -e ".[test]"
-	@echo "installed (pip may say that sam2 misses torchvision; the image encoder does not use it)"
+.venv/.installed: setup.cfg pyproject.toml Makefile containers/install.sh
+	PYTHON='$(PYTHON)' TORCH='$(TORCH)' EDITABLE=yes \
+	  containers/install.sh .venv $(if $(HAS_GPU),cuda,cpu) test $(TORCH_FLAGS)
 	touch $@
 
 demo: install
