@@ -102,6 +102,15 @@ def test_a_fence_that_is_neither_is_found(text: str, fault: str) -> None:
     assert fault_of(*fences_of(text)) == fault
 
 
+def test_the_first_lines_of_the_readme_are_those_of_the_guides() -> None:
+    """So they are run, or marked in a guide."""
+    first = fences_of((CHECKOUT / "README.md").read_text())[0].body
+    known = [words for name in GUIDES for fence in fences_of(guide(name)) for words in commands_of(fence.body)]
+    lines = [words for words in commands_of(first) if words[0] == "fgnet"]
+    assert len(first.splitlines()) == 10 and len(lines) == 7
+    assert [words for words in lines if words not in known] == []
+
+
 # Running
 
 
