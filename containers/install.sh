@@ -44,6 +44,6 @@ else
   pip "$@" "$torch"
 fi
 # sam2 is a source distribution that needs torch to build. Its CUDA extension is not used.
-SAM2_BUILD_CUDA=0 pip --no-deps --no-build-isolation sam2==1.1.0
+SAM2_BUILD_CUDA=0 "$prefix/bin/python" -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
 pip ${EDITABLE:+-e} ".${extras:+[$extras]}"
 echo "installed (pip may say that sam2 misses torchvision; the image encoder does not use it)"
