@@ -4,6 +4,7 @@
 #   make test    every check and every test
 #   make check   linter, format, types and import rules, in less than a minute; `make test` begins with it
 #   make format  corrects what the linter can correct, and formats the code
+#   make docs    builds the documentation as a site that needs no network: site/index.html
 #
 #   PYTHON       the interpreter that creates the environment (3.11 or newer)
 #   TORCH        what pip installs as PyTorch; without a GPU, the CPU build if pip finds one
@@ -22,23 +23,13 @@ HAS_GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # The pipeline sets the number of threads; libraries must not start additional ones.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check format install clean
+.PHONY: demo test check format docs install clean
 
 install: .venv/.installed
 
-.venv/.installed: setup.cfg pyproject.toml Makefile
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet "setuptools>=77" wheel
-ifeq ($(HAS_GPU),)
-	$(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)+cpu" 2>/dev/null \
-	  || $(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)"
-else
-	$(BIN)/python -m pip install --quiet $(TORCH_FLAGS) "$(TORCH)"
-endif
-	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
-	$(BIN)/python -m pip install --quiet -e ".[test]"
-	@echo "installed (pip may say that sam2 misses torchvision; the image encoder does not use it)"
+.venv/.installed: setup.cfg pyproject.toml Makefile containers/install.sh
+	PYTHON='$(PYTHON)' TORCH='$(TORCH)' EDITABLE=yes \
+	  containers/install.sh .venv $(if $(HAS_GPU),cuda,cpu) test $(TORCH_FLAGS)
 	touch $@
 
 demo: install
@@ -54,6 +45,9 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: install
+	$(BIN)/sphinx-build -q -W --keep-going -b html -c docs/site -d build/doctrees . site
+
 # numba compiles a cached kernel again if its own file changes, but not if it calls a function of another file that
 # changes. So the cache is deleted.
 test: check
@@ -62,4 +56,4 @@ test: check
 	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup --no-loadscope-reorder
 
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv demo build dist site *.egg-info

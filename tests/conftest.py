@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 LONG_GROUPS = (
     "slurm", "test_interrupt", "test_faults", "test_s3_run", "test_toy_cluster", "test_training_run",
     "test_training_loop", "test_toy_stage", "test_model_modes", "test_octree_data", "test_real_data",
-    "test_plan_command", "test_install", "test_odd_files",
+    "test_plan_command", "test_install", "test_odd_files", "test_guides", "test_documentation_site",
 )  # fmt: skip
 
 

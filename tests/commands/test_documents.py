@@ -57,10 +57,11 @@ def prose_of(text: str) -> str:
 
 
 def anchors_of(document: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a document."""
+    """The anchors that GitHub gives the headings of a document, and those that its HTML names."""
     found: dict[str, int] = {}
-    anchors = set()
-    for title in re.findall(r"^#+ +(.*)$", prose_of(document.read_text()), flags=re.MULTILINE):
+    prose = prose_of(document.read_text())
+    anchors = set(re.findall(r"""<[^>]+\b(?:id|name)=["']([^"']+)""", prose))
+    for title in re.findall(r"^#+ +(.*?)(?: +#+)? *$", prose, flags=re.MULTILINE):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).strip().lower()
         anchor = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
         found[anchor] = found.get(anchor, -1) + 1
@@ -68,17 +69,63 @@ def anchors_of(document: Path) -> set[str]:
     return anchors
 
 
-@documents
-def test_links_lead_to_files_and_headings(document: Path) -> None:
+def links_of(text: str) -> list[str]:
+    """Where the links and pictures of a document lead: `[a](b)`, `[a](b "c")`, `[a]: b`, and HTML; not in code."""
+    prose = re.sub(r"`[^`\n]+`", "`", prose_of(text))
+    return [
+        *re.findall(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)", prose),
+        *re.findall(r"^ {0,3}\[[^\]]+\]:\s+<?([^\s>]+)", prose, flags=re.MULTILINE),
+        *re.findall(r"""<[^>]+\b(?:href|src)=["']([^"']+)""", prose),
+    ]
+
+
+def broken_links(document: Path, text: str) -> list[str]:
+    """Links of a document that lead to no file of the checkout, or to no heading of a document."""
     broken = []
-    for target in re.findall(r"\]\(([^)\s]+)\)", prose_of(document.read_text())):
+    for target in links_of(text):
         if re.match(r"[a-z]+:", target):
             continue
         name, _, anchor = target.partition("#")
         path = (document.parent / name).resolve() if name else document
-        if not path.exists() or (anchor and anchor not in anchors_of(path)):
+        inside = path.is_relative_to(CHECKOUT) and path.exists()
+        if not inside or (anchor and (path.suffix != ".md" or anchor not in anchors_of(path))):
             broken.append(target)
-    assert broken == []
+    return broken
+
+
+@documents
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    assert broken_links(document, document.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("[a](docs/README.md) [b](docs/README.md#documents) [c](#fgnet-pipeline) [d](https://a.b/c#d)", []),
+        ("`[a](none.md)`\n```\n[a](none.md)\n```", []),
+        ("[a](none.md)", ["none.md"]),
+        ('[a](none.md "title")', ["none.md"]),
+        ("[a](\nnone.md)", ["none.md"]),
+        ("![a](docs/none.png)", ["docs/none.png"]),
+        ("[a][b]\n\n[b]: none.md", ["none.md"]),
+        ('<img src="docs/none.png" width="400">', ["docs/none.png"]),
+        ("[a](docs/README.md#Documents)", ["docs/README.md#Documents"]),
+        ("[a](#none)", ["#none"]),
+        ("[a](Makefile#demo)", ["Makefile#demo"]),
+        ("[a](../README.md)", ["../README.md"]),
+        ("[a](/docs/README.md)", ["/docs/README.md"]),
+    ],
+)
+def test_a_broken_link_is_found(text: str, broken: list[str]) -> None:
+    assert broken_links(CHECKOUT / "README.md", text) == broken
+
+
+def test_anchors_are_those_of_github(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        '# Write `a.b_c`, then [run](x.md)!\n```\n# no heading\n```\n## Twice\n## Twice ##\n<a id="own"></a>\n'
+    )
+    assert anchors_of(page) == {"write-ab_c-then-run", "twice", "twice-1", "own"}
 
 
 @documents
