@@ -5,7 +5,7 @@ The names in `__all__` are what scripts may rely on; each is imported when it is
     import fgnet_pipeline as fp
 
     result = fp.run("my.toml", workers=8)           # or the tables of a configuration
-    result = fp.open("my_output.zarr")              # a result that exists
+    result = fp.open("my_output.zarr")              # a result that exists, finished or not
     result.segmentation[100].compute()              # arrays as dask: one section as numpy
     result.table("edges").to_table().to_pandas()    # tables as Arrow
     fp.evaluate(result, "my_labels.zarr/labels")["voi_sum"]
