@@ -7,8 +7,10 @@ file. Relative paths in `--set` are relative to the working directory.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +40,53 @@ UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 _NUMBERS = re.compile(r"[\d\s.,\[\]+\-eE]+")
 
 
-def load_config(file: str | Path, overrides: list[str] | None, choices: Choices) -> Config:
+def load_config(file: str | Path | Mapping[str, Any], overrides: list[str] | None, choices: Choices) -> Config:
     """Read a TOML file, apply `section.key=value` overrides and validate.
 
     Args:
-        file: path of the TOML file.
+        file: path of the TOML file; or its tables, whose relative paths are relative to the working directory.
         overrides: `section.key=value` texts, applied in this order; None for none.
         choices: the stages, methods and scores that the configuration may name.
 
     Raises:
         InputError: the file cannot be read or is not TOML, a key is unknown, or a value has a wrong type or range.
     """
-    file = Path(file)
-    tables = read_toml(file)
-    _make_absolute(tables, file.resolve().parent)
+    if isinstance(file, Mapping):
+        tables, base = _plain(file), Path.cwd()
+    elif isinstance(file, str | os.PathLike):
+        file = Path(file)
+        tables, base = read_toml(file), file.resolve().parent
+    else:
+        raise InputError("CONFIG", file, "the path of a TOML file, or its tables as a mapping", "give one of them")
+    _make_absolute(tables, base)
     for override in overrides or []:
         apply_override(tables, override, Config)
     return validate(tables, choices)
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of tables in the types that JSON has; a path becomes its text.
+
+    Raises:
+        InputError: a key or a value that no TOML file could hold.
+    """
+    try:
+        copied: dict[str, Any] = json.loads(json.dumps(given, default=_jsonable, allow_nan=True))
+    except (TypeError, ValueError, RecursionError) as error:
+        remedy = f"change it ({error})"
+        raise InputError("CONFIG", "its values", "texts, numbers, truth values, lists and mappings", remedy) from error
+    return copied
+
+
+def _jsonable(value: Any) -> Any:
+    """What JSON has for a path, a mapping, or a number or array of numpy."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 
 def validate(tables: dict[str, Any], choices: Choices) -> Config:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,11 @@ def choices() -> Choices:
     )
 
 
-def load_config(file: str | Path, overrides: list[str] | None = None) -> Config:
+def load_config(file: str | Path | Mapping[str, Any], overrides: list[str] | None = None) -> Config:
     """Read a TOML file, apply `section.key=value` overrides and validate.
 
     Args:
-        file: path of the TOML file.
+        file: path of the TOML file, or the tables of one.
         overrides: `section.key=value` texts, applied in this order; None for none.
 
     Raises:

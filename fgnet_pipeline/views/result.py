@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,15 +35,15 @@ class Result:
     """A result, finished or not. Nothing is written, and nothing is read before it is asked for.
 
     Args:
-        place: path of the configuration, or path or URL of the output.
-        overrides: `section.key=value` texts, as after `--set`.
+        place: path of the configuration, or path or URL of the output; or a configuration that is loaded.
+        overrides: `section.key=value` texts, as after `--set`; not for a configuration that is loaded.
 
     Raises:
         InputError: no result, or inputs that cannot be opened.
     """
 
-    def __init__(self, place: str, overrides: list[str] | None = None) -> None:
-        config = load_result(str(place), overrides)
+    def __init__(self, place: str | Path | Config, overrides: list[str] | None = None) -> None:
+        config = place if isinstance(place, Config) else load_result(str(place), overrides)
         use_threads(config.schedule.threads)
         self._job = open_job(config, check_values=False)
         plan_job(self._job)
@@ -218,7 +219,7 @@ def _lazy(reader: _Reader) -> da.Array:
     return da.from_array(reader, chunks=reader.chunks, name=False, meta=np.zeros((0,) * reader.ndim, reader.dtype))
 
 
-def open_result(place: str, overrides: list[str] | None = None) -> Result:
+def open_result(place: str | Path, overrides: list[str] | None = None) -> Result:
     """Open a result for reading: `fgnet_pipeline.open`.
 
     Args:

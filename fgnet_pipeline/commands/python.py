@@ -1,0 +1,276 @@
+"""The commands as functions: what `import fgnet_pipeline as fp` offers beside reading a result.
+
+Each function checks its input as the command of its name does, with the same sentences, and prints no result.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fgnet_pipeline.commands.evaluate import Scoring, score
+from fgnet_pipeline.commands.options import extra
+from fgnet_pipeline.commands.quiet import WARNING
+from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.stages.configuration import load_config, load_result
+from fgnet_pipeline.views.report.report import Report
+from fgnet_pipeline.views.result import Result
+from fgnet_pipeline.views.server import ViewServer
+
+#: A configuration: a path of a TOML file, the tables of one, or what `load_config` returned.
+Configuration = str | Path | Mapping[str, Any] | Config
+#: Overrides: `section.key=value` texts, or section.key -> value.
+Overrides = str | Sequence[str] | Mapping[str, Any] | None
+
+
+def run(
+    config: Configuration,
+    stages: tuple[str, ...] | None = None,
+    *,
+    set: Overrides = None,
+    workers: int | None = None,
+    redo: str | None = None,
+) -> Result:
+    """Compute everything that is not done yet, as `fgnet run` does.
+
+    On a terminal progress bars are drawn on standard error. Elsewhere only warnings are printed there.
+
+    Args:
+        config: path of a TOML file, or its tables as a mapping; relative paths in a mapping are relative to the working
+            directory.
+        stages: names of the stages to compute; None: all.
+        set: overrides: `section.key=value` texts, or a mapping of section.key to value.
+        workers: number of worker processes; 0 computes in this process. None: what the configuration says.
+        redo: replace the results of this stage and of all later stages.
+
+    Returns:
+        The result, as `fgnet_pipeline.open` gives it.
+
+    Raises:
+        InputError: bad input; nothing has been written.
+        BlocksFailedError: some blocks failed, which the message lists; all others are done.
+        KeyboardInterrupt: Ctrl-C; the workers have ended.
+    """
+    from fgnet_pipeline.commands.progress_bars import Bars, is_shown
+    from fgnet_pipeline.execution import run as runner
+
+    resolved = configured(config, set, workers)
+    shown = is_shown()
+    with Bars() as bars:
+
+        def tell(sentence: str) -> None:
+            if shown or sentence.startswith(WARNING):
+                bars.say(sentence)
+
+        job = runner.run(resolved, stages, redo, bars, tell)
+    return Result(job.config)
+
+
+def plan(config: Configuration, *, set: Overrides = None, workers: int | None = None) -> dict[str, Any]:
+    """Estimate blocks, memory, disk and hours of a run, as `fgnet plan --json` does. Nothing is written.
+
+    Args:
+        config: as for `run`.
+        set: as for `run`.
+        workers: as for `run`.
+
+    Returns:
+        The document of `fgnet plan --json`.
+
+    Raises:
+        InputError: the run cannot work.
+    """
+    from fgnet_pipeline.planning.estimate import estimate
+
+    return estimate(configured(config, set, workers)).to_dict()
+
+
+def evaluate(
+    result: Configuration | Result,
+    labels: str | Path | None = None,
+    *,
+    skeletons: str | Path | None = None,
+    begin: Sequence[int] | None = None,
+    end: Sequence[int] | None = None,
+    protocol: str = "fgnet",
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Score a segmentation against labels, against skeletons, or both, as `fgnet evaluate --json` does.
+
+    Args:
+        result: what `run` or `open` returned, a configuration, an output, or an array of segment ids.
+        labels: path or URL of a Zarr array of ground truth; voxels with 0 are ignored.
+        skeletons: folder of SWC files in nm, or of precomputed skeletons.
+        begin: first voxel of the labels to score, zyx.
+        end: voxel after the last one to score, zyx.
+        protocol: fgnet, cremi or snemi.
+        workers: number of threads.
+
+    Returns:
+        The document of `fgnet evaluate --json`.
+
+    Raises:
+        InputError: bad input, or nothing to score against.
+    """
+    if workers < 1:
+        raise InputError("workers", workers, "a number of threads of at least 1", "change it")
+    scoring = Scoring(begin=_typed(begin), end=_typed(end), protocol=protocol, workers=workers)
+    document, _ = score(_segmentation(result), _text(labels), _text(skeletons), scoring)
+    return document
+
+
+def report(result: Configuration | Result, to: str | Path | None = None, *, labels: str | Path | None = None) -> Report:
+    """Write one page about a result that opens without a network, as `fgnet report` does.
+
+    Args:
+        result: what `run` or `open` returned, a configuration, or an output.
+        to: file or folder for the page; None: among tables and records.
+        labels: path or URL of a Zarr array of labels to score against.
+
+    Returns:
+        What was written (`path`, `queue`), with `warnings` and what is `missing`.
+
+    Raises:
+        InputError: bad input; nothing has been written.
+    """
+    from fgnet_pipeline.commands.report import report as write
+
+    return write(_config_of(result), None if to is None else Path(to), _text(labels))
+
+
+class Viewing:
+    """A view that is served on 127.0.0.1 until `stop`, the end of its `with` statement, or the end of Python.
+
+    Attributes:
+        url: address of the view on this machine; who knows it can read the arrays of the view, but change nothing.
+        state: state of Neuroglancer, as it would be written in JSON.
+    """
+
+    def __init__(self, server: ViewServer, state: dict[str, Any]) -> None:
+        self._server, self.url, self.state = server, server.url, state
+
+    def stop(self) -> None:
+        """End the server. A second call does nothing."""
+        if not self._server.closing.is_set():
+            self._server.server_close()
+
+    def __enter__(self) -> Viewing:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"Viewing({self.url!r})"
+
+    def _repr_html_(self) -> str:
+        """A link, which a notebook shows."""
+        address = html.escape(self.url, quote=True)
+        return f'<a href="{address}" target="_blank" rel="noopener noreferrer">{address}</a>'
+
+
+def view(
+    result: Configuration | Result,
+    *,
+    at: Sequence[int] | None = None,
+    segment: int | str | None = None,
+    labels: str | Path | None = None,
+    port: int = 0,
+) -> Viewing:
+    """Show a result in Neuroglancer, as `fgnet view` does, but return at once and open no browser.
+
+    Args:
+        result: what `run` or `open` returned, a configuration, or an output; the run may be unfinished.
+        at: voxel to centre on, zyx.
+        segment: id of the segment to select, and to centre on unless `at` says otherwise.
+        labels: path or URL of a Zarr array of labels to show, too.
+        port: of 127.0.0.1; 0 takes a free one.
+
+    Returns:
+        The view, which is served already.
+
+    Raises:
+        InputError: an argument that does not fit, or an output that holds no array.
+    """
+    from fgnet_pipeline.views.server import view_server
+    from fgnet_pipeline.views.view import open_view
+
+    if not 0 <= port <= 65535:
+        raise InputError("port", port, "a number from 0 to 65535", "change it, or leave it out")
+    shown = open_view(_config_of(result), _text(labels), _typed(at), None if segment is None else str(segment))
+    server = view_server(shown, port)
+    server.start()
+    state = shown.state(lambda layer: layer.source(f"zarr3://{server.url}data/{layer.name}/"))
+    return Viewing(server, state)
+
+
+def configured(config: Configuration, set: Overrides = None, workers: int | None = None) -> Config:
+    """Load and check a configuration.
+
+    Args:
+        config: as for `run`.
+        set: as for `run`.
+        workers: as for `run`.
+
+    Raises:
+        InputError: a file, key or value that does not fit.
+    """
+    overrides = extra(_overrides(set), workers)
+    if not isinstance(config, Config):
+        return load_config(config, overrides)
+    if overrides:
+        expected = "no overrides beside a configuration that is loaded already"
+        raise InputError("set", ", ".join(overrides), expected, "give them to load_config")
+    return config
+
+
+def _config_of(result: Configuration | Result) -> Config:
+    if isinstance(result, Result):
+        return result.config
+    return load_result(str(result)) if isinstance(result, str | Path) else configured(result)
+
+
+def _segmentation(result: Configuration | Result) -> str:
+    """Path or URL of the segmentation of a result, or of the array that is named."""
+    if isinstance(result, str | Path) and not str(result).endswith(".toml"):
+        from fgnet_pipeline.store.output import stored_output
+
+        stored = stored_output(str(result))
+        if stored is None or not stored.saved_configuration()[0]:
+            return str(result)
+    return f"{_config_of(result).output.path.rstrip('/')}/segmentation"
+
+
+def _overrides(given: Overrides) -> list[str]:
+    if given is None:
+        return []
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, Mapping):
+        return [f"{key}={_spelled(key, value)}" for key, value in given.items()]
+    return list(given)
+
+
+def _spelled(key: str, value: Any) -> str:
+    """A value as it is typed after `--set`; a text is quoted, so that it stays a text."""
+    try:
+        return json.dumps(os.fspath(value) if isinstance(value, os.PathLike) else value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InputError("set", f"{key}={value!r}", "a number, a text, a truth value or a list", "change it") from error
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _typed(voxel: Sequence[int] | str | None) -> str | None:
+    """A voxel as it is typed: z,y,x."""
+    return voxel if voxel is None or isinstance(voxel, str) else ",".join(map(str, voxel))
