@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -10,54 +11,61 @@ from fgnet_pipeline.commands.options import ConfigFile, DryRun, Overrides, Redo,
 from fgnet_pipeline.commands.quiet import is_told
 
 
-def run_command(
-    config: ConfigFile,
-    set_: Overrides = None,
-    workers: Workers = None,
-    redo: Redo = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Compute everything that is not done yet: raw -> affinities -> segmentation."""
+def _command(stages_to_run: Callable[[], tuple[str, ...]], text: str, early: bool = False) -> Callable[..., None]:
+    """A command that computes some stages.
+
+    Args:
+        stages_to_run: gives the names of the stages.
+        text: what `--help` says.
+        early: whether the process that workers are forked from starts before the configuration is checked. It must not
+            if workers need modules that only the configuration names.
+    """
+
+    def command(
+        config: ConfigFile,
+        set_: Overrides = None,
+        workers: Workers = None,
+        redo: Redo = None,
+        dry_run: DryRun = False,
+        yes: Yes = False,
+    ) -> None:
+        if early and not dry_run:
+            from fgnet_pipeline.execution.processes.fork_server import start_early
+
+            start_early(config, extra(set_, workers))
+        resolved = configured(config, set_, workers)
+        _execute(stages_to_run(), resolved, redo, dry_run, yes)
+
+    command.__doc__ = text
+    return command
+
+
+def _all_stages() -> tuple[str, ...]:
     from fgnet_pipeline.stages.registry import stage_names
 
-    _execute(stage_names(), configured(config, set_, workers), redo, dry_run, yes)
+    return stage_names()
 
 
-def predict_command(
-    config: ConfigFile,
-    set_: Overrides = None,
-    workers: Workers = None,
-    redo: Redo = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Compute only the affinities: raw -> affinities. run_predict.py does the same."""
+def _predict() -> tuple[str, ...]:
     from fgnet_pipeline.execution.run import PREDICT
 
-    _execute(PREDICT, configured(config, set_, workers), redo, dry_run, yes)
+    return PREDICT
 
 
-def agglomerate_command(
-    config: ConfigFile,
-    set_: Overrides = None,
-    workers: Workers = None,
-    redo: Redo = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
-    """Compute all stages after the affinities: affinities -> segmentation. run_agglomerate.py does the same.
-
-    PyTorch is not needed.
-    """
-    from fgnet_pipeline.execution.processes.fork_server import start_early
-
-    if not dry_run:
-        start_early(config, extra(set_, workers))
-    resolved = configured(config, set_, workers)
+def _after_predict() -> tuple[str, ...]:
     from fgnet_pipeline.stages.registry import stages_after
 
-    _execute(stages_after("predict"), resolved, redo, dry_run, yes)
+    return stages_after("predict")
+
+
+run_command = _command(_all_stages, "Compute everything that is not done yet: raw -> affinities -> segmentation.")
+predict_command = _command(_predict, "Compute only the affinities: raw -> affinities. run_predict.py does the same.")
+agglomerate_command = _command(
+    _after_predict,
+    "Compute all stages after the affinities: affinities -> segmentation. run_agglomerate.py does the same.\n\n"
+    "PyTorch is not needed.",
+    early=True,
+)
 
 
 def _execute(stages: tuple[str, ...], config: Any, redo: str | None, dry_run: bool, yes: bool) -> None:

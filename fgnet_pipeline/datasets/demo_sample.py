@@ -192,10 +192,12 @@ def _fetch_one(store: pooch.Pooch, name: str) -> Path:
 
 
 def _probe(url: str) -> None:
-    """Check that the source answers soon. A thread asks, since the look-up of a name may never end.
+    """Ask the source for the file, and wait at most `_PROBE_SECONDS` for an answer.
+
+    A thread asks, because the look-up of a host name may never end.
 
     Raises:
-        _SourceDownError: it does not.
+        _SourceDownError: the source refuses, or gives no answer in time.
     """
     failures: list[str] = [f"{url} did not answer in {_PROBE_SECONDS:.0f} s"]
 

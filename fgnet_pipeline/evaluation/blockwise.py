@@ -23,7 +23,7 @@ _LARGEST_BLOCK = 1 << 25
 
 
 class ArrayLike(Protocol):
-    """What is read of an array; numpy and Zarr arrays have it."""
+    """The members of an array that are used here; numpy and Zarr arrays have them."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

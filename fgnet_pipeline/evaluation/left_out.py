@@ -1,4 +1,4 @@
-"""What a comparison did not score, and results that a score hides: counted for people and for JSON."""
+"""Counts of the voxels that a comparison did not score, and warnings about results that a score hides."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LeftOut:
         }
 
     def sentences(self, scored: int) -> list[str]:
-        """What was left out, in words; nothing if nothing was."""
+        """One sentence per kind of voxels that were left out; none if all were scored."""
         said = []
         if self.voxels:
             parts = ", ".join(f"{count} {reason}" for reason, count in self.because.items())

@@ -1,4 +1,4 @@
-"""What the stored tables say about some fragments: their rows, and the region adjacency graph (RAG) around them."""
+"""Rows of some fragments in the stored tables, and the region adjacency graph (RAG) around these fragments."""
 
 from __future__ import annotations
 

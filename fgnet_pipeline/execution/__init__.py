@@ -1,1 +1,1 @@
-"""Running a plan: what is left, and who computes it."""
+"""Run a plan: find the blocks that are left, and hand them to workers."""

@@ -59,7 +59,7 @@ class ResultArray:
         return () if task is None else (task,)
 
     def identity(self, job: Job) -> dict[str, Any]:
-        """What tells one input from another; empty if a task of the run makes the array."""
+        """The identity of an input array; empty if a task of the run makes the array."""
         if self.upstream(job):
             return {}
         field = "volume.path" if self.name == "raw" else "affinities.path"

@@ -54,7 +54,7 @@ def upstream_of_choice(job: ExportJob) -> tuple[str, ...]:
 
 
 def fingerprint_of_choice(job: ExportJob) -> dict[str, object]:
-    """What of the options determines which segments are written, and under which ids."""
+    """The options that determine which segments are written, and under which ids."""
     options = job.options
     segments = [str(segment) for segment in sorted(options.segments)]
     return {"segments": segments, "min_voxels": options.min_voxels, "compact_ids": options.compact_ids}

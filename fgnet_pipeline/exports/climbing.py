@@ -39,7 +39,7 @@ class ClimbingStage(Stage):
     leaf_upstream: ClassVar[tuple[str, ...]] = ()
 
     def fingerprint(self, job: ExportJob) -> dict[str, object]:
-        """What determines the results, beside their inputs."""
+        """The document of everything that determines the results, beside their inputs."""
         return {}
 
     def plan(self, job: Job) -> list[Task]:

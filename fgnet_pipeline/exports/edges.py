@@ -63,7 +63,7 @@ class EdgesFormat(Format):
         return [job.target, *id_tables(job, KINDS).values()]
 
     def begin(self, job: ExportJob) -> None:
-        """Nothing: the last task makes the file."""
+        """Do nothing: the last task makes the file."""
 
     def finish(self, job: ExportJob) -> list[str]:
         """Write the tables of ids."""

@@ -94,7 +94,7 @@ def open_export(config: Config, name: str, to: str, options: Options, progress: 
 
 
 def made_of(job: ExportJob) -> dict[str, Any]:
-    """What an export is made of: format, options, place, and the fingerprints of the tasks that it reads."""
+    """The document that identifies an export: format, options, place, and fingerprints of the tasks that it reads."""
     # A larger region gives the octree more levels. Level 0 says what the stage was computed with.
     read = [job.plan.tasks[name] for name in _upstream(job, everything=True)]
     tasks = {task.name: dict(task.fingerprint) for task in read if not task.level}

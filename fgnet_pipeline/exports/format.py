@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a user chooses of an export. A format takes some of these (`Format.options`).
+    """The options of an export. A format takes some of them (`Format.options`).
 
     Attributes:
         arrays: names of arrays; empty: those that the format writes by default.

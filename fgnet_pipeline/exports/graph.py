@@ -104,7 +104,7 @@ class GraphFormat(Format):
         return Server(job.to).held() is not None if is_url(job.to) else super().is_written(job)
 
     def begin(self, job: ExportJob) -> None:
-        """Nothing: the last task makes the database."""
+        """Do nothing: the last task makes the database."""
 
     def finish(self, job: ExportJob) -> list[str]:
         """Say how the graph is read."""

@@ -29,7 +29,7 @@ def id_tables(job: ExportJob, kinds: Sequence[Kind]) -> dict[Kind, Path]:
 
 
 def write_id_tables(job: ExportJob, kinds: Sequence[Kind]) -> list[str]:
-    """Write the tables of ids, and say so."""
+    """Write the tables of ids, and return one line per table that names its path."""
     lines = []
     for kind, path in id_tables(job, kinds).items():
         remove_unfinished(path)

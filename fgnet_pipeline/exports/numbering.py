@@ -215,7 +215,7 @@ class Numbering:
 
     @property
     def count(self) -> int:
-        """How many ids there are; the greatest compact id."""
+        """The number of ids, which is the greatest compact id, too."""
         return int(self._first[-1]) - 1
 
     def compact(self, ids: npt.NDArray[np.uint64]) -> Ids:

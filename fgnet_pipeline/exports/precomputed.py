@@ -39,7 +39,7 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "floa
 
 
 def layout_of(job: ExportJob, array: ResultArray) -> Layout:
-    """How the scales are stored.
+    """The storage of the scales.
 
     A block is a power of two of voxels along each axis: up to twice the block of the stage relabel, so that there are
     few files, and not more than 2^24 voxels, which a worker holds in memory.

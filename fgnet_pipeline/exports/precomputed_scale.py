@@ -29,7 +29,7 @@ _DRIVER = "neuroglancer_precomputed"
 
 @dataclass(frozen=True)
 class Layout:
-    """How all scales of a volume are stored.
+    """The storage of all scales of a volume.
 
     Attributes:
         chunk: voxels of a chunk, zyx.

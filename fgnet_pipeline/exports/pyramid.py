@@ -77,7 +77,7 @@ class PyramidStage(Stage):
 
     @abstractmethod
     def layout(self, job: ExportJob) -> Mapping[str, Any]:
-        """How a level is stored, as a JSON document for the fingerprint."""
+        """The storage of a level, as a JSON document for the fingerprint."""
 
     @abstractmethod
     def levels(self, job: ExportJob) -> list[Level]:

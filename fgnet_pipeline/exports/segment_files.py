@@ -1,4 +1,4 @@
-"""What exports of single segments share: a format, the files of segments, and the properties of all together.
+"""Shared parts of exports of single segments: the format, the files of segments, and the properties of all segments.
 
 The format of the properties is "Segment properties" of
 https://github.com/google/neuroglancer/blob/master/src/datasource/precomputed/segment_properties.md.

@@ -22,7 +22,7 @@ _ENTRY = struct.Struct("<QQ")
 
 @dataclass(frozen=True)
 class Sharding:
-    """How the chunks of one scale lie in shards.
+    """The layout of the chunks of one scale in shards.
 
     Attributes:
         grid: number of chunks along each axis, zyx.

@@ -185,7 +185,7 @@ class _Kept:
                 yield np.frombuffer(data, np.uint64).reshape(-1, self._width)
 
     def columns(self, of_rows: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Pieces:
-        """What a function makes of each piece of rows."""
+        """Apply a function to each piece of rows, and yield the results."""
         return (of_rows(rows) for rows in self.pieces())
 
 
@@ -209,7 +209,7 @@ class WebknossosFormat(Format):
             raise InputError("FORMAT", self.name, expected, "choose another format")
 
     def begin(self, job: ExportJob) -> None:
-        """Nothing: the last task makes the file."""
+        """Do nothing: the last task makes the file."""
 
     def finish(self, job: ExportJob) -> list[str]:
         """Write the tables of ids, and say which layer the file belongs to."""

@@ -67,10 +67,10 @@ class _Writer:
         self.job, self.stage = job, stage
 
     def load(self, block: Block) -> None:
-        """Nothing: tables are read one by one while the file is written."""
+        """Load nothing: tables are read one by one while the file is written."""
 
     def compute(self, block: Block, loaded: None) -> None:
-        """Nothing."""
+        """Compute nothing: `store` does all the work."""
 
     def store(self, block: Block, computed: None) -> Outcome:
         """Write the file."""
@@ -118,7 +118,7 @@ def _united(parts: list[Columns]) -> Columns:
 
 
 def description(job: ExportJob) -> dict[str, Any]:
-    """What a file says of itself, as a JSON document."""
+    """The document that a file carries about its own content."""
     config, score = job.source.config, score_of(job.source.config)
     return {
         "format": job.format.name,

@@ -80,34 +80,34 @@ def _corners(length: int, first: int, step: int, cell: int) -> Any:
 
 
 @njit
-def _take(children: Any, z: Any, y: Any, x: Any, values: Any) -> None:
-    """Put the children at the corners into `values` (8,), in scan order."""
-    values[0], values[1] = children[z[0], y[0], x[0]], children[z[0], y[0], x[1]]
-    values[2], values[3] = children[z[0], y[1], x[0]], children[z[0], y[1], x[1]]
-    values[4], values[5] = children[z[1], y[0], x[0]], children[z[1], y[0], x[1]]
-    values[6], values[7] = children[z[1], y[1], x[0]], children[z[1], y[1], x[1]]
+def _row(children: Any, first: Any, step: Any, cell_z: Any, cell_y: Any, values: Any) -> None:
+    """Put the children at the corners of a row of cells into `values` (cells along x, 8), in scan order."""
+    depth, height, width = children.shape
+    z, y = _corners(depth, first[0], step[0], cell_z), _corners(height, first[1], step[1], cell_y)
+    for cell_x in range(len(values)):
+        x, of_cell = _corners(width, first[2], step[2], cell_x), values[cell_x]
+        of_cell[0], of_cell[1] = children[z[0], y[0], x[0]], children[z[0], y[0], x[1]]
+        of_cell[2], of_cell[3] = children[z[0], y[1], x[0]], children[z[0], y[1], x[1]]
+        of_cell[4], of_cell[5] = children[z[1], y[0], x[0]], children[z[1], y[0], x[1]]
+        of_cell[6], of_cell[7] = children[z[1], y[1], x[0]], children[z[1], y[1], x[1]]
 
 
 @njit
 def _modes(children: Any, first: Any, step: Any, result: Any) -> None:
-    depth, height, width = children.shape
-    values = np.empty(8, children.dtype)
-    for cell_z in range(result.shape[0]):
-        z = _corners(depth, first[0], step[0], cell_z)
-        for cell_y in range(result.shape[1]):
-            y = _corners(height, first[1], step[1], cell_y)
-            for cell_x in range(result.shape[2]):
-                x = _corners(width, first[2], step[2], cell_x)
-                _take(children, z, y, x, values)
-                different = values[0] ^ values[1] | values[0] ^ values[2] | values[0] ^ values[3]
-                different |= values[0] ^ values[4] | values[0] ^ values[5] | values[0] ^ values[6]
-                different |= values[0] ^ values[7]
-                result[cell_z, cell_y, cell_x] = values[0] if different == 0 else _mode(values)
+    row = np.empty((result.shape[2], 8), children.dtype)
+    for cell_z, cell_y in np.ndindex(result.shape[:2]):
+        _row(children, first, step, cell_z, cell_y, row)
+        for cell_x in range(len(row)):
+            result[cell_z, cell_y, cell_x] = _mode(row[cell_x])
 
 
 @njit
 def _mode(values: Any) -> Any:
     """The mode of values (8,)."""
+    different = values[0] ^ values[1] | values[0] ^ values[2] | values[0] ^ values[3]
+    different |= values[0] ^ values[4] | values[0] ^ values[5] | values[0] ^ values[6]
+    if different | values[0] ^ values[7] == 0:
+        return values[0]
     value, most = values[0], 0
     for candidate in values:
         count = 0
@@ -120,39 +120,34 @@ def _mode(values: Any) -> Any:
 
 @njit
 def _integer_means(children: Any, first: Any, step: Any, result: Any) -> None:
-    """Quotients and remainders are summed apart, so that no sum overflows 64 bits."""
-    depth, height, width = children.shape
-    values = np.empty(8, np.int64)
-    for cell_z in range(result.shape[0]):
-        z = _corners(depth, first[0], step[0], cell_z)
-        for cell_y in range(result.shape[1]):
-            y = _corners(height, first[1], step[1], cell_y)
-            for cell_x in range(result.shape[2]):
-                x = _corners(width, first[2], step[2], cell_x)
-                _take(children, z, y, x, values)
-                quotient, remainder = np.int64(0), np.int64(0)
-                for value in values:
-                    quotient += value >> 3
-                    remainder += value & 7
-                quotient += remainder >> 3
-                rest = remainder & 7
-                if rest > 4 or (rest == 4 and quotient & 1):
-                    quotient += 1
-                result[cell_z, cell_y, cell_x] = quotient
+    row = np.empty((result.shape[2], 8), np.int64)
+    for cell_z, cell_y in np.ndindex(result.shape[:2]):
+        _row(children, first, step, cell_z, cell_y, row)
+        for cell_x in range(len(row)):
+            result[cell_z, cell_y, cell_x] = _integer_mean(row[cell_x])
+
+
+@njit
+def _integer_mean(values: Any) -> Any:
+    """The mean of values (8,). Quotients and remainders are summed apart, so that no sum overflows 64 bits."""
+    quotient, remainder = np.int64(0), np.int64(0)
+    for value in values:
+        quotient += value >> 3
+        remainder += value & 7
+    quotient += remainder >> 3
+    rest = remainder & 7
+    if rest > 4 or (rest == 4 and quotient & 1):
+        quotient += 1
+    return quotient
 
 
 @njit
 def _float_means(children: Any, first: Any, step: Any, result: Any) -> None:
-    depth, height, width = children.shape
-    values = np.empty(8, np.float64)
-    for cell_z in range(result.shape[0]):
-        z = _corners(depth, first[0], step[0], cell_z)
-        for cell_y in range(result.shape[1]):
-            y = _corners(height, first[1], step[1], cell_y)
-            for cell_x in range(result.shape[2]):
-                x = _corners(width, first[2], step[2], cell_x)
-                _take(children, z, y, x, values)
-                total = 0.0
-                for value in values:
-                    total += value
-                result[cell_z, cell_y, cell_x] = total / 8
+    row = np.empty((result.shape[2], 8), np.float64)
+    for cell_z, cell_y in np.ndindex(result.shape[:2]):
+        _row(children, first, step, cell_z, cell_y, row)
+        for cell_x in range(len(row)):
+            total = 0.0
+            for value in row[cell_x]:
+                total += value
+            result[cell_z, cell_y, cell_x] = total / 8

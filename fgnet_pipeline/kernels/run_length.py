@@ -47,7 +47,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class RunLengths:
-    """What skeletons say of a segmentation.
+    """Scores of a segmentation against skeletons.
 
     Attributes:
         expected: expected run length in nm.

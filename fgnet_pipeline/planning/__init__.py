@@ -1,1 +1,1 @@
-"""What a run will need: blocks, memory, disk and hours, estimated before it starts."""
+"""Estimates of the blocks, memory, disk and hours of a run, before it starts."""

@@ -1,4 +1,4 @@
-"""What a run will need, estimated before it starts: blocks, memory, disk and hours.
+"""Estimates of the blocks, memory, disk and hours of a run, before it starts.
 
 A configuration that cannot work is refused. The output is only read, never written. `stage_estimate` names the sources
 of the numbers.

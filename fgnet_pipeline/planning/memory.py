@@ -1,4 +1,4 @@
-"""How much memory a worker can have, and the refusal of blocks that need more."""
+"""The memory that is there for a worker, and the refusal of blocks that need more."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ def _of_schedule(it: Situation) -> Iterator[Line]:
     yield Line("schedule", "workers", blocks.workers, f"{has} {limit}")
     yield Line("schedule", "block_shape", list(blocks.block), _why_block(it))
     yield Line("schedule", "threads", 1, "Per worker. Another number may change the last bit of predictions.", False)
-    yield Line("schedule", "backend", "array", "For many nodes: job arrays of Slurm (docs/guides/slurm.md).", False)
+    yield Line("schedule", "backend", "array", "For many nodes: job arrays of a cluster (docs/guides).", False)
     if it.model is not None and 0 < machine.usable_gpus < blocks.workers:
         yield Line("schedule.predict", "workers", machine.usable_gpus, f"One worker per GPU ({_gpus(machine)}); the "
                    "other stages compute on the processor.")  # fmt: skip

@@ -24,7 +24,7 @@ UNKNOWN = "unknown: --trial measures it"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about a job before it runs.
+    """Facts about a job before it runs.
 
     Attributes:
         job: with its plan.

@@ -26,7 +26,7 @@ from fgnet_pipeline.store.records.latest import Totals
 
 @dataclass(frozen=True)
 class Measured:
-    """What one block needed.
+    """Time and memory that one block needed.
 
     Attributes:
         seconds: time of the worker.

@@ -1,4 +1,4 @@
-"""What was understood of the inputs of a job: shape, axes, voxel size, offset, type, range, and how much is stored.
+"""The inputs of a job as they were read: shape, axes, voxel size, offset, type, range, and the share that is stored.
 
 `fgnet plan` and `fgnet run` print it, so that a wrong statement in a file, or one that nobody made, is seen before
 hours are spent on it.

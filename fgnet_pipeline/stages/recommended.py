@@ -79,7 +79,7 @@ def _that_fit(config: Config, table: str, values: Mapping[str, Any], known: Mapp
 
 
 def of_model(config: Config) -> Values:
-    """What the model recommends; nothing if affinities are given and the configuration names no model."""
+    """The values that the model recommends; none if affinities are given and the configuration names no model."""
     if config.affinities.path is not None and "checkpoint" not in config.model.model_fields_set:
         return {}
     import fgnet

@@ -80,7 +80,7 @@ class TileGeometry(Strict):
 
 
 class Export(Strict):
-    """What is done to the averaged weights before they are written, and what they state.
+    """Changes to the averaged weights before they are written, and the header that they carry.
 
     Attributes:
         sharpness: see `fgnet.training.checkpoints.sharpened`.
@@ -139,7 +139,7 @@ class TrainOutput(Strict):
 
 
 class Machine(Strict):
-    """What the training runs on.
+    """The devices and processes that the training runs on.
 
     Attributes:
         device: as torch names it, or `auto`: a GPU if torch sees one.
@@ -255,7 +255,7 @@ class TrainConfig(Strict):
             raise as_input_error(error) from error
 
     def exported_geometry(self) -> Geometry:
-        """What the exported weights state."""
+        """The header that the exported weights carry."""
         g, network = self.geometry, self.network()
         try:
             return Geometry(

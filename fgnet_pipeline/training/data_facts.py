@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Look:
-    """What the grey values of data are like; the header of exported weights states it of the training data.
+    """Statistics of the grey values of data. The header of exported weights holds those of the training data.
 
     Attributes:
         borders: mean of raw at label borders minus its mean elsewhere, deviations; below 0 = dark membranes. None if
@@ -102,7 +102,7 @@ class DataFacts:
 
     @cached_property
     def look(self) -> Look:
-        """What the grey values are like where voxels are labelled."""
+        """Statistics of the grey values of labelled voxels."""
         values = np.concatenate([self.box.raw[c][self.box.labels[c] > 0] for c in self.cubes])
         if not values.size:
             values = self.box.raw[self.box.labels > 0]

@@ -1,4 +1,4 @@
-"""What a model costs, whatever way it is named: a preset, a shipped name, a file of weights, or a configuration."""
+"""The cost of a model that is named by a preset, a shipped name, a file of weights, or a configuration."""
 
 from __future__ import annotations
 

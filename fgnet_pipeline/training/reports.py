@@ -1,4 +1,4 @@
-"""What a training tells while it runs: progress, TensorBoard, scores on held-out boxes."""
+"""Reports of a training that runs: progress, TensorBoard, scores on held-out boxes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ KindTables = list[tuple[str, Tables]]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a block wrote, according to its record.
+    """Checksum and files that a block wrote, according to its record.
 
     Attributes:
         task: name of the task.

@@ -53,7 +53,7 @@ class Checked:
 
 @dataclass
 class Report:
-    """What `fgnet verify` found.
+    """The findings of `fgnet verify`.
 
     Attributes:
         damage: everything that is wrong.

@@ -1,4 +1,4 @@
-"""How much of each layer has been computed, in one sentence per layer: a view shows what is not there as background."""
+"""One sentence per layer on how much of it has been computed: a view shows missing blocks as background."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fgnet_pipeline.views.layers import STAGE_OF, Found, Layer
 
 
 def notes(config: Config, found: Found) -> dict[str, str]:
-    """What can be said of every layer, shown or missing, in the order of the data flow.
+    """One sentence per layer, shown or missing, in the order of the data flow.
 
     Args:
         config: of the run.

@@ -1,4 +1,4 @@
-"""What of a result can be shown: its layers, where they lie, and why others are missing.
+"""The layers of a result that can be shown, where their arrays are, and why other layers are missing.
 
 A result is shown however far it is. So every array is opened by itself, and one that is missing or damaged is a
 sentence, not the end.
@@ -70,7 +70,7 @@ class Layer:
 
 @dataclass
 class Found:
-    """What of a result can be shown.
+    """The layers of a result that can be shown, and the reasons why others are missing.
 
     Attributes:
         layers: from the lowest to the highest.
@@ -132,7 +132,10 @@ class _Opened:
         self.results: list[str] = []
 
     def open(self, name: str) -> str | None:
-        """Open an array; returns why there is none, or None.
+        """Open an array.
+
+        Returns:
+            The reason why there is no such array; None if it is open.
 
         Raises:
             PipelineError: it is there, but cannot be opened.

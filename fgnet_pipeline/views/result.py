@@ -143,12 +143,12 @@ class Result:
         return self._dataset(kinds, InputError("table", "merges", expected, "run `fgnet run` first"))
 
     def status(self) -> Status:
-        """How far every stage is, as `fgnet status` says it."""
+        """The progress of every stage, as `fgnet status` shows it."""
         return Watch(self.config).look()
 
 
 class _Reader(ABC):
-    """What dask asks of an array: shape, dtype, ndim and slices."""
+    """The members of an array that dask reads: shape, dtype, ndim and slices."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

@@ -65,7 +65,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is answered.
+    """The answer to a request.
 
     Attributes:
         status: of HTTP.

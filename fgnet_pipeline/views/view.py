@@ -25,7 +25,7 @@ SourceOf = Callable[[Layer], Source | None]
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of a result.
+    """The layers of a result, and the place and ids at which a viewer begins.
 
     Attributes:
         found: layers, and why others are missing.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import tomllib
 from pathlib import Path
@@ -17,11 +16,7 @@ from PIL import Image
 from pipeline_tools import ATTRIBUTES, Command, Refused, cells, write_volume
 from zarr_tools import level, pyramid, write_array, write_attributes
 
-from fgnet_pipeline.core.geometry import MAX_BLOCKS_PER_AXIS
 from fgnet_pipeline.datasets.phantom import Phantom, generate
-from fgnet_pipeline.planning import block_choice
-from fgnet_pipeline.planning.block_choice import choose_blocks, memory_of
-from fgnet_pipeline.planning.machine import Machine, this_machine
 from fgnet_pipeline.planning.no_volume import looks_like_labels
 
 SHAPE = (40, 72, 72)
@@ -276,89 +271,3 @@ def test_nothing_is_overwritten(small_raw: str, tmp_path: Path, refused: Refused
 def test_keys_that_do_not_fit(key: str, small_raw: str, tmp_path: Path, refused: Refused) -> None:
     refused("init", small_raw, "--to", tmp_path / "my.toml", "--set", key)
     assert list(tmp_path.iterdir()) == []
-
-
-# What is imported first
-
-
-def test_the_command_that_imports(
-    grey: npt.NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Refused, command: Command
-) -> None:
-    """The command in the sentence is carried out as it stands, and `fgnet init` accepts what it makes."""
-    tifffile = pytest.importorskip("tifffile")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "my sections").mkdir()
-    for z, section in enumerate(grey[:30].astype(np.uint16) * 50):
-        tifffile.imwrite(tmp_path / "my sections" / f"s{z:03d}.tif", section)
-    text = refused("init", "my sections")
-    assert "(folder of pictures)" in text and "--raw 'my sections'" in text and "--voxel-size Z,Y,X" in text
-    text = refused("init", "my sections", "--set", "volume.voxel_size=[10,10,10]")
-    assert text.count("fgnet import 'my sections.zarr' --raw 'my sections' --range ") == 1
-    line = text.partition("fgnet import ")[2].partition(";")[0]
-    code, _, said = command("import", *shlex.split(line))
-    assert code == 0, said
-    code, out, said = command("init", "my sections.zarr/raw")
-    assert code == 0 and out == f"{tmp_path / 'my sections.toml'}\n", said
-
-
-def test_other_formats_are_named(tmp_path: Path, refused: Refused) -> None:
-    import h5py
-
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        file["a/raw"] = NOISE
-        file["a/raw"].attrs["resolution"] = [40.0, 4.0, 4.0]
-    text = refused("init", tmp_path / "v.h5", "--to", tmp_path / "my.toml")
-    assert "HDF5 file" in text and f"fgnet import v.zarr --raw {tmp_path / 'v.h5'};" in text
-    with h5py.File(tmp_path / "v.h5", "a") as file:
-        file["b"] = NOISE
-    assert "refuses it: --raw-dataset" in refused("init", tmp_path / "v.h5", "--to", tmp_path / "my.toml")
-    floats = write_volume(tmp_path / "f.zarr", NOISE / np.float32(255), chunks=NOISE.shape)
-    text = refused("init", floats, "--to", tmp_path / "my.toml")
-    low, high = map(float, text.partition("--range ")[2].partition(";")[0].split(","))
-    assert "Zarr array of float32" in text and 0 < low < 0.05 < 0.95 < high < 1
-
-
-# Blocks and machines
-
-
-GIB = 1 << 30
-
-
-def machine(cores: int, gibibytes: int) -> Machine:
-    return Machine(cores, gibibytes * GIB, (), False)
-
-
-def test_blocks_fit_volume_model_and_machine() -> None:
-    large = (4000, 8000, 8000)
-    found = choose_blocks(large, (64, 64, 64), (72, 72, 72), machine(16, 256))
-    assert (found.workers, found.block, found.is_aligned, found.by_memory) == (16, (288, 288, 288), False, False)
-    assert found.blocks == 14 * 28 * 28
-    found = choose_blocks(large, (32, 96, 48), (72, 72, 72), machine(16, 256))
-    assert found.block == (288, 288, 288) and found.is_aligned
-    little = choose_blocks(large, (64, 64, 64), (72, 72, 72), machine(64, 16))
-    assert little.by_memory and little.block == (72, 72, 72) and little.workers < 64
-    assert little.workers * memory_of(little.block) <= 16 * GIB * block_choice.MEMORY_SHARE
-    flat = choose_blocks((30, 4000, 4000), (1, 512, 512), (72, 72, 72), machine(4, 64))
-    assert flat.block == (72, 288, 288)
-    few = choose_blocks((72, 72, 100), (64, 64, 64), (72, 72, 72), machine(16, 64))
-    assert (few.workers, few.blocks, few.by_memory) == (2, 2, False)
-    chunks = choose_blocks(large, (50, 100, 128), None, machine(4, 64))
-    assert chunks.is_aligned and np.mod(chunks.block, (50, 100, 128)).tolist() == [0, 0, 0]
-    endless = choose_blocks((10**7, 100, 100), (64, 64, 64), (72, 72, 72), machine(4, 64))
-    assert 10**7 / endless.block[0] <= MAX_BLOCKS_PER_AXIS
-
-
-def test_gpus_that_may_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA H100'\necho 'NVIDIA H100'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert this_machine().gpus == ("NVIDIA H100", "NVIDIA H100")
-    for visible, count in (("", 0), ("1", 1), ("0,1", 2), ("-1", 0)):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert len(this_machine().gpus) == count, visible
-    program.write_text("#!/bin/sh\nexit 9\n")
-    assert this_machine().gpus == ()
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert this_machine().gpus == () and this_machine().cores >= 1

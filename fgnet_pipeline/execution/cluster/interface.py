@@ -103,7 +103,12 @@ class JobArray:
 
 @dataclass(frozen=True)
 class After:
-    """A condition for the start of a job: that the array `job` has ended, with all elements well or not (`ok`)."""
+    """A condition for the start of a job: another job has ended.
+
+    Attributes:
+        job: id of the other job.
+        ok: whether all its elements must have ended without an error; otherwise any end will do.
+    """
 
     job: str
     ok: bool

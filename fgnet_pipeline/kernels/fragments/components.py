@@ -83,37 +83,30 @@ def _measure(labels: Any, n: int) -> Any:
     begin = np.full((n, 3), max(depth, height, width), np.int64)
     end = np.zeros((n, 3), np.int64)
     total = np.zeros((n, 3), np.int64)
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                if labels[z, y, x] == 0:
-                    continue
-                i = np.int64(labels[z, y, x]) - 1
-                voxels[i] += 1
-                for axis, at in enumerate((z, y, x)):
-                    total[i, axis] += at
-                    begin[i, axis] = min(begin[i, axis], at)
-                    end[i, axis] = max(end[i, axis], at + 1)
+    for place, label in np.ndenumerate(labels):
+        if label != 0:
+            i = np.int64(label) - 1
+            voxels[i] += 1
+            for axis, at in enumerate(place):
+                total[i, axis] += at
+                begin[i, axis] = min(begin[i, axis], at)
+                end[i, axis] = max(end[i, axis], at + 1)
     return voxels, begin, end, total
 
 
 @njit
 def _closest(labels: Any, centroid: Any) -> Any:
     """The voxel of each fragment that is closest to its centroid float64 (n, 3): int64 (n, 3)."""
-    depth, height, width = labels.shape
     nearest = np.full(len(centroid), np.inf)
     point = np.zeros((len(centroid), 3), np.int64)
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                if labels[z, y, x] == 0:
-                    continue
-                i = np.int64(labels[z, y, x]) - 1
-                c = centroid[i]
-                distance = (z - c[0]) ** 2 + (y - c[1]) ** 2 + (x - c[2]) ** 2
-                if distance < nearest[i]:
-                    nearest[i] = distance
-                    point[i, 0], point[i, 1], point[i, 2] = z, y, x
+    for (z, y, x), label in np.ndenumerate(labels):
+        if label != 0:
+            i = np.int64(label) - 1
+            c = centroid[i]
+            distance = (z - c[0]) ** 2 + (y - c[1]) ** 2 + (x - c[2]) ** 2
+            if distance < nearest[i]:
+                nearest[i] = distance
+                point[i] = z, y, x
     return point
 
 

@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axes:
-    """What the axes of a chart of lines say.
+    """Titles and ranges of the axes of a line chart.
 
     Attributes:
         title: below the chart.

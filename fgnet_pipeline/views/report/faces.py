@@ -44,7 +44,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of the planes of a slab; the first is between its layers 0 and 1.
+    """Measurements of the planes of a slab; the first plane is between its layers 0 and 1.
 
     Attributes:
         middle: the face, or the plane inside a block.
@@ -74,7 +74,7 @@ class Measured:
 
     @property
     def at(self) -> int:
-        """The place of the middle among the planes."""
+        """The index of the middle plane in `planes`."""
         return int(np.flatnonzero(self.planes == 0)[0])
 
 
@@ -159,7 +159,7 @@ def _inside(where: Grids, grid: Grid, axis: int, index: Vector) -> Plane | None:
 
 
 def _spread(count: int) -> Iterator[int]:
-    """Places 0 to count - 1: first evenly spread ones, then those between; `4 * FACES` of them at most."""
+    """Indices below `count`, at most `4 * FACES`: first `FACES` that are evenly spread, then others between them."""
     seen: set[int] = set()
     for parts in (FACES, 4 * FACES):
         for i in range(min(parts, count)):

@@ -103,7 +103,7 @@ def _flat(tables: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def provenance_section(result: Result) -> Section:
-    """What results were made of and by what, as their fingerprints say, and the versions that wrote this page."""
+    """Inputs, settings and versions that made a result (from its fingerprints), and versions that write the page."""
     section = Section("provenance", "Provenance")
     section.add(how("The fingerprints say what stored results were made with. Versions are those of the installation "
                     "that wrote this report; a run does not record its own."))  # fmt: skip

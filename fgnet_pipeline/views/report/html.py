@@ -107,7 +107,7 @@ def box(kind: str, sentences: Iterable[str]) -> Html:
 
 
 def lacking(sentences: Iterable[str]) -> Html:
-    """What is not there, and why."""
+    """A paragraph that says which part of a result is missing, and why."""
     return box("lack", sentences)
 
 

@@ -30,7 +30,7 @@ from fgnet_pipeline.views.layers import STAGE_OF
 
 @dataclass(frozen=True)
 class TaskState:
-    """What the records say of one task.
+    """The state of one task, according to its records.
 
     Attributes:
         name: of the task.
@@ -76,7 +76,7 @@ class TaskState:
         return format_key(int(self.keys[tuple(np.subtract(block, self.blocks.begin))]))
 
     def sentence(self) -> str:
-        """How far the task is, e.g. `"predict: 40 of 48 blocks done, 2 failed"`."""
+        """The progress of the task, e.g. `"predict: 40 of 48 blocks done, 2 failed"`."""
         of = "" if self.active is None else f" of {self.active}"
         parts = [f"{self.done}{of} blocks done"]
         parts += [f"{self.stale} made with other settings or inputs"] if self.stale else []

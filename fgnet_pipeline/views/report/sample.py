@@ -30,7 +30,7 @@ BLOCKS, FRAGMENTS = 4096, 2_000_000
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be read.
+    """Limits of what a report reads.
 
     Attributes:
         blocks: tables of fragments at most.

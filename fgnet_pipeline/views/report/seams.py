@@ -32,7 +32,7 @@ class Place:
 
     Attributes:
         kind: `"jump"`, `"split"` or `"merge"`.
-        grid: whose blocks meet there, in words.
+        grid: name of the grid whose blocks meet at the face.
         axis: perpendicular to the face: 0, 1, 2 for z, y, x.
         value: of the face.
         interior: that it is compared with.

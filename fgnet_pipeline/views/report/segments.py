@@ -44,7 +44,7 @@ def sizes_of(sample: Sample) -> Sizes:
 
 
 def segments_section(result: Result, sample: Sample) -> Section:
-    """How large segments are, and where the largest ones are."""
+    """Sizes of segments, and positions of the largest ones."""
     section, sizes = Section("segments", "Segments: sizes and the largest"), sizes_of(sample)
     total = int(sizes.voxels.sum())
     section.add(

@@ -50,9 +50,8 @@ def configured(folder: Path, undisturbed: Path) -> tuple[Path, Path]:
 
 def test_a_run_in_the_background_of_a_script_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     config, out = configured(tmp_path, undisturbed)
-    script = 'trap "" INT; exec "$@"'  # what a shell does to the commands before an `&`
-    process = subprocess.Popen(
-        ["sh", "-c", script, "sh", sys.executable, "-m", "fgnet_pipeline", "run", str(config), "--workers", "2"],
+    process = subprocess.Popen(  # the script is what a shell does to the commands before an `&`
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "fgnet_pipeline", "run", config, "--workers", "2"],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     for moment in (importing, predicting):

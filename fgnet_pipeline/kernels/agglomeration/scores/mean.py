@@ -7,7 +7,7 @@ from fgnet_pipeline.kernels.agglomeration.scores.score import Part, Score
 
 class _Mean(Score):
     def fingerprint(self, part: Part | None) -> dict[str, Any]:
-        """Nothing: fingerprints of trees by the mean have no key for the score."""
+        """Add nothing: fingerprints of trees by the mean have no key for the score."""
         return {}
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often, and how far."""
+    """The share of patches that are changed, and the greatest change."""
 
     contrast: float = setting(0.8, "probability of another contrast and brightness")
     contrast_range: float = setting(1.6, "greatest factor of contrast", low=1.0, high=math.inf)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     curve: float = setting(0.5, "probability of another shape of the histogram")
 

@@ -18,7 +18,7 @@ SIGMAS = (0.7, 2.5)
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     cut_blur: float = setting(0.05, "probability of a blurred box")
 

@@ -17,7 +17,7 @@ STRENGTHS = (0.3, 1.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     cut_noise: float = setting(0.05, "probability of a noisy box")
 

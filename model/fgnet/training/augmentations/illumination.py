@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often, and how far."""
+    """The share of patches that are changed, and the greatest change."""
 
     field: float = setting(0.3, "probability of an illumination that varies over the patch")
     field_strength: float = setting(

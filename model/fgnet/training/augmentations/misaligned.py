@@ -17,7 +17,7 @@ LARGEST_SHIFT = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     misaligned: float = setting(0.05, "probability of a step between two sections")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     missing_part: float = setting(0.08, "probability of a part without content")
 

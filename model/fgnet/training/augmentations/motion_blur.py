@@ -17,7 +17,7 @@ SIGMAS = (1.0, 3.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     motion_blur: float = setting(0.05, "probability of smeared sections")
 

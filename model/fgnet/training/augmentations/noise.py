@@ -1,4 +1,4 @@
-"""The whole patch gets noise, in three of ten cases noise of neighbouring voxels that are alike."""
+"""Noise in the whole patch. In three of ten cases the noise of neighbouring voxels is similar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often, and how strong."""
+    """The share of patches that are changed, and the greatest strength."""
 
     noise: float = setting(0.5, "probability of noise")
     noise_strength: float = setting(

@@ -19,7 +19,7 @@ LOST = 0.3
 
 @dataclass(frozen=True)
 class Settings:
-    """How often. The default is never, so that earlier configurations draw the patches that they always drew."""
+    """The share of patches that are changed. 0 is the default: earlier configurations draw the same patches."""
 
     padding: float = setting(0.0, "probability of a padded part, or of lost sections, of one exact value")
 

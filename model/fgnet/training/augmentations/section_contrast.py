@@ -17,7 +17,7 @@ LARGEST_STRENGTH = 0.25
 
 @dataclass(frozen=True)
 class Settings:
-    """How often."""
+    """The share of patches that are changed."""
 
     section_contrast: float = setting(0.2, "probability of sections that differ in contrast and brightness")
 

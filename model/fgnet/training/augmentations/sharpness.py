@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """How often, and how far."""
+    """The share of patches that are changed, and the greatest change."""
 
     blur: float = setting(0.25, "probability of a blur")
     blur_sigma: float = setting(1.2, "greatest standard deviation of the blur along z, voxels", high=math.inf)
