@@ -50,8 +50,9 @@ def configured(folder: Path, undisturbed: Path) -> tuple[Path, Path]:
 
 def test_a_run_in_the_background_of_a_script_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     config, out = configured(tmp_path, undisturbed)
-    process = subprocess.Popen(  # the script is what a shell does to the commands before an `&`
-        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "fgnet_pipeline", "run", config, "--workers", "2"],
+    in_background = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # what a shell does to the commands before an `&`
+    process = subprocess.Popen(
+        [*in_background, sys.executable, "-m", "fgnet_pipeline", "run", config, "--workers", "2"],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     for moment in (importing, predicting):
@@ -60,8 +61,7 @@ def test_a_run_in_the_background_of_a_script_goes_on(undisturbed: Path, tmp_path
         with contextlib.suppress(ProcessLookupError):  # done between two looks
             os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, stderr
-    assert "finished in" in stderr
+    assert process.returncode == 0 and "finished in" in stderr, stderr
 
 
 def importing(driver: int, out: Path) -> bool:
