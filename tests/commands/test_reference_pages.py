@@ -11,6 +11,7 @@ import pytest
 from pipeline_tools import CHECKOUT
 from pydantic import BaseModel
 
+from fgnet_pipeline.commands.reference import reference as commands_reference
 from fgnet_pipeline.core.config import Config, StageSchedule
 from fgnet_pipeline.kernels.fragments.method import methods
 from fgnet_pipeline.planning import disk
@@ -92,3 +93,8 @@ def test_every_field_of_a_record_is_described() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", page.partition("## Done records")[2], flags=re.MULTILINE)) == {
         field.name for field in dataclasses.fields(Record)
     }
+
+
+def test_the_page_of_commands_is_that_of_the_parser() -> None:
+    page = CHECKOUT / "docs" / "reference" / "commands.md"
+    assert page.read_text() == commands_reference(), "write it again: python -m fgnet_pipeline.commands.reference"
