@@ -1,7 +1,7 @@
 """The configuration of a training: strict and frozen, one class per table of the TOML file.
 
 `fgnet.training.settings.LoopSettings` holds the table `[optimise]`. Importing this module does not import torch.
-docs/guides/training.md lists every key.
+docs/reference/training-configuration.md lists every key.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def keys_of(table: type[Any], prefix: str = "") -> dict[str, Any]:
 
 
 def test_every_key_is_documented_with_its_default() -> None:
-    reference = (CHECKOUT / "docs" / "guides" / "training.md").read_text().split("## Reference")[1]
+    reference = (CHECKOUT / "docs" / "reference" / "training-configuration.md").read_text()
     rows = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| (.+) \|$", reference, re.M)
     documented = {key: default for key, default, _ in rows}
     expected = {key: "none" if default is None else default for key, default in keys_of(TrainConfig).items()}
@@ -94,7 +94,7 @@ def test_every_key_is_documented_with_its_default() -> None:
 
 @pytest.mark.parametrize("table", [WarpSettings, IntensitySettings, DefectSettings])
 def test_ranges_are_documented(table: type[Any]) -> None:
-    text = (CHECKOUT / "docs" / "guides" / "training.md").read_text()
+    text = (CHECKOUT / "docs" / "reference" / "training-configuration.md").read_text()
     for field in dataclasses.fields(table):
         allowed = field.metadata["range"]
         assert f".{field.name}` | {field.default} | {allowed.meaning}; {allowed} |" in text
