@@ -8,17 +8,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def stop_on_signal(*signals: signal.Signals) -> Iterator[threading.Event]:
-    """Yield an event that is set when a signal arrives; the signal has no other effect.
+class Stop:
+    """A flag that the handler of a signal sets.
 
-    A worker that sees the event set finishes its block and takes no other. A signal that the process ignores stays
-    ignored. Python runs signal handlers in the main thread alone, so in any other thread the event is never set.
+    `threading.Event` will not do: its lock would never be released if a second signal came while the first one sets it.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        """Set the flag."""
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
+        return self._is_set
+
+
+@contextmanager
+def stop_on_signal(*signals: signal.Signals) -> Iterator[Stop]:
+    """Yield a flag that is set when a signal arrives; the signal has no other effect.
+
+    A worker that sees the flag set finishes its block and takes no other. A signal that the process ignores stays
+    ignored. Python runs signal handlers in the main thread alone, so in any other thread the flag is never set.
 
     Args:
         *signals: the signals to wait for; SIGTERM if none is given.
     """
-    stop, former = threading.Event(), {}
+    stop, former = Stop(), {}
     if threading.current_thread() is threading.main_thread():
         for number in signals or (signal.SIGTERM,):
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -36,7 +54,7 @@ def interrupts_later() -> Iterator[None]:
 
     Otherwise the interrupt would end the main thread's part of a write while Zarr's own threads go on writing.
     """
-    stop = threading.Event()
+    stop = Stop()
     try:
         with stop_on_signal(signal.SIGINT) as stop:
             yield

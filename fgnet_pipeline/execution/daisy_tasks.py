@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from daisy import _daisy
 
 from fgnet_pipeline.core.geometry import Box, Vector, vector
+from fgnet_pipeline.core.signals import Stop
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.resume import blocks_where, ready
@@ -125,7 +125,7 @@ def connect_to(context: str) -> tuple[str, int]:
     return found["hostname"], int(found["port"])
 
 
-def take_blocks(runner: BlockRunner, stop: threading.Event | None = None, listed: list[Vector] | None = None) -> None:
+def take_blocks(runner: BlockRunner, stop: Stop | None = None, listed: list[Vector] | None = None) -> None:
     """Compute blocks of the server that this process talks to, until there are none left or `stop` is set.
 
     Args:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from fgnet_pipeline.core.errors import PipelineError
-from fgnet_pipeline.core.signals import stop_on_signal
+from fgnet_pipeline.core.signals import Stop, stop_on_signal
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.processes.fork_server import server_with
 from fgnet_pipeline.execution.processes.interrupt import POLL
@@ -80,7 +79,7 @@ def _in_turn(
             pool.shutdown(cancel_futures=True)
 
 
-def _result(future: Future[list[Finding]], stop: threading.Event) -> list[Finding]:
+def _result(future: Future[list[Finding]], stop: Stop) -> list[Finding]:
     while not (wait([future], POLL).done or stop.is_set()):
         pass
     if stop.is_set():

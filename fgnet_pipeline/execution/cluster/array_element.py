@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, PipelineError, StoppedError
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.core.signals import stop_on_signal
+from fgnet_pipeline.core.signals import Stop, stop_on_signal
 from fgnet_pipeline.execution.block_runner import BlockRunner
 from fgnet_pipeline.execution.cluster.lookup import cluster_of
 from fgnet_pipeline.execution.cluster.submission import Submission, read_submission
@@ -113,7 +113,7 @@ def _done(runner: BlockRunner, label: str) -> set[Vector]:
     return {block for block, result in results.items() if result.key == keys[block]}
 
 
-def _compute(runner: BlockRunner, blocks: list[Vector], stop: threading.Event, retries: int) -> list[Vector]:
+def _compute(runner: BlockRunner, blocks: list[Vector], stop: Stop, retries: int) -> list[Vector]:
     """Compute `blocks`, those that fail up to `retries` times more; returns those that failed to the end."""
     failed = blocks
     for _ in range(retries + 1):
@@ -123,7 +123,7 @@ def _compute(runner: BlockRunner, blocks: list[Vector], stop: threading.Event, r
     return failed
 
 
-def _one_pass(runner: BlockRunner, blocks: list[Vector], stop: threading.Event) -> list[Vector]:
+def _one_pass(runner: BlockRunner, blocks: list[Vector], stop: Stop) -> list[Vector]:
     """Compute each of `blocks` once, unless the worker is asked to stop; returns those that failed."""
     queue, lock, failed = iter(blocks), threading.Lock(), list[Vector]()
 

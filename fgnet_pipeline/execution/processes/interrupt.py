@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TextIO, TypeVar
 
+from fgnet_pipeline.core.signals import Stop
 from fgnet_pipeline.execution.processes.standard_streams import lenient, open_closed
 
 #: How long (s) a worker may take to flush its records, and daisy's server to end once its workers have.
@@ -88,7 +89,7 @@ def serve_interruptibly(serve: Callable[[], Result], workers: Workers) -> Result
         except BaseException as error:
             future.set_exception(error)
 
-    interrupted = threading.Event()
+    interrupted = Stop()
     former = signal.getsignal(signal.SIGINT)
     try:
         threading.Thread(target=body, daemon=True).start()
