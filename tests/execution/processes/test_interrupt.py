@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +26,6 @@ from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 
 PATIENCE = 240.0
-
-
-@pytest.fixture(autouse=True)
-def heeded() -> Iterator[None]:
-    """Interrupts are heard, though a script that runs these tests in its background would ignore them."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture(scope="module")
