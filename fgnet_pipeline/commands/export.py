@@ -40,7 +40,7 @@ def export_command(
     if not dry_run and workers != 0:
         from fgnet_pipeline.execution.processes.fork_server import server_with
 
-        server_with(["fgnet_pipeline.exports.preload"])  # it imports while this process does
+        server_with(["fgnet_pipeline.commands.export_preload"])  # it imports while this process does
     from fgnet_pipeline.commands.progress_bars import Bars
     from fgnet_pipeline.execution.resume import left
     from fgnet_pipeline.exports import export as exporting

@@ -1,7 +1,8 @@
 """What the workers of an export need, imported once by the process that they are forked from.
 
-This is the one module of the room that does work at import. It is `fgnet_pipeline.execution.processes.preload` without
-the kernels of a run, which take longer to load than a small export takes to write.
+This module does work at import, so it does not lie among the formats, which every process imports. It is
+`fgnet_pipeline.execution.processes.preload` without the kernels of a run, which take longer to load than a small export
+takes to write.
 """
 
 from __future__ import annotations
