@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fgnet_pipeline.commands.csv_file import write_csv
 from fgnet_pipeline.commands.options import Json
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def evaluate_command(
     )
     document, errors = score(segmentation, labels, skeletons, scoring)
     if csv is not None:
-        _write(csv, errors)
+        from fgnet_pipeline.evaluation.worst_errors import errors_text
+
+        write_csv(csv, errors_text(errors))
     if as_json:
         typer.echo(json.dumps(document))
         return
@@ -176,14 +179,3 @@ def _by_labels(stored: StoredComparison, merge_nodes: int, fragments: Any) -> Sk
 
     made = skeletons_of_labels(stored.comparison, stored.frame)
     return scores_by(replace(stored.volume, frame=stored.frame), made, merge_nodes, fragments)
-
-
-def _write(path: Path, errors: list[Any]) -> None:
-    from fgnet_pipeline.core.errors import InputError
-    from fgnet_pipeline.evaluation.worst_errors import errors_text
-    from fgnet_pipeline.store.atomic_files import write_atomic
-
-    try:
-        write_atomic(path, errors_text(errors).encode())
-    except OSError as error:
-        raise InputError("--csv", str(path), "a file that can be written", f"check it ({error.strerror})") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fgnet_pipeline.commands.csv_file import write_csv
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result, say
 from fgnet_pipeline.commands.tables import table, terminal_columns
 
@@ -40,9 +41,7 @@ def segments_command(
 
     found = list_segments(config, min_voxels)
     if csv is not None:
-        from fgnet_pipeline.store.atomic_files import write_atomic
-
-        write_atomic(csv, found.csv_text(limit).encode())
+        write_csv(csv, found.csv_text(limit))
     printed = LISTED if limit is None else limit
     if as_json:
         typer.echo(json.dumps(_document(found, printed, csv)))

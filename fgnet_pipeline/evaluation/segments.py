@@ -5,8 +5,6 @@ One leaf of the octree is read after the other. Memory grows with the number of 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fgnet_pipeline.core.config import Config
+from fgnet_pipeline.core.csv_text import csv_text
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.evaluation.stored_tree import open_finished
 from fgnet_pipeline.kernels.segment_rows import Rows, by_segment, concatenated, of_fragments, united
@@ -78,13 +77,10 @@ class Segments:
 
     def csv_text(self, limit: int | None = None) -> str:
         """The chosen segments as CSV. Ids are text, since many programs round numbers above 2^53."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        for s in self.listed(limit):
-            writer.writerow([str(s["segment"]), s["voxels"], s["um3"], s["fragments"], *s["begin"], *s["end"],
-                             *s["point"]])  # fmt: skip
-        return stream.getvalue()
+        listed = self.listed(limit)
+        plain = ("voxels", "um3", "fragments")
+        rows = ([str(s["segment"]), *(s[n] for n in plain), *s["begin"], *s["end"], *s["point"]] for s in listed)
+        return csv_text(CSV_COLUMNS, rows)
 
 
 def list_segments(config: Config, least: int = 1) -> Segments:

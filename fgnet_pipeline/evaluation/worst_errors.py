@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.csv_text import csv_text
 from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.evaluation.evaluate import Comparison
 from fgnet_pipeline.evaluation.pair_places import PairPlaces
@@ -52,11 +51,6 @@ class LabelledError:
     def segment(self) -> int:
         """The segment that is a merger; of a split, the one with most voxels of the label."""
         return self.pair.one if self.kind == SPLIT else self.pair.whole
-
-    @property
-    def ids(self) -> tuple[int, int, int]:
-        """The whole, its largest part and the further part."""
-        return self.pair.whole, self.pair.one, self.pair.other
 
     def parts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(segment, label) of the largest part and of the further part."""
@@ -161,14 +155,12 @@ def _deepest(
 
 def errors_text(errors: Iterable[LabelledError]) -> str:
     """The errors as CSV. Ids are text, since many programs round numbers above 2^53."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(_FIELDS)
+    rows = list[list[Any]]()
     ranks = dict.fromkeys((SPLIT, MERGER), 0)
     for error in errors:
         ranks[error.kind] += 1
         pair, nm = error.pair, ("", "", "") if error.nm is None else error.nm
         ids = [str(error.label), str(error.segment), str(pair.other)]
         sizes = [round(pair.bits, 9), pair.voxels, pair.voxels_one, error.faces]
-        writer.writerow([ranks[error.kind], error.kind, *ids, *sizes, *error.position, *nm])
-    return stream.getvalue()
+        rows.append([ranks[error.kind], error.kind, *ids, *sizes, *error.position, *nm])
+    return csv_text(_FIELDS, rows)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from fgnet_pipeline.core.csv_text import csv_text
 from fgnet_pipeline.kernels.agglomeration.merge_tree import cut
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.contacts import Contacts, ContactsOfMerges, ContactsOfSegments, edge_tables
@@ -114,15 +114,13 @@ def _doubt(smaller: np.ndarray, distance: np.ndarray) -> np.ndarray:
 
 def queue_text(result: Result, decisions: list[Decision]) -> str:
     """The queue as CSV. Ids are text, since many programs round numbers above 2^53."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(_FIELDS)
+    rows = list[list[Any]]()
     for rank, d in enumerate(decisions, 1):
         world = result.nm(d.position)
-        writer.writerow([rank, d.kind, round(d.doubt, 1), round(d.score, 6), result.threshold, round(d.distance, 6),
+        rows.append([rank, d.kind, round(d.doubt, 1), round(d.score, 6), result.threshold, round(d.distance, 6),
                          d.faces, str(d.a), str(d.b), *d.voxels, *(round(v, 1) for v in d.position),
                          *(("", "", "") if world is None else [round(v, 1) for v in world])])  # fmt: skip
-    return stream.getvalue()
+    return csv_text(_FIELDS, rows)
 
 
 def doubt_section(result: Result, sample: Sample, decisions: list[Decision], link: str) -> Section:
