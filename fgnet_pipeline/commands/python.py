@@ -1,6 +1,7 @@
 """The commands as functions: what `import fgnet_pipeline as fp` offers beside reading a result.
 
-Each function checks its input as the command of its name does, with the same sentences, and prints no result.
+Each function checks its input as the command of its name does, with the same sentences, and prints no result. Only a
+region that is smaller than the context of the model is accepted here, as by the commands with `--yes`.
 """
 
 from __future__ import annotations
@@ -152,8 +153,8 @@ class Viewing:
         state: state of Neuroglancer, as it would be written in JSON.
     """
 
-    def __init__(self, server: ViewServer, state: dict[str, Any]) -> None:
-        self._server, self.url, self.state = server, server.url, state
+    def __init__(self, server: ViewServer) -> None:
+        self._server, self.url, self.state = server, server.url, server.state
 
     def stop(self) -> None:
         """End the server. A second call does nothing."""
@@ -208,8 +209,7 @@ def view(
     shown = open_view(_config_of(result), _text(labels), _typed(at), None if segment is None else str(segment))
     server = view_server(shown, port)
     server.start()
-    state = shown.state(lambda layer: layer.source(f"zarr3://{server.url}data/{layer.name}/"))
-    return Viewing(server, state)
+    return Viewing(server)
 
 
 def configured(config: Configuration, set: Overrides = None, workers: int | None = None) -> Config:

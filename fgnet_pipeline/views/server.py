@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.core.viewer_state import State
 from fgnet_pipeline.views.client_files import client_files
 from fgnet_pipeline.views.site import Answer, Request, Site
 from fgnet_pipeline.views.view import View
@@ -55,6 +56,11 @@ class ViewServer(ThreadingHTTPServer):
     def url(self) -> str:
         """The address of the view on this machine."""
         return f"http://{ADDRESS}:{self.port}/{self.site.token}/"
+
+    @property
+    def state(self) -> State:
+        """The state of the viewer at that address."""
+        return self.site.state_at(f"{ADDRESS}:{self.port}")
 
     def start(self) -> None:
         """Serve in a thread, until `server_close`."""

@@ -115,11 +115,15 @@ class Site:
         known = hmac.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
         return self._below(rest, request) if known and path.startswith(f"/{token}/") else _unknown()
 
+    def state_at(self, host: str) -> State:
+        """The state of the viewer for the name and port by which the site is reached."""
+        return self._state(f"http://{host}/{self.token}/data/")
+
     def _below(self, path: str, request: Request) -> Answer:
         """Answer to a path below the token."""
         if path == "":
-            address = f"http://{request.host}/{self.token}/data/"
-            return Answer(302, headers={"Location": f"/{self.token}/v/{VIEW}/{fragment_of(self._state(address))}"})
+            state = self.state_at(request.host)
+            return Answer(302, headers={"Location": f"/{self.token}/v/{VIEW}/{fragment_of(state)}"})
         first, _, rest = path.partition("/")
         if first == "v" and rest.startswith(f"{VIEW}/"):
             return self._client_file(rest.removeprefix(f"{VIEW}/"))
