@@ -14,6 +14,7 @@ from fgnet_pipeline.evaluation.stored_tree import StoredTree
 from fgnet_pipeline.evaluation.sweep import FragmentReader
 from fgnet_pipeline.evaluation.worst_errors import LabelledError, worst_errors
 from fgnet_pipeline.kernels.contingency import relabel
+from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.job import Job
 
 Ids = npt.NDArray[np.uint64]
@@ -62,5 +63,5 @@ class _SegmentReader(FragmentReader):
 
     def __getitem__(self, key: tuple[slice, slice, slice]) -> Ids:
         ids = super().__getitem__(key)
-        at = np.minimum(np.searchsorted(self._fragments, ids), len(self._fragments) - 1)
-        return np.where(self._fragments[at] == ids, self._segments[at], np.uint64(0))
+        at, known = places(self._fragments, ids)
+        return np.where(known, self._segments[at], np.uint64(0))

@@ -17,6 +17,8 @@ from fgnet_pipeline.evaluation.evaluate import Comparison
 from fgnet_pipeline.evaluation.protocols import FGNET
 from fgnet_pipeline.evaluation.skeleton_files import Skeleton
 from fgnet_pipeline.kernels.cells import Nodes, Size, context_of, graph_of, nodes_of
+from fgnet_pipeline.kernels.relabel import places
+from fgnet_pipeline.kernels.segment_rows import summed_by
 from fgnet_pipeline.kernels.tree import tree_of
 from fgnet_pipeline.store.frame import Frame
 
@@ -58,9 +60,7 @@ def skeletons_of_labels(comparison: Comparison, frame: Frame | None) -> list[Ske
 def _large_labels(comparison: Comparison) -> Ids:
     """The labels of at least `DUST` voxels, rising."""
     table = comparison.contingency()
-    ids, which = np.unique(table.labels, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    np.add.at(voxels, which.reshape(-1), table.counts)
+    ids, voxels = summed_by(table.labels, table.counts)
     return ids[voxels >= DUST]
 
 
@@ -70,8 +70,8 @@ def _nodes_of_block(comparison: Comparison, box: Box, large: Ids, size: Size) ->
     read = box.grow(context, context).intersect(comparison.overlap())
     _, labels = comparison.voxels(read)
     ids = np.append(np.uint64(0), large)  # all are above 0
-    numbers = np.minimum(np.searchsorted(ids, labels), len(ids) - 1)
-    numbers[ids[numbers] != labels] = 0
+    at, known = places(ids, labels)
+    numbers = np.where(known, at, 0)
     core = Box(vector(np.subtract(box.begin, read.begin)), vector(np.subtract(box.end, read.begin)))
     nodes = nodes_of(numbers.astype(np.uint32), read.begin, core, size)
     found, first = np.unique(nodes.labels, return_index=True)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.kernels.segment_rows import summed_by
 from fgnet_pipeline.store.tables import Columns, Tables
 
 Ids = npt.NDArray[np.uint64]
@@ -112,26 +113,12 @@ def _no_segments() -> tuple[Ids, Counts]:
 
 def _summed(found: Sequence[tuple[Ids, Counts]]) -> tuple[Ids, Counts]:
     """The sorted segments of several lists, and the sums of their counts."""
-    segments, place = np.unique(np.concatenate([ids for ids, _ in found]), return_inverse=True)
-    counts = np.zeros(len(segments), np.int64)
-    np.add.at(counts, place, np.concatenate([each for _, each in found]))
-    return segments, counts
+    return summed_by(np.concatenate([ids for ids, _ in found]), np.concatenate([counts for _, counts in found]))
 
 
 def rows_where(columns: Columns, chosen: npt.NDArray[np.bool_] | Counts) -> Columns:
     """The chosen rows: those at which a mask (n,) is true, or those with the indices (m,)."""
     return {name: values[chosen] for name, values in columns.items()}
-
-
-def first_rows(segments: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    """Which rows are the first of their segment: bool (n,).
-
-    Args:
-        segments: (n,), sorted.
-    """
-    first = np.ones(len(segments), bool)
-    first[1:] = segments[1:] != segments[:-1]
-    return first
 
 
 def segments_apart(first: npt.NDArray[np.bool_]) -> Iterator[Counts]:

@@ -9,13 +9,13 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.core.plan import single
 from fgnet_pipeline.core.task import Block
-from fgnet_pipeline.exports.climbing import look_up
 from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.numbering import count_task
 from fgnet_pipeline.exports.segment_sizes import size_tasks, sizes_in_leaf
 from fgnet_pipeline.kernels.relabel import relabel
 from fgnet_pipeline.stages.checked_tables import key_of, read_lut_range
 from fgnet_pipeline.stages.octree import lut_task, octree_of
+from fgnet_pipeline.stages.segments_of_fragments import look_up
 
 Ids = npt.NDArray[np.uint64]
 #: Options of every format that writes single segments.
@@ -89,7 +89,7 @@ class Chosen:
         if len(ids) == 0:
             return ids.astype(np.uint64)
         lut = read_lut_range(source, leaf, int(ids[0]), int(ids[-1]))
-        segments = np.unique(look_up(self.job, 0, leaf, lut, ids.astype(np.uint64)))
+        segments = np.unique(look_up(source, 0, leaf, lut, ids.astype(np.uint64)))
         measured = self.job.options.min_voxels > 1
         sizes = sizes_in_leaf(self.job, leaf, segments) if measured else np.ones(len(segments), np.int64)
         return segments[is_chosen(self.job, segments, sizes)]

@@ -16,10 +16,10 @@ from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import NO_CONTEXT, Task
 from fgnet_pipeline.exports.by_segment import Source
 from fgnet_pipeline.exports.job import ExportJob, exported
-from fgnet_pipeline.kernels.relabel import places
 from fgnet_pipeline.stages.checked_tables import key_of, read_entering, read_leaving, read_lut
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import Octree, agglomerate_task, lut_task, octree_of
+from fgnet_pipeline.stages.segments_of_fragments import look_up
 from fgnet_pipeline.stages.stage import Stage
 from fgnet_pipeline.store.tables import Columns, Tables
 
@@ -118,28 +118,8 @@ def open_segments(job: ExportJob, tree: Octree, level: int, node: Vector) -> Ids
     if level == tree.levels - 1:
         return np.zeros(0, np.uint64)
     names = read_leaving(job.source, tree, level, node, read_entering(job.source, tree, level, node))
-    known, segments = read_lut(job.source, level, node)
-    return np.unique(look_up(job, level, node, (known, segments), names))
-
-
-def look_up(job: ExportJob, level: int, node: Vector, lut: tuple[Ids, Ids], names: Ids) -> Ids:
-    """The segments of fragments or clusters.
-
-    Args:
-        job: the export.
-        level: of the node.
-        node: its index.
-        lut: of the node, or the part that holds `names`: (names uint64 (n,), sorted; segments uint64 (n,)).
-        names: uint64 (m,).
-
-    Raises:
-        DamageError: the LUT misses a name.
-    """
-    known, segments = lut
-    at, found = places(known, names)
-    if not found.all():
-        raise job.source.output.tables(lut_task(level), "agglomerate").damage(node, "it misses a fragment of its node")
-    return segments[at]
+    lut = read_lut(job.source, level, node)
+    return np.unique(look_up(job.source, level, node, lut, names))
 
 
 def no_rows(stage: ClimbingStage) -> Columns:

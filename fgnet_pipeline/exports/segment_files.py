@@ -19,7 +19,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import Block
 from fgnet_pipeline.execution.resume import left
-from fgnet_pipeline.exports.by_segment import Source, first_rows, ranges, rows_where, segments_apart
+from fgnet_pipeline.exports.by_segment import Source, ranges, rows_where, segments_apart
 from fgnet_pipeline.exports.chosen_segments import OPTIONS, check_choice, is_chosen
 from fgnet_pipeline.exports.climbing import Climber, no_rows, with_closed
 from fgnet_pipeline.exports.format import Format
@@ -28,6 +28,7 @@ from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.numbering import Kind
 from fgnet_pipeline.exports.segment_sizes import all_sizes
 from fgnet_pipeline.exports.written_ids import WrittenIds
+from fgnet_pipeline.kernels.segment_rows import first_rows
 from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.outcome import Outcome, write_table, write_table_parts
 from fgnet_pipeline.store.atomic_files import write_atomic, write_parts

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from fgnet_pipeline.core.errors import DamageError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.task import Block, Task
-from fgnet_pipeline.exports.by_segment import first_rows, ranges, rows_where
+from fgnet_pipeline.exports.by_segment import ranges, rows_where
 from fgnet_pipeline.exports.climbing import Climber, ClimbingStage, no_rows, with_closed
 from fgnet_pipeline.exports.job import ExportJob, exported
+from fgnet_pipeline.kernels.segment_rows import first_rows
 from fgnet_pipeline.stages.checked_tables import key_of
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.octree import octree_of

@@ -15,6 +15,27 @@ import numpy.typing as npt
 Rows = dict[str, npt.NDArray[Any]]
 
 
+def summed_by(
+    ids: npt.NDArray[np.uint64], values: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """The distinct ids (k,), sorted, and the sum of the values (n,) of each, given the id (n,) of each value."""
+    found, which = np.unique(ids, return_inverse=True)
+    sums = np.zeros(len(found), np.int64)
+    np.add.at(sums, which, values)
+    return found, sums
+
+
+def first_rows(segments: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which rows are the first of their segment: bool (n,).
+
+    Args:
+        segments: (n,), sorted.
+    """
+    first = np.ones(len(segments), bool)
+    first[1:] = segments[1:] != segments[:-1]
+    return first
+
+
 def united(rows: Rows) -> Rows:
     """One row per fragment: fragments that another program made may have rows in the tables of several blocks.
 
@@ -59,9 +80,7 @@ def by_segment(rows: Rows) -> Rows:
     """
     order = np.lexsort((rows["id"], -rows["largest"], rows["segment"]))
     rows = {name: values[order] for name, values in rows.items()}
-    begins = np.ones(len(order), bool)
-    begins[1:] = rows["segment"][1:] != rows["segment"][:-1]
-    first = np.flatnonzero(begins)
+    first = np.flatnonzero(first_rows(rows["segment"]))
     result = {name: values[first] for name, values in rows.items()}
     if len(first) == len(order):
         return result

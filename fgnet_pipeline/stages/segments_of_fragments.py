@@ -1,4 +1,4 @@
-"""The fragments of a leaf of the octree with the segments that the LUT gives them: no voxel is read."""
+"""The segments that the LUT gives to fragments, or to all fragments of a leaf of the octree: no voxel is read."""
 
 from __future__ import annotations
 
@@ -31,11 +31,28 @@ def fragments_of_leaf(job: Job, leaf: Vector, columns: list[str]) -> Iterator[tu
     Raises:
         DamageError: a table is damaged or does not belong to this plan, or the LUT misses a fragment.
     """
-    (names, segments), tree = read_lut(job, 0, leaf), octree_of(job)
+    lut, tree = read_lut(job, 0, leaf), octree_of(job)
     tables = job.output.tables("fragments", "fragments")
     for block in job.plan.active_blocks("fragments", tree.blocks_of_leaf(leaf)):
         rows = tables.read(block, columns, key_of(job, "fragments", block))
-        at, found = places(names, rows["id"].astype(np.uint64))
-        if not found.all():
-            raise node_tables(job, "lut", 0).damage(leaf, "it misses a fragment of its node")
-        yield segments[at], rows
+        yield look_up(job, 0, leaf, lut, rows["id"].astype(np.uint64)), rows
+
+
+def look_up(job: Job, level: int, node: Vector, lut: tuple[Ids, Ids], names: Ids) -> Ids:
+    """The segments of fragments or clusters.
+
+    Args:
+        job: of the result.
+        level: of the node.
+        node: its index.
+        lut: of the node, or the part that holds `names`: (names uint64 (n,), sorted; segments uint64 (n,)).
+        names: uint64 (m,).
+
+    Raises:
+        DamageError: the LUT misses a name.
+    """
+    known, segments = lut
+    at, found = places(known, names)
+    if not found.all():
+        raise node_tables(job, "lut", level).damage(node, "it misses a fragment of its node")
+    return segments[at]

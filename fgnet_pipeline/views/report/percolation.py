@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Box, Grid, vector
+from fgnet_pipeline.kernels.segment_rows import summed_by
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.charts import Axes, Line, lines
 from fgnet_pipeline.views.report.html import Section, group, how, table
 from fgnet_pipeline.views.report.result import Result
-from fgnet_pipeline.views.report.sample import Sample, summed_by
+from fgnet_pipeline.views.report.sample import Sample
 
 #: A segment with this share of all voxels in fragments has taken over.
 TAKEN = 0.5

@@ -19,6 +19,7 @@ from fgnet_pipeline.core.geometry import Box, Vector, indices, vector
 from fgnet_pipeline.kernels.agglomeration.growth import sizes_joined
 from fgnet_pipeline.kernels.agglomeration.merge_tree import MAXIMUM_AFFINITY, Merges, lut, sort_merges
 from fgnet_pipeline.kernels.relabel import places
+from fgnet_pipeline.kernels.segment_rows import summed_by
 from fgnet_pipeline.stages.octree import Octree
 from fgnet_pipeline.views.report.result import Result, TaskState
 
@@ -101,14 +102,6 @@ class Sample:
         begin, end = list(self.voxel_box.begin), list(self.voxel_box.end)
         return (f"The region is too large to be read as a whole. This section is about voxels {begin} to {end} in its "
                 "middle; segments count with their voxels in there.")  # fmt: skip
-
-
-def summed_by(ids: Ids, values: Counts) -> tuple[Ids, Counts]:
-    """The distinct ids (k,), sorted, and the sum of the values (n,) of each, given the id (n,) of each value."""
-    found, which = np.unique(ids, return_inverse=True)
-    sums = np.zeros(len(found), np.int64)
-    np.add.at(sums, which, values)
-    return found, sums
 
 
 def missing_for_sample(result: Result) -> list[str]:
