@@ -145,14 +145,10 @@ def inspect_segment(config: Config, segment: int, limit: int = 10) -> Inspection
     threshold, score, part = job.config.agglomerate.threshold, score_of(job.config), score_part(job.config)
     stored = StoredTree(job)
     _require_segment(stored, segment, threshold)
-    members = stored.members(segment, threshold)
-    rows = fragment_rows(job, stored.tree, members)
-    graph = graph_around(job, rows, members)
-    merges = _merges_of(stored.merges, members, threshold)
-    sizes = dict(zip(members.tolist(), rows["voxels"].tolist(), strict=True))
-    total, count = len(merges.a), min(limit, len(merges.a))
-    wanted = {*range(count), *range(total - count, total)}
-    listed = {i: _merge(merges, i, sides, members, graph) for i, sides in _sides(merges, sizes, wanted).items()}
+    inner = _inside(stored, segment, threshold)
+    members, rows, graph = inner.members, inner.rows, inner.graph
+    total, count = len(inner.merges.a), min(limit, len(inner.merges.a))
+    listed = inner.listed({*range(count), *range(total - count, total)})
     return Inspection(
         segment=segment,
         threshold=threshold,
@@ -204,12 +200,9 @@ def merges_through(stored: StoredTree, segment: int, one: int, other: int) -> li
         one: id of a fragment of it.
         other: id of another one.
     """
-    job, threshold = stored.job, stored.job.config.agglomerate.threshold
-    members = stored.members(segment, threshold)
-    rows = fragment_rows(job, stored.tree, members)
-    graph = graph_around(job, rows, members)
-    merges = _merges_of(stored.merges, members, threshold)
-    pointers = {a: (i, b) for i, (a, b) in enumerate(zip(merges.a.tolist(), merges.b.tolist(), strict=True))}
+    inner = _inside(stored, segment, stored.job.config.agglomerate.threshold)
+    pairs = zip(inner.merges.a.tolist(), inner.merges.b.tolist(), strict=True)
+    pointers = {a: (i, b) for i, (a, b) in enumerate(pairs)}
     wanted: set[int] = set()
     while one != other:
         # The pointer of the earlier merge moves on, as in `kernels.agglomeration.growth.joining_rows`.
@@ -217,8 +210,38 @@ def merges_through(stored: StoredTree, segment: int, one: int, other: int) -> li
         row, above = pointers[moves]
         one, other = (above, other) if moves == one else (one, above)
         wanted.add(row)
-    sizes = dict(zip(members.tolist(), rows["voxels"].tolist(), strict=True))
-    return [_merge(merges, i, sides, members, graph) for i, sides in _sides(merges, sizes, wanted).items()]
+    return list(inner.listed(wanted).values())
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """What a segment consists of.
+
+    Attributes:
+        members: its fragments (n,), sorted.
+        rows: of their tables.
+        graph: the RAG around them.
+        merges: by which they became one.
+    """
+
+    members: Ids
+    rows: dict[str, npt.NDArray[Any]]
+    graph: nx.Graph
+    merges: Merges
+
+    def listed(self, wanted: set[int]) -> dict[int, Merge]:
+        """Some of the merges by their rows, which come in rising order."""
+        sizes = dict(zip(self.members.tolist(), self.rows["voxels"].tolist(), strict=True))
+        sides = _sides(self.merges, sizes, wanted)
+        return {i: _merge(self.merges, i, both, self.members, self.graph) for i, both in sides.items()}
+
+
+def _inside(stored: StoredTree, segment: int, threshold: float) -> _Inside:
+    members = stored.members(segment, threshold)
+    rows = fragment_rows(stored.job, stored.tree, members)
+    return _Inside(
+        members, rows, graph_around(stored.job, rows, members), _merges_of(stored.merges, members, threshold)
+    )
 
 
 def _sides(merges: Merges, sizes: dict[int, int], wanted: set[int]) -> dict[int, tuple[int, int]]:
