@@ -88,8 +88,7 @@ def _scores(config: Config, labels: str) -> Scores:
             raise InputError("--labels", error.value, error.expected, error.remedy) from error
         return Scores(labels, why_not=f"no scores: {error}")
     pairs = {
-        kind: [WrongPair(*e.ids, e.pair.voxels, e.pair.bits, e.faces, e.position) for e in errors if e.kind == kind]
-        for kind in (MERGER, SPLIT)
+        kind: [WrongPair(e.pair, e.faces, e.position) for e in errors if e.kind == kind] for kind in (MERGER, SPLIT)
     }
     points = [
         ScoredPoint(p.threshold, p.voi_split, p.voi_merge, p.adapted_rand_error, segments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fgnet_pipeline.kernels.error_pairs import ErrorPair
 from fgnet_pipeline.views.report import numbers
 from fgnet_pipeline.views.report.charts import Axes, Line, lines
 from fgnet_pipeline.views.report.html import Html, Section, group, how, lacking, paragraph, table
@@ -29,20 +30,12 @@ class WrongPair:
     """Two labels that one segment joins, or two segments that share one label.
 
     Attributes:
-        whole: of a merger the segment, of a split the label.
-        one: the larger part: a label of a merger, a segment of a split.
-        other: the smaller part.
-        voxels: of the smaller part.
-        bits: by how much the VOI falls without this error.
+        pair: the two parts of one whole; of a merger the whole is the segment.
         faces: between voxels of both parts; 0 if they do not touch.
         position: a voxel of the smaller part, zyx, at the contact if there is one.
     """
 
-    whole: int
-    one: int
-    other: int
-    voxels: int
-    bits: float
+    pair: ErrorPair
     faces: int
     position: Position
 
@@ -92,8 +85,9 @@ def scores_section(result: Result, scores: Scores) -> Section:
         ("The worst splits", ("label", "segment", "and segment"), scores.splits),
     ):
         rows = [
-            (str(p.whole), str(p.one), str(p.other), numbers.whole(p.voxels), f"{p.bits:.4f}",
-             numbers.whole(p.faces), numbers.voxel(p.position), numbers.nm(result.nm(p.position)))
+            (str(p.pair.whole), str(p.pair.one), str(p.pair.other), numbers.whole(p.pair.voxels),
+             f"{p.pair.bits:.4f}", numbers.whole(p.faces), numbers.voxel(p.position),
+             numbers.nm(result.nm(p.position)))
             for p in pairs
         ]  # fmt: skip
         columns = (*names, "voxels", "bits", "contact", "position", "in nm")
