@@ -44,18 +44,11 @@ def print_worst(document: dict[str, Any]) -> None:
         if not rows:
             continue
         typer.echo(f"\nworst {title}:")
-        main = "segment" if of == "label" else "label"
         cells = [
-            [
-                row[of],
-                row[main],
-                row["other"],
-                f"{row['bits']:.4f}",
-                str(row["voxels"]),
-                ",".join(map(str, row["position"])),
-            ]
+            [row[of], row[parts[0]], row["other"], f"{row['bits']:.4f}", str(row["voxels"]),
+             ",".join(map(str, row["position"]))]
             for row in rows
-        ]
+        ]  # fmt: skip
         titles = (of, *parts, "bits", "voxels", "z,y,x")
         typer.echo("\n".join(table(titles, cells, left=3, columns=terminal_columns())))
 

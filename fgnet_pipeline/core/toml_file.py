@@ -1,8 +1,9 @@
-"""Reading a TOML file: encodings that editors write, and errors that name the file and the line."""
+"""Reads TOML files: encodings that editors write, and errors that name file and line. Spells values for them, too."""
 
 from __future__ import annotations
 
 import codecs
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,14 @@ def _decoded(data: bytes, file: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         remedy = f"save the file as UTF-8: {error.reason} in line {line}"
         raise InputError("CONFIG", str(file), "TOML in UTF-8", remedy) from error
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML spells it, which for such values is as JSON does; whole numbers without a fraction."""
+    return json.dumps(_plain(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return int(value) if isinstance(value, float) and value == int(value) else value

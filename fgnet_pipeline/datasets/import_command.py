@@ -10,11 +10,10 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.datasets.open_source import open_source
 from fgnet_pipeline.datasets.source import Request, Size, Source
 from fgnet_pipeline.datasets.understood import sampled_values
+from fgnet_pipeline.kernels.grey import BLACK, WHITE
 
 #: What stands for a voxel size that nobody has stated.
 UNKNOWN_SIZE = "Z,Y,X"
-#: Percentiles of the sampled values that become black and white.
-BLACK, WHITE = 0.5, 99.5
 
 
 def import_remedy(path: str, output: str, voxel_size: Size | None = None) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Percentiles of tissue that are proposed as black and white.
+BLACK, WHITE = 0.5, 99.5
+
 
 def to_grey(raw: NDArray[Any], limits: tuple[float, float] | None) -> NDArray[np.float32]:
     """Raw values as grey values.

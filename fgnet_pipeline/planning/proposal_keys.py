@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from fgnet_pipeline.core.config import AgglomerateConfig, Config, FragmentsConfig
+from fgnet_pipeline.core.counted import counted
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
+from fgnet_pipeline.kernels.grey import BLACK, WHITE
 from fgnet_pipeline.planning.block_choice import BlockChoice
 from fgnet_pipeline.planning.machine import Machine
 from fgnet_pipeline.planning.proposal_text import Line
 from fgnet_pipeline.planning.readable import readable
-from fgnet_pipeline.planning.volume_facts import BLACK, WHITE, VolumeFacts
+from fgnet_pipeline.planning.volume_facts import VolumeFacts
 from fgnet_pipeline.stages.model_choice import VOXEL_SIZE_TOLERANCE, ModelFacts, measured_normalisation
 from fgnet_pipeline.store.frame import Frame
 
@@ -216,10 +218,10 @@ def _default(table: type[Any], key: str) -> Any:
 
 def _of_schedule(it: Situation) -> Iterator[Line]:
     machine, blocks = it.machine, it.blocks
-    has = f"This machine has {_counted(machine.cores, 'core')} and {readable(machine.memory)} of memory."
+    has = f"This machine has {counted(machine.cores, 'core')} and {readable(machine.memory)} of memory."
     limit = "The memory allows no more workers." if blocks.by_memory else "One worker per core."
     if not blocks.by_memory and blocks.workers < machine.cores:
-        limit = f"The volume has only {_counted(blocks.blocks, 'block')}."
+        limit = f"The volume has only {counted(blocks.blocks, 'block')}."
     yield Line("schedule", "workers", blocks.workers, f"{has} {limit}")
     yield Line("schedule", "block_shape", list(blocks.block), _why_block(it))
     yield Line("schedule", "threads", 1, "Per worker. Another number may change the last bit of predictions.", False)
@@ -239,7 +241,7 @@ def _why_block(it: Situation) -> str:
         "little." if it.model else ""
     )  # fmt: skip
     return (f"{why}{aligned} A worker needs about {readable(blocks.memory)}; the volume has "
-            f"{_counted(blocks.blocks, 'block')}.")  # fmt: skip
+            f"{counted(blocks.blocks, 'block')}.")  # fmt: skip
 
 
 def _free_output(it: Situation) -> Path:
@@ -250,10 +252,6 @@ def _free_output(it: Situation) -> Path:
         if not folder.exists():
             return folder
     raise AssertionError("a million outputs lie beside the configuration")
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _by(shape: Vector) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from fgnet_pipeline.core.toml_file import toml_value
 
 #: Columns of the file, at most, unless a path is longer.
 WIDTH = 100
@@ -79,17 +80,6 @@ def toml_text(head: Iterable[str], lines: Iterable[Line]) -> str:
             text += ([""] if line is not keys[0] else []) + _comment(line.why)
             text.append(f"{'' if line.is_set else '# '}{line.key} = {toml_value(line.value)}")
     return "\n".join(text) + "\n"
-
-
-def toml_value(value: Any) -> str:
-    """A value as TOML spells it, which for such values is as JSON does; whole numbers without a fraction."""
-    return json.dumps(_plain(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return int(value) if isinstance(value, float) and value == int(value) else value
 
 
 def _comment(sentence: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fgnet_pipeline.core.config import VolumeConfig
 from fgnet_pipeline.core.errors import InputError, StoreError
 from fgnet_pipeline.core.geometry import Box, Vector, vector, whole
+from fgnet_pipeline.kernels.grey import BLACK, WHITE
 from fgnet_pipeline.kernels.padding import without_padding
 from fgnet_pipeline.planning.blank_sections import BlankSections, blank_sections
 from fgnet_pipeline.planning.no_volume import FIELD, ImportNeededError, refuse_no_grey, refuse_no_volume
@@ -36,8 +37,6 @@ CHUNKS_LISTED = 4096
 PICTURE = "picture"
 #: Arrays that a run writes.
 OWN = {"fragments", "segmentation"}
-#: Shares of the sampled tissue below black and above white, in percent.
-BLACK, WHITE = 0.5, 99.5
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fgnet_pipeline.core.counted import counted
 from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.stages.model_choice import VOXEL_SIZE_TOLERANCE, is_near
 from fgnet_pipeline.training.config import TrainConfig
 from fgnet_pipeline.training.data_facts import DataFacts, Look, table
 from fgnet_pipeline.training.overlap import shared_voxels
@@ -26,8 +28,6 @@ SHIFTED, DOUBTFUL_SHIFT = 0.7, 0.9
 FAINT = 0.3
 #: Greatest distance of a percentile of raw, as a share of the range of grey values: refused, and doubtful.
 OTHER_GREY, DOUBTFUL_GREY = 0.4, 0.2
-#: A volume's voxels differ from those that the weights are for, relatively; a run refuses as much.
-OTHER_SIZE = 0.2
 #: Of labelled voxels so many at least continue in the next section; below, labels were numbered per section.
 LINKED, DOUBTFUL_LINKED = 0.1, 0.5
 
@@ -112,7 +112,7 @@ def _nothing_divides(config: TrainConfig, training: Sequence[DataFacts]) -> Iter
     bare = [facts for facts in training if not facts.has_borders]
     for facts in bare:
         box, count = facts.box, len(facts.sizes)
-        field, found = f"{box.field}.labels", f"{count} object{'s' * (count != 1)}, of which no two touch"
+        field, found = f"{box.field}.labels", f"{counted(count, 'object')}, of which no two touch"
         remedy = "give labels of several objects that touch"
         if count == 1:
             found = "one object"
@@ -217,10 +217,10 @@ def _voxel_sizes(config: TrainConfig, training: Sequence[DataFacts]) -> Iterator
     stated = config.geometry.voxel_size
     known = [facts.box for facts in training if facts.box.frame is not None]
     sizes = [box.frame.voxel_size for box in known if box.frame is not None]
-    wrong = [bool((np.abs(np.divide(size, stated) - 1) > OTHER_SIZE).any()) for size in sizes]
+    wrong = [not is_near(stated, size) for size in sizes]
     for box, size, differs in zip(known, sizes, wrong, strict=True):
         if differs:
-            expected = f"the voxel size of {box.field}, {list(size)} nm, within {OTHER_SIZE:.0%}"
+            expected = f"the voxel size of {box.field}, {list(size)} nm, within {VOXEL_SIZE_TOLERANCE:.0%}"
             remedy = f"set geometry.voxel_size = {list(size)}" + YES
             yield Fault(InputError("geometry.voxel_size", list(stated), expected, remedy), all(wrong))
     strides = np.prod(config.network().fine.strides, axis=0)

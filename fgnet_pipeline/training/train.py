@@ -26,7 +26,7 @@ from fgnet_pipeline.training.data_facts import Look
 from fgnet_pipeline.training.defaults import told, with_defaults
 from fgnet_pipeline.training.model_errors import as_input_error
 from fgnet_pipeline.training.reports import SCORES, Reports, check_board, exported_weights
-from fgnet_pipeline.training.verdict import Verdict, crop, how_to_use, judge, to_dict, write_run_file
+from fgnet_pipeline.training.verdict import Verdict, crop, how_to_use, judge, write_run_file
 from fgnet_pipeline.training.volumes import LabelledBox, as_volumes, load_training, load_validation
 
 if TYPE_CHECKING:
@@ -200,6 +200,6 @@ def _write_summary(trainer: Trainer, weights: Path, verdict: Verdict) -> None:
         "seconds": round(trainer.seconds, 1),
         "parameters": parameters,
     }
-    summary["verdict"] = to_dict(verdict)
+    summary["verdict"] = verdict.to_dict()
     write_whole(weights.with_name("summary.json"), json.dumps(summary).encode())
     logger.info("weights: %s", weights)

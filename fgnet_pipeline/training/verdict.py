@@ -6,16 +6,16 @@ score, the number of segments, how far the threshold may be moved, and the comma
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fgnet_pipeline.core.geometry import vector
+from fgnet_pipeline.core.counted import counted
+from fgnet_pipeline.core.toml_file import toml_value
 from fgnet_pipeline.training.config import TrainConfig
 from fgnet_pipeline.training.validation import PLATEAU, Score, plateau
 from fgnet_pipeline.training.volumes import LabelledBox
@@ -64,20 +64,20 @@ class Verdict:
         """Variation of information, bits."""
         return self.voi_split + self.voi_merge
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "warnings": list(self.warnings), "voi_sum": self.voi_sum}
+
     def lines(self) -> list[str]:
         """The verdict, at most 80 columns per line except for warnings."""
         plateau_of = f"thresholds {self.low:g} to {self.high:g} are as good"
         return [
             f"{self.where}: VOI {self.voi_sum:.3f} bits at threshold {self.threshold:g} "
             f"(split {self.voi_split:.3f}, merge {self.voi_merge:.3f})",
-            f"{_count(self.segments, 'segment')} for {_count(self.objects, 'labelled object')}; {plateau_of} "
+            f"{counted(self.segments, 'segment')} for {counted(self.objects, 'labelled object')}; {plateau_of} "
             f"({'a wide plateau' if self.is_wide else 'a narrow plateau'})",
             *(f"warning: {warning}" for warning in self.warnings),
         ]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def judge(curves: Sequence[Sequence[Score]], boxes: Sequence[LabelledBox], where: str) -> Verdict:
@@ -141,10 +141,8 @@ def _warnings(scores: Sequence[Score], boxes: Sequence[LabelledBox], is_wide: bo
 
 def crop(box: LabelledBox, shape: Sequence[int]) -> LabelledBox:
     """The middle of a box, no larger than `shape`."""
-    from dataclasses import replace
-
     begins = [(n - min(n, s)) // 2 for n, s in zip(box.raw.shape, shape, strict=True)]
-    part = tuple(slice(b, b + s) for b, s in zip(begins, vector(list(shape)), strict=True))
+    part = tuple(slice(b, b + s) for b, s in zip(begins, shape, strict=True))
     return replace(box, raw=box.raw[part], labels=box.labels[part])
 
 
@@ -169,7 +167,7 @@ def write_run_file(config: TrainConfig, verdict: Verdict | None, box: LabelledBo
         tables[name] = {**values, **config.export.recommended.get(name, {})}
     lines = ["# Written by `fgnet train`, and anew by a later training: copy it before you change it."]
     for name, values in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())] if values else []
+        lines += [f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in values.items())] if values else []
     write_whole(path, ("\n".join(lines) + "\n").encode())
     return path
 
@@ -180,10 +178,3 @@ def how_to_use(weights: Path, run_file: Path) -> list[str]:
         f"weights: {weights}",
         f"use them: fgnet run {shlex.quote(str(run_file))} --set model.checkpoint={shlex.quote(str(weights))}",
     ]
-
-
-def to_dict(verdict: Verdict) -> dict[str, Any]:
-    """Plain values for JSON."""
-    from dataclasses import asdict
-
-    return {**asdict(verdict), "warnings": list(verdict.warnings), "voi_sum": verdict.voi_sum}

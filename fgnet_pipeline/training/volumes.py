@@ -59,11 +59,6 @@ class LabelledBox:
     share_of_zero: float
 
 
-def load_volumes(config: TrainConfig) -> list[LabelledVolume]:
-    """Every training volume in memory, 8 bytes per voxel."""
-    return as_volumes(load_training(config))
-
-
 def as_volumes(boxes: Sequence[LabelledBox]) -> list[LabelledVolume]:
     """The same boxes as the training loop takes them; memory is shared."""
     import torch

@@ -13,7 +13,7 @@ from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.store.volume import open_volume
 from fgnet_pipeline.training.config import TrainConfig
 from fgnet_pipeline.training.train import train
-from fgnet_pipeline.training.volumes import dense_labels, load_volumes, sampled_constants
+from fgnet_pipeline.training.volumes import as_volumes, dense_labels, load_training, sampled_constants
 
 
 def test_a_coarser_mask_takes_labels_away(labelled: Path) -> None:
@@ -26,14 +26,14 @@ def test_a_coarser_mask_takes_labels_away(labelled: Path) -> None:
     masked = 'begin = [4, 0, 0]\nend = [28, 64, 64]\nmask = "v.zarr/mask"'
     file = write_training(labelled, ("end = [24, 64, 64]", masked))
     config = TrainConfig.load(file)
-    labels = load_volumes(config)[0].labels.numpy()
+    labels = as_volumes(load_training(config))[0].labels.numpy()
     assert np.array_equal(labels > 0, mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)[4:28] > 0)
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
     plain = TrainConfig.load(write_training(labelled))
     assert '"mask"' not in plain.model_dump_json()
     array.attrs.update({"voxel_size": [5, 5, 5]})
     with pytest.raises(InputError, match=r"data\.volumes\.0\.mask"):
-        load_volumes(config)
+        load_training(config)
 
 
 def test_constants_come_from_the_whole_volume_however_large_its_sections(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_reserved_ids_are_no_labels(labelled: Path, dtype: str, marks: tuple[int
     marked[2, :9], marked[7, 4:30] = marks
     array = zarr.create_array(labelled / "v.zarr" / "labels", data=marked, overwrite=True)
     array.attrs.update(attributes)
-    found = load_volumes(TrainConfig.load(write_training(labelled)))[0].labels.numpy()
+    found = as_volumes(load_training(TrainConfig.load(write_training(labelled))))[0].labels.numpy()
     expected = ids[:24] > 0
     expected[2, :9] = expected[7, 4:30] = False
     assert np.array_equal(found > 0, expected) and found.max() == len(np.unique(ids[:24][expected]))
