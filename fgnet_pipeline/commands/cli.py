@@ -125,8 +125,7 @@ def guarded(command: Callable[[], Any]) -> NoReturn:
         code = INTERRUPTED
     except BaseException as error:  # also the panics of libraries in Rust, which are no `Exception`
         code = _unforeseen(error)
-    if code:
-        _forget_reads()
+    _forget_reads()  # also after code 0: a command may go on without what could not be read
     if code == INTERRUPTED:
         typer.echo(INTERRUPT_SENTENCE, err=True)
         sys.exit(code)
