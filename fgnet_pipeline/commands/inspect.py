@@ -14,8 +14,9 @@ from fgnet_pipeline.core.errors import InputError, PipelineError
 
 if TYPE_CHECKING:
     from fgnet_pipeline.core.config import Config
-    from fgnet_pipeline.evaluation.inspect_segment import Inspection, Merge
+    from fgnet_pipeline.evaluation.inspect_segment import Inspection
     from fgnet_pipeline.evaluation.inspect_voxel import VoxelFound
+    from fgnet_pipeline.evaluation.segment_merges import Merge
 
 BLOCK_TITLES = ("task", "block", "voxels", "key", "state")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from fgnet_pipeline.commands.tables import table, terminal_columns
 
 if TYPE_CHECKING:
-    from fgnet_pipeline.evaluation.inspect_segment import Merge
     from fgnet_pipeline.evaluation.joining import Edge, Joining, TreeJoin
+    from fgnet_pipeline.evaluation.segment_merges import Merge
 
 TITLES = ("fragment", "next fragment", "score", "faces", "position", "")
 

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, vector
-from fgnet_pipeline.evaluation.inspect_segment import Merge, Position, merges_through
 from fgnet_pipeline.evaluation.region_edges import RegionEdges, region_edges
+from fgnet_pipeline.evaluation.segment_merges import Merge, Position, merges_through
 from fgnet_pipeline.evaluation.segment_tables import fragment_rows
 from fgnet_pipeline.evaluation.stored_tree import StoredTree, open_agglomerated
 from fgnet_pipeline.kernels.agglomeration.bottleneck import bottleneck_path

@@ -12,7 +12,8 @@ import pytest
 from pipeline_tools import read, run_on_cells, write_config, write_volume
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.evaluation.inspect_segment import Fragment, Inspection, Merge, Neighbour, inspect_segment
+from fgnet_pipeline.evaluation.inspect_segment import Fragment, Inspection, Neighbour, inspect_segment
+from fgnet_pipeline.evaluation.segment_merges import Merge
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
 
