@@ -40,6 +40,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy fgnet_pipeline model/fgnet
 	$(BIN)/lint-imports --no-logo setup.cfg
+	$(BIN)/python benchmarks/house_counts.py --bounds
 
 format: install
 	$(BIN)/ruff check --fix .
