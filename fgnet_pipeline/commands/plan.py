@@ -26,6 +26,13 @@ def plan_command(
     trial: Annotated[
         bool, typer.Option("--trial", help="Compute one block of every stage in a temporary folder, and measure it.")
     ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="Model of GPU for the affinities, e.g. H200: take its measured rate for their time."),
+    ] = None,
+    gpu_price: Annotated[
+        float | None, typer.Option(help="Price of an hour of one GPU, in any currency, for the cost.")
+    ] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +42,7 @@ def plan_command(
     """
     from fgnet_pipeline.planning.estimate import estimate
 
-    found = estimate(configured(config, set_, workers), trial, small_region=yes)
+    found = estimate(configured(config, set_, workers), trial, yes, gpu, gpu_price)
     typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(_lines_of(found)))
 
 
@@ -96,7 +103,21 @@ def _bounds(found: Estimate) -> list[str]:
     wall = _time(found.wall_hours, "unknown: --trial measures it")
     lines.append(f"octree: {found.octree_levels} levels")
     lines.append(f"time: {_time(found.worker_hours)} of one worker; with {found.workers} workers: {wall}")
-    return lines
+    return [*lines, *_gpu_lines(found)]
+
+
+def _gpu_lines(found: Estimate) -> list[str]:
+    gpu = found.gpu
+    if gpu is None:
+        return []
+    side = f"; {_time(gpu.hours)} with {gpu.workers} of them" if gpu.workers > 1 else ""
+    energy = "" if gpu.kwh is None else f", {gpu.kwh:.3g} kWh"
+    cost = "" if gpu.cost is None else f", cost {gpu.cost:.2f}"
+    return [
+        f"GPU: the affinities take one {gpu.gpu} {_time(gpu.gpu_hours)}{side}{energy}{cost}, by "
+        f"{gpu.voxels_per_second / 1e6:g} Mvoxel/s ({gpu.architecture}, {gpu.mode}: tiles alone, without reading and "
+        f"writing, measured {gpu.measured})"
+    ]
 
 
 def _shape(shape: list[int]) -> str:

@@ -49,7 +49,7 @@ def _row(parameter: Any) -> str:
         value = "" if parameter.is_flag else f" {parameter.metavar or _VALUES[parameter.type_descriptor.annotation]}"
         names = ", ".join(parameter.opts) + value
     default = "required" if parameter.required else _default(parameter.default)
-    return f"| `{names}` | {default} | {_cell(getattr(parameter, 'help', None) or '')} |"
+    return f"| `{_cell(names)}` | {default} | {_cell(getattr(parameter, 'help', None) or '')} |"
 
 
 def _default(value: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fgnet_pipeline.planning.disk import ArrayFootprint, TableFootprint
+from fgnet_pipeline.planning.gpu_rates import GpuEstimate
 from fgnet_pipeline.stages.density import Density
 from fgnet_pipeline.stages.inputs_understood import InputUnderstood
 
@@ -98,6 +99,7 @@ class Estimate:
         region: the region of interest.
         settings: one clause per value of `[fragments]` and `[agglomerate]` that the configuration leaves open, with the
             place where it comes from.
+        gpu: hours, energy and cost of the affinities on the model of GPU that the user named. None without one.
     """
 
     stages: list[StageEstimate]
@@ -122,6 +124,7 @@ class Estimate:
     inputs: list[InputUnderstood]
     region: Region
     settings: list[str]
+    gpu: GpuEstimate | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The document for JSON."""

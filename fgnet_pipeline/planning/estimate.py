@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fgnet_pipeline.core.config import Config, is_url
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import BLOCK_BITS, MAX_BLOCKS_PER_AXIS, MAX_FRAGMENTS_PER_BLOCK, NUMBER_BITS
 from fgnet_pipeline.execution.last_run import changed_values, origins_of
 from fgnet_pipeline.execution.region import check_region, region_nm, region_sentence
@@ -19,6 +20,7 @@ from fgnet_pipeline.execution.resume import check_fresh
 from fgnet_pipeline.planning.block_counts import Counts, count_blocks, middle_voxel
 from fgnet_pipeline.planning.disk import free_space, table_footprint
 from fgnet_pipeline.planning.document import Estimate, Region, StageEstimate
+from fgnet_pipeline.planning.gpu_rates import GpuEstimate, GpuRate, estimate_gpus, gpu_rate
 from fgnet_pipeline.planning.memory import refuse_large_blocks
 from fgnet_pipeline.planning.plan_warnings import warnings_of
 from fgnet_pipeline.planning.stage_estimate import Evidence, estimate_array, estimate_stage
@@ -31,17 +33,26 @@ from fgnet_pipeline.stages.registry import plan_job, stage_of
 from fgnet_pipeline.store.arrays import use_threads
 
 
-def estimate(config: Config, trial: bool = False, small_region: bool = True) -> Estimate:
+def estimate(
+    config: Config,
+    trial: bool = False,
+    small_region: bool = True,
+    gpu: str | None = None,
+    gpu_price: float | None = None,
+) -> Estimate:
     """Estimate what a run of `config` needs.
 
     Args:
         config: of the run.
         trial: compute one block of every stage in a temporary folder, and measure it.
         small_region: whether a region of interest that is shorter than the model's context is accepted.
+        gpu: model of GPU that will predict the affinities; their time is then that of its measured rate.
+        gpu_price: of an hour of one GPU, in any currency.
 
     Raises:
         InputError: the run cannot work: shapes that do not divide each other, ids that do not fit, a volume that does
-            not fit the model, a block that needs more memory than a worker has.
+            not fit the model, a block that needs more memory than a worker has; or no rate of this network on this
+            model of GPU is known.
         StaleError: the output holds results of another configuration.
     """
     use_threads(config.schedule.threads)
@@ -49,9 +60,10 @@ def estimate(config: Config, trial: bool = False, small_region: bool = True) -> 
     plan_job(job)
     check_region(job, small_region)
     check_fresh(job, list(job.plan.tasks), None)
+    rate = _rate(job, gpu, gpu_price)
     counts = count_blocks(job)
     measured = run_trial(job, middle_voxel(job)) if trial else None
-    found = _estimate(Evidence(job, counts, measured, _density(counts, measured)))
+    found = _estimate(Evidence(job, counts, measured, _density(counts, measured), rate), gpu_price)
     refuse_large_blocks(job.config, found)
     found.warnings.extend(warnings_of(found))
     if changed := changed_values(job):
@@ -65,7 +77,22 @@ def _density(counts: dict[str, Counts], trial: Trial | None) -> Density:
     return density_of(totals, "records of this output") or (trial.density if trial else None) or Density()
 
 
-def _estimate(known: Evidence) -> Estimate:
+def _rate(job: Job, gpu: str | None, price: float | None) -> GpuRate | None:
+    """The rate of the network on the model of GPU that the user named; None without one."""
+    if gpu is None:
+        if price is not None:
+            raise InputError("--gpu-price", price, "a model of GPU, too", "add --gpu, e.g. --gpu H200")
+        return None
+    if price is not None and not 0 <= price < float("inf"):
+        raise InputError("--gpu-price", price, "a price of at least 0", "give the price of an hour of one GPU")
+    tiles = _tiles(job)
+    if tiles is None:
+        expected = "a run that predicts affinities by a network that this machine has"
+        raise InputError("--gpu", gpu, expected, "leave --gpu out, or set model.checkpoint and volume.path")
+    return gpu_rate(gpu, tiles["architecture"], job.config.model.mode)
+
+
+def _estimate(known: Evidence, gpu_price: float | None) -> Estimate:
     """The estimate without warnings."""
     job, tasks = known.job, known.job.plan.tasks.values()
     stages = [estimate_stage(known, task) for task in tasks]
@@ -99,7 +126,17 @@ def _estimate(known: Evidence) -> Estimate:
         inputs=inputs_understood(job),
         region=Region(job.roi.to_list(), region_nm(job), list(job.roi.shape), region_sentence(job)),
         settings=origins_of(job),
+        gpu=_gpus(known, stages, gpu_price),
     )
+
+
+def _gpus(known: Evidence, stages: list[StageEstimate], price: float | None) -> GpuEstimate | None:
+    """What the blocks that are left take on the named model of GPU; None without one."""
+    if known.gpu is None:
+        return None
+    hours = {s.stage: s.worker_hours or 0.0 for s in stages if stage_of(known.job.plan.tasks[s.task]).tiles(known.job)}
+    workers = max((known.job.config.schedule.workers_of(stage) for stage in hours), default=1)
+    return estimate_gpus(known.gpu, 3600 * sum(hours.values()), workers, price)
 
 
 def _worker_hours(stages: list[StageEstimate]) -> float | None:

@@ -1,6 +1,7 @@
 """The estimate for one task: its blocks, memory, time and array.
 
-Each number comes from the best source that exists: the records of this output, else a trial block, else a formula.
+Each number comes from the best source that exists: the records of this output, else a trial block, else a formula. If
+the user names a model of GPU, the time of the network comes from its measured rate.
 docs/scale.md lists the assumptions of the formulas.
 """
 
@@ -12,6 +13,7 @@ from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.planning.block_counts import Counts
 from fgnet_pipeline.planning.disk import ArrayFootprint, array_footprint, measured_compression
 from fgnet_pipeline.planning.document import StageEstimate
+from fgnet_pipeline.planning.gpu_rates import GpuRate
 from fgnet_pipeline.planning.memory import memory_limit
 from fgnet_pipeline.planning.trial_block import Measured, Trial
 from fgnet_pipeline.stages.density import Density, read_shape
@@ -31,12 +33,15 @@ class Evidence:
         counts: task -> numbers of blocks, and totals of its records.
         trial: measurements of one block per stage. None if no trial was run.
         density: fragments and edges per million voxels: recorded, measured or assumed.
+        gpu: the rate of the network on a model of GPU, if the user named one. It counts more than a trial, which may
+            have run on a machine without a GPU.
     """
 
     job: Job
     counts: dict[str, Counts]
     trial: Trial | None
     density: Density
+    gpu: GpuRate | None = None
 
     def measured(self, task: Task) -> Measured | None:
         """The trial block of `task`; None if there is none."""
@@ -83,6 +88,8 @@ def _memory(known: Evidence, task: Task) -> tuple[int, str]:
 
 def _seconds(known: Evidence, task: Task) -> tuple[float | None, str]:
     """Seconds of a worker per block, and their source."""
+    if known.gpu and (tiles := stage_of(task).tiles(known.job)) is not None:
+        return known.gpu.seconds(tiles) / max(1, known.counts[task.name].active), f"rate of one {known.gpu.gpu}"
     recorded = known.counts[task.name].totals.seconds_per_block
     if recorded is not None:
         return recorded, "records"

@@ -217,11 +217,13 @@ def tiles_computed(job: Job) -> dict[str, Any] | None:
     """Count the tiles of all blocks (see `Stage.tiles`); None if the checkpoint is not on this machine."""
     try:
         with _as_input_errors():
-            tiling = tiling_of(_geometry_of(job.config))
+            geometry = _geometry_of(job.config)
     except InputError:
         return None
+    tiling, architecture = tiling_of(geometry), geometry.architecture
     computed, needed = tiling.counts(job.plan.tasks["predict"].grid, job.roi, job.bounds)
-    return {"shape": list(tiling.tile), "stride": list(tiling.stride), "computed": computed, "needed": needed}
+    shape, stride = list(tiling.tile), list(tiling.stride)
+    return {"shape": shape, "stride": stride, "computed": computed, "needed": needed, "architecture": architecture}
 
 
 def _normalisation(

@@ -206,7 +206,7 @@ class Stage(ABC):
 
         Returns:
             `shape` and `stride` of a tile in voxels, zyx; `computed`, the sum of the tiles of all blocks; `needed`, the
-            tiles of the region of interest.
+            tiles of the region of interest; `architecture`, the preset of the network.
         """
         return None
 

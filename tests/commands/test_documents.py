@@ -266,3 +266,23 @@ def test_the_example_of_a_fragments_method_is_one() -> None:
     labels = example["METHOD"].segment(affinities, settings, **example["METHOD"].resolve({}))
     assert set(np.unique(labels)) == {0, 1, 2}
     assert ((labels == 0) == ~mask).all()
+
+
+def uneven_rows(text: str) -> list[str]:
+    """Rows of tables with another number of cells than the first row; a bar in code divides cells, too."""
+    found, cells = [], 0
+    for line in prose_of(text).splitlines():
+        here = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        if cells and here and here != cells:
+            found.append(line)
+        cells = here and (cells or here)
+    return found
+
+
+@documents
+def test_rows_of_tables_have_the_cells_of_the_header(document: Path) -> None:
+    assert uneven_rows(document.read_text()) == []
+
+
+def test_an_uneven_row_is_found() -> None:
+    assert uneven_rows("| a | b |\n|---|---|\n| `x|y` | 1 |\n| `x\\|y` | 1 |") == ["| `x|y` | 1 |"]

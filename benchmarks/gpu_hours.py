@@ -1,0 +1,35 @@
+"""GPU-hours and energy of the affinities of large volumes, by the rates that `fgnet plan --gpu` takes.
+
+    python benchmarks/gpu_hours.py --gpu H200
+
+Calculated, not run: voxels divided by the measured rate of tiles. A voxel of the volume is one byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from fgnet_pipeline.core.errors import InputError
+from fgnet_pipeline.planning.gpu_rates import estimate_gpus, gpu_rate
+
+VOLUMES = {"1 TB": 1e12, "100 TB": 1e14, "1 PB": 1e15}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpu", default="H200")
+    gpu = parser.parse_args().gpu
+    print(f"| model | mode | Mvoxel/s | {' | '.join(VOLUMES)} |\n|---|---|---|{'---|' * len(VOLUMES)}")
+    for model in ("nano", "tiny", "large"):
+        for mode in ("exact", "fast"):
+            try:
+                rate = gpu_rate(gpu, model, mode)
+            except InputError:  # not measured on this model of GPU
+                continue
+            found = [estimate_gpus(rate, voxels / rate.voxels_per_second, 1, None) for voxels in VOLUMES.values()]
+            cells = [f"{e.gpu_hours:,.0f} GPU-hours" + ("" if e.kwh is None else f", {e.kwh:,.0f} kWh") for e in found]
+            print(f"| `{model}` | `{mode}` | {rate.voxels_per_second / 1e6:g} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
