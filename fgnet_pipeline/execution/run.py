@@ -20,6 +20,7 @@ from fgnet_pipeline.execution.region import is_empty
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
+from fgnet_pipeline.kernels.compiled import was_compiled
 from fgnet_pipeline.stages.inputs_understood import inputs_understood
 from fgnet_pipeline.stages.job import Job
 
@@ -88,7 +89,9 @@ def _say_end(job: Job, names: list[str], seconds: float, report: Callable[[str],
 def _make_passes(job: Job, names: list[str], observer: Observer | None, report: Callable[[str], None]) -> None:
     """Compute the blocks that are left, pass by pass; the output is held."""
     passes = Passes(job, names, report)
-    for work in passes:
+    for number, work in enumerate(passes):
+        if number == 0 and not was_compiled():
+            report("compiling kernels, once per installation: the first blocks start in about a minute")
         passes.trouble = workers_of(job.config)(work, observer)
     finish(job)
 

@@ -92,6 +92,21 @@ def is_kept() -> bool:
     return folder is not None
 
 
+@cache
+def was_compiled() -> bool:
+    """Whether compiled code of a kernel of the watershed was there at the first call; numba is not imported.
+
+    It tells a user what a first run waits for. Code older than its source does not count.
+    """
+    source = PACKAGE / "fragments" / "flood.py"
+    chosen, own = os.environ.get("NUMBA_CACHE_DIR"), PACKAGE / "fragments"
+    folder = (
+        Path(chosen) if chosen else own if _can_be_made(own / "__pycache__") else cache_folder(f"kernels-{_digest()}")
+    )
+    found = [] if folder is None else list(folder.rglob(f"{source.stem}.*.nbi"))
+    return any(file.stat().st_mtime >= source.stat().st_mtime for file in found)
+
+
 def _folders() -> Iterator[Path]:
     """Every folder that holds kernels."""
     for folder, children, _ in os.walk(PACKAGE):

@@ -20,6 +20,7 @@ from typing import Any
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.toml_file import read_toml
 from fgnet_pipeline.execution.processes.socket_folder import settle_socket_folder
+from fgnet_pipeline.kernels.compiled import was_compiled
 
 PRELOADED = [
     "fgnet_pipeline.execution.local_workers",
@@ -40,6 +41,7 @@ def fork_server(modules: Iterable[str] = ()) -> BaseContext:
     Returns:
         The context that starts such processes.
     """
+    was_compiled()  # before the server compiles
     return server_with([*PRELOADED, *modules])
 
 
