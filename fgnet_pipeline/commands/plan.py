@@ -73,10 +73,11 @@ def _storage(found: Estimate) -> list[str]:
 
     lines = []
     for a in found.arrays:
+        # An array without shards has one file per chunk.
+        shards = "" if a.shard_shape == a.chunk_shape else f"{a.shards} shards of {_shape(a.shard_shape)}, "
         lines.append(
-            f"{a.name}: {a.dtype} {_shape(a.shape)}, {a.shards} shards of {_shape(a.shard_shape)}, "
-            f"{a.chunks} chunks of {_shape(a.chunk_shape)}, {readable(a.bytes)} ({a.bytes_from}), "
-            f"at most {readable(a.bytes_bound)}"
+            f"{a.name}: {a.dtype} {_shape(a.shape)}, {shards}{a.chunks} chunks of {_shape(a.chunk_shape)}, "
+            f"{readable(a.bytes)} ({a.bytes_from}), at most {readable(a.bytes_bound)}"
         )
     files, size = sum(t.files for t in found.tables), sum(t.bytes for t in found.tables)
     lines.append(f"tables and records: {files} files, {readable(size)}, at {found.density.fragments:.0f} fragments and "

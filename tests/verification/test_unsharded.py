@@ -12,7 +12,7 @@ import tensorstore
 import zarr
 from cloudvolume import CloudVolume
 from damage_tools import ONE, assert_mended, assert_untouched, change_record, flip, shard, state, truncate
-from pipeline_tools import Refused, files_of, read, records, standard_config
+from pipeline_tools import Command, Refused, files_of, read, records, standard_config
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.planning.estimate import estimate
@@ -74,11 +74,13 @@ def test_cloud_volume_reads_the_ids(unsharded: Path, name: str) -> None:
     assert found.dtype == np.uint64 and np.array_equal(found, read(unsharded / "out.zarr", name))
 
 
-def test_a_plan_counts_each_chunk_as_a_file(unsharded: Path) -> None:
+def test_a_plan_counts_each_chunk_as_a_file(unsharded: Path, command: Command) -> None:
     found = estimate(load_config(unsharded / "config.toml"))
     for array in found.arrays:
         assert array.shard_shape == array.chunk_shape == [12, 12, 12]
         assert array.shards == array.chunks == 18 * 8
+    _, text, _ = command("plan", unsharded / "config.toml")
+    assert "144 chunks of 12x12x12" in " ".join(text.split()) and "shards" not in text
 
 
 def remove_block(out: Path) -> None:
