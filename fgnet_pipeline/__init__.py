@@ -17,6 +17,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fgnet_pipeline.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from fgnet_pipeline.commands.python import Viewing, evaluate, plan, report, run, view
     from fgnet_pipeline.core.config import Config
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from fgnet_pipeline.verification.verify import verify
     from fgnet_pipeline.views.result import Result
     from fgnet_pipeline.views.result import open_result as open
-
-__version__ = "0.1.0"
 
 #: Public name -> the module that defines it, with the name there if it is another one.
 _PLACES = {

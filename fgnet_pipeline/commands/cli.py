@@ -16,9 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from fgnet_pipeline import __version__
 from fgnet_pipeline.commands.demo import demo_command
-from fgnet_pipeline.commands.entry import INTERRUPT_SENTENCE, INTERRUPTED
 from fgnet_pipeline.commands.evaluate import evaluate_command
 from fgnet_pipeline.commands.export import export_command
 from fgnet_pipeline.commands.import_ import import_command
@@ -40,6 +38,8 @@ from fgnet_pipeline.commands.verify import verify_command
 from fgnet_pipeline.commands.view import view_command
 from fgnet_pipeline.commands.worker import worker_command
 from fgnet_pipeline.core.errors import InputError, PipelineError
+from fgnet_pipeline.core.signals import INTERRUPT_SENTENCE, INTERRUPTED
+from fgnet_pipeline.core.version import __version__
 from fgnet_pipeline.execution.processes.standard_streams import output_error
 
 #: Settings of all commands for Click.

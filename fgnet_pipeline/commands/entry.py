@@ -12,11 +12,9 @@ from types import FrameType
 from typing import NoReturn
 
 from fgnet_pipeline.commands.last_resort import last_resort
+from fgnet_pipeline.core.signals import INTERRUPT_SENTENCE, INTERRUPTED
 from fgnet_pipeline.execution.processes.standard_streams import repair_streams
 
-#: Exit code after an interrupt.
-INTERRUPTED = 130
-INTERRUPT_SENTENCE = "interrupted: run the same command again to go on"
 #: File name of every stack frame that imports a module.
 IMPORTING = "<frozen importlib._bootstrap>"
 #: Seconds between two attempts to deliver a delayed interrupt.

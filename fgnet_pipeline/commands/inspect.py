@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fgnet_pipeline.commands.inspect_two import merge_line
 from fgnet_pipeline.commands.options import Json, Overrides, Result, Workers, configured_result
 from fgnet_pipeline.commands.tables import flowing, table, terminal_columns
 from fgnet_pipeline.core.errors import InputError, PipelineError
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from fgnet_pipeline.core.config import Config
     from fgnet_pipeline.evaluation.inspect_segment import Inspection
     from fgnet_pipeline.evaluation.inspect_voxel import VoxelFound
-    from fgnet_pipeline.evaluation.segment_merges import Merge
 
 BLOCK_TITLES = ("task", "block", "voxels", "key", "state")
 
@@ -136,9 +136,3 @@ def _segment_lines(found: Inspection, limit: int) -> Iterator[str]:
     yield f"neighbours (segment, {found.scored_by}, faces, position)"
     for n in found.neighbours[:limit]:
         yield f"  {n.segment:20d} {n.score:8.4f} {n.count:8d} {[round(v) for v in n.position]}"
-
-
-def merge_line(m: Merge) -> str:
-    """A merge as one line."""
-    where = [round(v) for v in m.position or ()]
-    return f"  {m.score:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}"

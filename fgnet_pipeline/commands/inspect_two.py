@@ -46,8 +46,6 @@ def _joined(found: Joining, limit: int) -> Iterator[str]:
 
 
 def _merges(merges: list[Merge], limit: int, scored_by: str) -> Iterator[str]:
-    from fgnet_pipeline.commands.inspect import merge_line
-
     shown = merges[max(0, len(merges) - limit) :]
     which = f"the last {len(shown)} of {len(merges)}" if len(shown) < len(merges) else "all"
     yield f"merges that brought them together, {which}, the weakest last"
@@ -106,3 +104,9 @@ def _tree(found: Joining, join: TreeJoin) -> Iterator[str]:
 
 def _at(edge: Edge) -> str:
     return ",".join(str(round(v)) for v in edge.position)
+
+
+def merge_line(m: Merge) -> str:
+    """A merge as one line."""
+    where = [round(v) for v in m.position or ()]
+    return f"  {m.score:8.4f} {m.count:8d} {m.voxels_a:10d} + {m.voxels_b:<10d} {where}"

@@ -7,6 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: Exit code after Ctrl-C, and what a command says then.
+INTERRUPTED = 130
+INTERRUPT_SENTENCE = "interrupted: run the same command again to go on"
+
 
 class Stop:
     """A flag that the handler of a signal sets.

@@ -18,7 +18,7 @@ from fgnet_pipeline.execution.driver import (
 from fgnet_pipeline.execution.last_run import announcement
 from fgnet_pipeline.execution.region import is_empty
 from fgnet_pipeline.execution.resume import finish
-from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
+from fgnet_pipeline.execution.submitted_elsewhere import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
 from fgnet_pipeline.kernels.compiled import was_compiled
 from fgnet_pipeline.stages.inputs_understood import inputs_understood

@@ -6,7 +6,6 @@ A local run reads it to see that it disturbs nobody. Nothing here imports code o
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,23 +68,6 @@ def independent_jobs(job: Job) -> list[SubmittedJob]:
     """The jobs of the output's latest run that need no driver."""
     progress = job.output.progress
     return [one for one in submitted_jobs(progress.root, progress.driver()) if not one.server]
-
-
-def refuse_while_submitted(job: Job) -> None:
-    """Refuse to write to an output while jobs of its latest run are queued or running.
-
-    A cluster that does not answer is passed over: its jobs see that a newer run has begun, and stop unharmed.
-
-    Raises:
-        InputError: There are such jobs; the sentence names them.
-    """
-    if not independent_jobs(job):
-        return
-    from fgnet_pipeline.execution.cluster.interface import ClusterError
-    from fgnet_pipeline.execution.cluster.job_states import refuse_while_alive
-
-    with suppress(ClusterError):
-        refuse_while_alive(job)
 
 
 def _path(progress: Path, run: int) -> Path:

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import crc32c
 import numpy as np
 
-from fgnet_pipeline import __version__
 from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.core.version import __version__
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.exports.numbering import Kind
 from fgnet_pipeline.stages.checked_tables import key_of

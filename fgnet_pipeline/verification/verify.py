@@ -17,7 +17,7 @@ from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.plan import format_key
 from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.resume import check_fresh
-from fgnet_pipeline.execution.submitted_jobs import refuse_while_submitted
+from fgnet_pipeline.execution.submitted_elsewhere import refuse_while_submitted
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import plan_job
 from fgnet_pipeline.store.arrays import use_threads

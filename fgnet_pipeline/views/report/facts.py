@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-import fgnet_pipeline
 from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.durations import duration
 from fgnet_pipeline.core.errors import PipelineError
+from fgnet_pipeline.core.version import __version__
 from fgnet_pipeline.stages.recommended import of_model
 from fgnet_pipeline.store.atomic_files import read_json
 from fgnet_pipeline.store.records.latest import Totals
@@ -117,7 +117,7 @@ def provenance_section(result: Result) -> Section:
         rows.append((f"{name}: format", _stated(made.get("format"))))
     section.add(table("Recorded with the results", ("what", "value"), rows))
     section.add(table("Runs", ("run", "first block begun", "last block finished", "blocks of"), _runs(result)))
-    versions = [("fgnet-pipeline", f"{fgnet_pipeline.__version__}{_commit()}"), ("Python", platform.python_version())]
+    versions = [("fgnet-pipeline", f"{__version__}{_commit()}"), ("Python", platform.python_version())]
     versions += [(name, _version(name)) for name in PACKAGES]
     return section.add(table("Versions that wrote this report", ("package", "version"), versions))
 
@@ -152,7 +152,7 @@ def _version(package: str) -> str:
 
 def _commit() -> str:
     """The commit of a checkout; nothing for an installed package."""
-    root = Path(fgnet_pipeline.__file__).parents[1]
+    root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return ""
     try:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import fgnet_pipeline
 from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError, PipelineError
 from fgnet_pipeline.core.user_paths import check_file_to_write
+from fgnet_pipeline.core.version import __version__
 from fgnet_pipeline.store.arrays import READ_ERRORS
 from fgnet_pipeline.store.atomic_files import write_atomic
 from fgnet_pipeline.store.output import Output
@@ -103,7 +103,7 @@ def write_report(config: Config, to: Path | None = None, scores: Scores | None =
     summary += [box("warn", warnings)] if warnings else []
     summary += [lacking(result.notes)] if result.notes else []
     name = PurePosixPath(result.output.path.rstrip("/")).name
-    end = f"Written by fgnet {fgnet_pipeline.__version__} on {numbers.date(time.time())}."
+    end = f"Written by fgnet {__version__} on {numbers.date(time.time())}."
     document = page(f"Report of {name}", summary, sections, end)
     try:
         write_atomic(path, document.encode())
