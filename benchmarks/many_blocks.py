@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import zarr
 
@@ -29,33 +29,13 @@ from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 forgo_pandas()  # as the command does
 
 from fgnet_pipeline.core.config import Config  # noqa: E402
-from fgnet_pipeline.core.task import Block  # noqa: E402
+from fgnet_pipeline.execution.processes.fork_server import fork_server  # noqa: E402
 from fgnet_pipeline.execution.run import run  # noqa: E402
 from fgnet_pipeline.execution.status import Watch  # noqa: E402
 from fgnet_pipeline.stages.configuration import validate  # noqa: E402
-from fgnet_pipeline.stages.outcome import Outcome  # noqa: E402
-from fgnet_pipeline.stages.registry import stages  # noqa: E402
 
 STAGES = ("predict", "fragments", "edges")
 BLOCK = 16
-
-
-class NoOp:
-    """A stage without work."""
-
-    def load(self, block: Block) -> None:
-        return None
-
-    def compute(self, block: Block, loaded: Any) -> None:
-        return None
-
-    def store(self, block: Block, computed: Any) -> Outcome:
-        return Outcome("crc32c:00000000", 0, BLOCK**3, [])
-
-
-# Workers import this file as their main module, so they compute nothing either.
-for stage in stages().values():
-    stage.open = lambda job, task, worker: NoOp()  # type: ignore[method-assign]
 
 
 def configured(folder: Path, blocks: int, workers: int) -> Config:
@@ -80,6 +60,7 @@ def configured(folder: Path, blocks: int, workers: int) -> Config:
 def compute(config: Config) -> dict[str, float]:
     """Run what is not done; seconds, CPU seconds and peak memory (MiB) of this process."""
     begin = time.perf_counter()
+    fork_server(["no_op_stages"])
     run(config, STAGES)
     seconds, used = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_SELF)
     return {"seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "driver_mib": used.ru_maxrss / 1024}
@@ -89,7 +70,10 @@ def timed(arguments: argparse.Namespace, folder: Path) -> tuple[float, dict[str,
     """Seconds of a whole process that runs what is not done, and what it says of itself."""
     command = [sys.executable, __file__, "--blocks", str(arguments.blocks), "--workers", str(arguments.workers)]
     begin = time.perf_counter()
-    done = subprocess.run([*command, "--folder", str(folder)], check=True, stdout=subprocess.PIPE, text=True)
+    places = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])  # of no_op_stages
+    environment = os.environ | {"PYTHONPATH": places}
+    folders = [*command, "--folder", str(folder)]
+    done = subprocess.run(folders, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return time.perf_counter() - begin, json.loads(done.stdout)
 
 

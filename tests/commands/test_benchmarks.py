@@ -14,7 +14,7 @@ from pipeline_tools import CHECKOUT
 
 SCRIPTS = sorted((CHECKOUT / "benchmarks").glob("*.py"))
 #: Imported by other scripts; they have no command of their own.
-LIBRARIES = ("plain_unet.py", "fault_runs.py", "fault_kills.py", "fault_damage.py")
+LIBRARIES = ("no_op_stages.py", "plain_unet.py", "fault_runs.py", "fault_kills.py", "fault_damage.py")
 each = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 
 
