@@ -61,7 +61,7 @@ def open_finished(config: Config, stages: Collection[str], what: str) -> Job:
                 "output.path",
                 job.output.path,
                 f"a finished {what} ({name}: {todo} of {active} blocks missing)",
-                "run run_agglomerate.py with this configuration first",
+                "run `fgnet run` with this configuration first",
             )
     return job
 
