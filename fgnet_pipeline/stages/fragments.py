@@ -21,7 +21,7 @@ from fgnet_pipeline.stages.density import Density, written_voxels
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, BlockWorker, Contradiction, Stage, TableOutput
-from fgnet_pipeline.stages.tile_network import fills_padding
+from fgnet_pipeline.stages.tile_network import fills_padding, implementation_of
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.tables import Columns
@@ -70,7 +70,7 @@ class FragmentsStage(Stage):
             fingerprint |= _settings(job, method, block) | {"context": list(context)}
             if job.affinities is None:
                 upstream = ("predict",)
-                if fills_padding(job.output.progress.fingerprint("predict")):
+                if fills_padding(implementation_of(job.output.progress.fingerprint("predict"))):
                     fingerprint["void"] = "background"
             else:
                 values = sample(job.bounds.shape, job.affinities.read, "affinities.path")

@@ -23,7 +23,7 @@ from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.model_choice import is_near, measured_normalisation
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
-from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork, fills_padding
+from fgnet_pipeline.stages.tile_network import TileNetwork, by_definition, fills_padding, implementation_of
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.volume import Frame
@@ -58,12 +58,14 @@ def _has_weights(config: Config) -> bool:
     return config.model.checkpoint not in TOYS
 
 
-def _load(config: Config, device: str, digest: str | None = None) -> Predictor:
-    """Load the network; `digest` is what the SHA-256 of its checkpoint must be."""
+def _load(config: Config, device: str, digest: str | None = None, definition: bool = False) -> Predictor:
+    """Load the network; `digest` is what the SHA-256 of its checkpoint must be, `definition` see `load_predictor`."""
     import fgnet
 
     model, threads = config.model, config.schedule.threads
-    return fgnet.load_predictor(model.checkpoint, model.mode, device, threads, expect_sha256=digest)
+    return fgnet.load_predictor(
+        model.checkpoint, model.mode, device, threads, expect_sha256=digest, definition=definition
+    )
 
 
 def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
@@ -192,8 +194,8 @@ def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version:
         "neighbourhood": [list(o) for o in geometry.neighbourhood],
         "context": list(tiling_of(geometry).context),
     }
-    if fills_padding(stored):
-        fingerprint["implementation"] = IMPLEMENTATION
+    if (implementation := implementation_of(stored)) > 1:
+        fingerprint["implementation"] = implementation
     fingerprint["normalisation"] = _normalisation(job, geometry, values, stored, volume)
     return fingerprint
 
@@ -268,10 +270,11 @@ class Predict:
         geometry = _geometry_of(config)
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
         device = choose_device(config.model.device, worker) if _has_weights(config) else "cpu"
-        predictor = _load(config, device, fingerprint["model"])
+        implementation = implementation_of(fingerprint)
+        predictor = _load(config, device, fingerprint["model"], by_definition(implementation))
         (shift, scale), margin = fingerprint["normalisation"], geometry.margin
         # Models without weights have no norms, which padding could spoil.
-        fill = fills_padding(dict(fingerprint)) and _has_weights(config)
+        fill = fills_padding(implementation) and _has_weights(config)
         self.network = TileNetwork(
             predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, fill
         )

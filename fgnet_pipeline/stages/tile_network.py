@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,35 @@ from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.kernels.padding import deep_in, filled, padding_of
 
 #: Arithmetic of the predict stage, part of its fingerprint. 1: padding is shown to the network as it is. 2: padding is
-#: replaced by mirrored tissue, and affinities deep in padding are 0. A fingerprint that states none is of the first.
-IMPLEMENTATION = 2
+#: replaced by mirrored tissue, and affinities deep in padding are 0. 3: as 2, and on a CPU `fgnet.cpu_branch` computes
+#: the networks that it can. A fingerprint that states none is of the first.
+IMPLEMENTATION = 3
 Tiles = npt.NDArray[np.float32]
 
 
-def fills_padding(fingerprint: dict[str, Any] | None) -> bool:
-    """Whether the affinities of a fingerprint of stage predict are, or will be, made with padding replaced.
+def implementation_of(fingerprint: Mapping[str, Any] | None) -> int:
+    """The arithmetic by which the affinities of a fingerprint of stage predict are, or will be, made.
 
     Args:
         fingerprint: stored with the output; None before the first run.
+
+    Returns:
+        What the fingerprint states, but no number that is unknown here: of an output begun by a later version, the
+        fingerprint then differs, and it is refused.
     """
-    return fingerprint is None or int(fingerprint.get("implementation", 1)) >= 2
+    if fingerprint is None:
+        return IMPLEMENTATION
+    return min(int(fingerprint.get("implementation", 1)), IMPLEMENTATION)
+
+
+def fills_padding(implementation: int) -> bool:
+    """Whether an arithmetic replaces padding."""
+    return implementation >= 2
+
+
+def by_definition(implementation: int) -> bool:
+    """Whether an arithmetic computes by the definition of the network alone, on a CPU, too."""
+    return implementation < 3
 
 
 class TileNetwork:

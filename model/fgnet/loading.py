@@ -40,6 +40,7 @@ def load_predictor(
     device: str = "cpu",
     threads: int = 1,
     expect_sha256: str | None = None,
+    definition: bool = False,
 ) -> Predictor:
     """The predictor of a checkpoint.
 
@@ -49,6 +50,8 @@ def load_predictor(
         device: as torch names it.
         threads: of torch in this process.
         expect_sha256: what the file's bytes must hash to, in hexadecimal; None checks nothing.
+        definition: whether to compute by `fgnet.network` alone on a CPU, without `fgnet.cpu_branch`: the arithmetic of
+            earlier versions, equal but for rounding.
 
     Raises:
         ModelError: an unknown mode, no such file, other bytes than expected, or keys or shapes that differ from the
@@ -63,4 +66,4 @@ def load_predictor(
         return ToyPredictor(checkpoint)
     from fgnet.predictor import load_network_predictor
 
-    return load_network_predictor(checkpoint, mode, device, threads)
+    return load_network_predictor(checkpoint, mode, device, threads, definition)

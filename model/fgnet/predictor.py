@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.backends import cudnn
 
+from fgnet.cpu_branch import CpuBranch, computes
 from fgnet.geometry import Geometry
 from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, Logits, channels_last
@@ -22,16 +23,25 @@ from fgnet.weights import locate, read_geometry, read_network
 
 #: Sections per call of the encoder on a CPU, in float32 and in bfloat16, and the greatest number on a GPU, where
 #: starting the kernels of a call costs more than its arithmetic. The first two divide the depth and the z stride of
-#: every preset's tile, so that batches are filled up with copies at the faces of a volume only.
+#: every preset's tile, so that batches are filled up with copies at the faces of a volume only. The third number also
+#: holds for networks that `fgnet.cpu_branch` computes, whose encoders are small.
 CPU_BATCH, BATCH, GPU_BATCH = 4, 8, 32
 
 
-def sections_a_call(geometry: Geometry, device: torch.device, mode: str) -> int:
-    """Sections per call of the encoder: on a GPU the greatest number that divides the tile's depth and z stride."""
-    if device.type == "cpu":
+def sections_a_call(geometry: Geometry, device: torch.device, mode: str, branch: bool = False) -> int:
+    """Sections per call of the encoder; if many, the greatest number that divides the tile's depth and z stride.
+
+    Args:
+        geometry: of the mode.
+        device: of the network.
+        mode: one of `fgnet.weights.MODES`.
+        branch: whether `fgnet.cpu_branch` computes the network.
+    """
+    if device.type == "cpu" and not branch:
         return BATCH if mode == "fast" else CPU_BATCH
     common = math.gcd(geometry.tile[0], geometry.stride[0])
-    return max(n for n in range(1, GPU_BATCH + 1) if common % n == 0)
+    greatest = max(n for n in range(1, GPU_BATCH + 1) if common % n == 0)
+    return max(greatest, CPU_BATCH) if branch else greatest
 
 
 class NetworkPredictor:
@@ -41,10 +51,13 @@ class NetworkPredictor:
     branch alone and takes guides of sections seen before from a cache; for the same tile its output is that of
     `reference` but for rounding. `fast` is `exact` in bfloat16 (weights, guides, features) if the device computes
     in it. On a GPU, `reference` and `exact` are float32 throughout: cuDNN's TF32, which torch allows convolutions
-    by default, is for `fast` only.
+    by default, is for `fast` only. On a CPU, float32 networks of the kind of `nano` have their refined branch computed
+    by `fgnet.cpu_branch`, in `exact` and `fast`.
     """
 
-    def __init__(self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int) -> None:
+    def __init__(
+        self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int, definition: bool = False
+    ) -> None:
         """Prepare a network for inference.
 
         Args:
@@ -53,6 +66,7 @@ class NetworkPredictor:
             mode: one of `fgnet.weights.MODES`.
             device: as torch names it.
             threads: of torch in this process.
+            definition: whether to compute by `fgnet.network` alone, on a CPU, too.
         """
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
@@ -60,7 +74,15 @@ class NetworkPredictor:
         if mode == "fast" and computes_bfloat16(self.device):
             self.network = copy.deepcopy(network).bfloat16()
         self.dtype = next(self.network.parameters()).dtype
-        self.cache = GuideCache(self.network, batch=sections_a_call(geometry, self.device, mode))
+        self.branch = None if definition else self._cpu_branch()
+        batch = sections_a_call(geometry, self.device, mode, self.branch is not None)
+        self.cache = GuideCache(self.network, batch=batch)
+
+    def _cpu_branch(self) -> CpuBranch | None:
+        plain = self.mode != "reference" and self.device.type == "cpu" and self.dtype == torch.float32
+        if not plain or not computes(self.network.config, self.geometry):
+            return None
+        return CpuBranch(self.network, self.geometry.margin)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
@@ -73,12 +95,16 @@ class NetworkPredictor:
 
     def _forward(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
         x = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
+        probabilities: NDArray[np.float32]
+        if self.branch is not None:
+            probabilities = self.branch(x, self.cache.guides(x, tile))[None].numpy()
+            return probabilities
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
         if self.mode == "reference":
             refined = self._both_branches(x).refined
         else:
             refined = self.network.refine(x, self.cache.guides(x, tile))
-        probabilities: NDArray[np.float32] = refined.float().sigmoid().contiguous().cpu().numpy()
+        probabilities = refined.float().sigmoid().contiguous().cpu().numpy()
         return crop_margin(probabilities, self.geometry.margin)
 
     def _both_branches(self, x: Tensor) -> Logits:
@@ -101,7 +127,9 @@ def load_network(path: Path) -> FGNet:
     return channels_last(network)
 
 
-def load_network_predictor(checkpoint: str, mode: str, device: str, threads: int) -> NetworkPredictor:
+def load_network_predictor(
+    checkpoint: str, mode: str, device: str, threads: int, definition: bool = False
+) -> NetworkPredictor:
     """The predictor of a checkpoint with weights; see `fgnet.loading.load_predictor`.
 
     Args:
@@ -109,9 +137,10 @@ def load_network_predictor(checkpoint: str, mode: str, device: str, threads: int
         mode: see `NetworkPredictor`.
         device: as torch names it.
         threads: of torch in this process.
+        definition: see `NetworkPredictor`.
 
     Raises:
         ModelError: no such file, or keys or shapes that differ from the architecture.
     """
     network = load_network(locate(checkpoint)).to(device)
-    return NetworkPredictor(network, read_geometry(checkpoint, mode), mode, device, threads)
+    return NetworkPredictor(network, read_geometry(checkpoint, mode), mode, device, threads, definition)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline_tools import Command, read, state_of, write_config, write_volume
 from tiny_network import GEOMETRY, write_checkpoint
 
-from fgnet_pipeline.stages.tile_network import TileNetwork
+from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork
 from fgnet_pipeline.training.validation import predict_alone
 
 SHAPE = (24, 48, 56)
@@ -101,20 +101,40 @@ def test_every_division_gives_the_same_bytes(tmp_path: Path, checkpoint: Path, c
     assert not affinities[:, :, 28:].any() and affinities[:, :, :20].any()
 
 
-def test_an_output_of_the_first_implementation_is_completed_by_it(
-    tmp_path: Path, checkpoint: Path, command: Command
+def begun_by(number: int, folder: Path, checkpoint: Path, raw: NDArray[np.uint8], command: Command) -> tuple[Path, Any]:
+    """A configuration whose output holds one block and says another implementation, and its normalisation."""
+    config = configured(folder, checkpoint, raw, "out", [16, 16, 16])
+    assert command("predict", config, "--set", "volume.roi=[[0,0,0],[160,160,160]]", "--yes")[0] == 0
+    stored = state_of(folder / "out") / "progress" / "predict" / "fingerprint.json"
+    fingerprint = json.loads(stored.read_text())
+    assert fingerprint.pop("implementation") == IMPLEMENTATION
+    if number > 1:  # the first one stated no number
+        fingerprint["implementation"] = number
+    stored.write_text(json.dumps(fingerprint))
+    return config, fingerprint["normalisation"]
+
+
+@pytest.mark.parametrize("number", range(1, IMPLEMENTATION))
+def test_an_output_of_an_earlier_implementation_is_completed_by_it(
+    tmp_path: Path, checkpoint: Path, command: Command, number: int
 ) -> None:
     raw = tissue()
     raw[:, 20:] = 255
-    config = configured(tmp_path, checkpoint, raw, "out", [16, 16, 16])
-    assert command("predict", config, "--set", "volume.roi=[[0,0,0],[160,160,160]]", "--yes")[0] == 0
-    stored = state_of(tmp_path / "out") / "progress" / "predict" / "fingerprint.json"
-    former = json.loads(stored.read_text())
-    assert former.pop("implementation") == 2
-    stored.write_text(json.dumps(former))
+    config, constants = begun_by(number, tmp_path, checkpoint, raw, command)
     assert command("predict", config)[0] == 0
-    constants = former["normalisation"]
-    network = network_of(fgnet.load_predictor(str(checkpoint)), False, constants)
-    expected = predict_alone(raw, GEOMETRY, network)
-    found = read(tmp_path / "out", "affinities")
-    assert (found[:, 16:] == expected[:, 16:]).all() and found[:, :, 30:].any()
+    assert command("verify", config)[0] == 0
+    found = read(tmp_path / "out", "affinities")[:, 16:]
+    former, present = (
+        predict_alone(raw, GEOMETRY, network_of(predictor, number >= 2, constants))[:, 16:]
+        for predictor in (fgnet.load_predictor(str(checkpoint), definition=True), fgnet.load_predictor(str(checkpoint)))
+    )
+    assert (found == former).all() and (former != present).any() and found[:, :, 30:].any() == (number == 1)
+
+
+def test_an_output_of_a_later_implementation_is_refused(tmp_path: Path, checkpoint: Path, command: Command) -> None:
+    config, _ = begun_by(IMPLEMENTATION + 1, tmp_path, checkpoint, tissue(), command)
+    before = read(tmp_path / "out", "affinities")
+    code, _, error = command("predict", config)
+    assert code == 2 and "--redo predict" in error
+    assert f"implementation: {IMPLEMENTATION + 1} -> {IMPLEMENTATION}" in error
+    assert (read(tmp_path / "out", "affinities") == before).all()

@@ -1,0 +1,156 @@
+"""The refined branch for a CPU against its definition, layer by layer and as a whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from fgnet import Geometry
+from fgnet.blocks import resize
+from fgnet.config import NetworkConfig, preset
+from fgnet.cpu_branch import CpuBranch, computes
+from fgnet.cpu_layers import Convolution, Moments, inner, norm_elu, scaled_elu, upsampled
+from fgnet.describing import default_geometry
+from fgnet.network import FGNet, channels_last
+from fgnet.predictor import CPU_BATCH, NetworkPredictor, sections_a_call
+from tiny_network import GEOMETRY, SMALL
+from torch import Tensor, nn
+
+
+def volume_of(values: Tensor) -> Tensor:
+    """(C, z, y, x) as a volume of `fgnet.cpu_layers`."""
+    return F.pad(values.permute(1, 2, 3, 0), (0,) * 6 + (1, 1)).contiguous()
+
+
+def values_of(volume: Tensor) -> Tensor:
+    """The inverse of `volume_of`."""
+    return inner(volume).permute(3, 0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "inputs, outputs, stride, shape",
+    [
+        (8, 16, (1, 1, 1), (4, 6, 5)),  # four sections from six products
+        (8, 8, (1, 1, 1), (24, 5, 7)),
+        (8, 8, (1, 1, 1), (6, 5, 7)),  # no whole number of fours
+        (8, 16, (2, 2, 2), (8, 6, 10)),
+        (8, 8, (1, 2, 2), (5, 6, 7)),
+        (1, 8, (1, 1, 1), (7, 6, 5)),  # grey values
+        (1, 8, (2, 2, 2), (8, 6, 6)),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 1 << 20])
+def test_a_convolution_is_torchs_in_steps_of_any_size(
+    inputs: int, outputs: int, stride: Any, shape: Any, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fgnet.cpu_layers.STEP_VALUES", step)
+    torch.manual_seed(0)
+    conv = nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False)
+    norm = nn.GroupNorm(4, outputs)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(inputs, *shape)
+    with torch.inference_mode():
+        ours = Convolution(conv)
+        out = torch.zeros(ours.shape(volume_of(x))[0] + 2, *ours.shape(volume_of(x))[1:])
+        moments = ours(volume_of(x), out)
+        expected = F.conv3d(x.double()[None], conv.weight.double(), None, stride, 1)
+        assert torch.allclose(values_of(out).double(), expected[0], atol=1e-5)
+        norm_elu(out, moments, norm)
+        normed = F.elu(F.group_norm(expected, 4, norm.weight.double(), norm.bias.double(), norm.eps))
+    assert torch.allclose(values_of(out).double(), normed[0], atol=1e-4)
+    assert not out[0].any() and not out[-1].any(), "zeros beside the first and the last section"
+
+
+def test_moments_of_a_constant_give_no_infinity() -> None:
+    moments = Moments()
+    moments.add(torch.full((4, 3, 5, 8), 0.1))
+    scale, shift = moments.affine(nn.GroupNorm(4, 8))
+    assert torch.allclose(0.1 * scale + shift, torch.zeros(8), atol=1e-4) and bool(scale.isfinite().all())
+
+
+def test_elu_is_torchs_for_every_size_of_value() -> None:
+    values = torch.tensor([-1e4, -80.0, -3.0, -1e-3, -0.0, 0.0, 1e-7, 0.5, 3.0, 1e4]).repeat(70, 1)[..., None]
+    out = torch.empty_like(values)
+    scaled_elu(values, torch.full((10,), 2.0), torch.full((10,), 0.5), out)
+    assert torch.allclose(out, F.elu(values * 2 + 0.5), atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (6, 8, 10), (3, 8, 10), (6, 4, 5), (7, 9, 10), (1, 1, 1)])
+def test_sections_between_sections_are_those_of_resize(shape: tuple[int, int, int], corners: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 5, 2)
+    found = torch.stack(list(upsampled(x, shape, corners)))
+    expected = resize(x.permute(3, 0, 1, 2)[None], shape, corners)[0].permute(1, 2, 3, 0)
+    assert torch.allclose(found, expected, atol=1e-6)
+
+
+def changed(**changes: Any) -> NetworkConfig:
+    """The small network with other values, of its fine part for the names of `FineConfig`."""
+    names = {field.name for field in dataclasses.fields(SMALL.fine)}
+    fine = dataclasses.replace(SMALL.fine, **{k: v for k, v in changes.items() if k in names})
+    return dataclasses.replace(SMALL, fine=fine, **{k: v for k, v in changes.items() if k not in names})
+
+
+LIKE_NANO: dict[str, Any] = {"blocks": (0, 2, 1, 1, 1), "decoder_convs": (1, 1, 1, 0, 0), "align_corners": False}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        LIKE_NANO,
+        {**LIKE_NANO, "guidance": "none", "stem": ((3, 3, 3), (3, 3, 3))},
+        {**LIKE_NANO, "pool_guides": False, "decoder_convs": (2, 0, 1, 0, 0)},
+        {"strides": ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2)), "blocks": (1, 0, 0, 0, 2)},
+    ],
+)
+def test_the_branch_is_the_definition(changes: dict[str, Any]) -> None:
+    config = changed(**changes)
+    assert computes(config, GEOMETRY)
+    torch.manual_seed(0)
+    network = channels_last(FGNet(config)).eval()
+    for parameter in network.parameters():  # norms do not begin with 1 and 0
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    branch = CpuBranch(network, GEOMETRY.margin)
+    tiles = torch.randn(2, 1, 1, *GEOMETRY.tile)
+    with torch.inference_mode():
+        for x in tiles:
+            guides = network.guides(x)
+            expected = network.refine(x, guides)[0].sigmoid()[:, 4:-4, 4:-4, 4:-4]
+            found = branch(x, guides)
+            assert found.shape == expected.shape and float((found - expected).abs().max()) < 1e-4
+        fresh = CpuBranch(network, GEOMETRY.margin)(tiles[1], guides)
+    assert torch.equal(fresh, found), "nothing is left of the tile before"
+
+
+def test_networks_of_another_kind_are_left_to_the_definition() -> None:
+    assert computes(preset("nano"), default_geometry(preset("nano")))
+    for other in ("tiny", "large"):
+        assert not computes(preset(other), default_geometry(preset(other)))
+    for changes in ({"block": "convnext"}, {"guidance": "se"}, {"head_kernel": (1, 5, 5)}, {"stem": ()}):
+        assert not computes(changed(**changes), GEOMETRY)
+    assert not computes(SMALL, dataclasses.replace(GEOMETRY, margin=(4, 0, 4)))
+
+
+def test_the_predictor_uses_it_on_a_cpu_in_float32_alone() -> None:
+    network = channels_last(FGNet(SMALL)).eval()
+    tile = np.random.default_rng(0).normal(size=(1, 32, 32, 32)).astype(np.float32)
+    found = {}
+    for mode in ("reference", "exact"):
+        for definition in (False, True):
+            predictor = NetworkPredictor(network, GEOMETRY, mode, "cpu", 1, definition)
+            assert (predictor.branch is not None) == (mode == "exact" and not definition)
+            found[mode, definition] = predictor(tile)
+    assert np.array_equal(found["reference", False], found["reference", True])
+    assert 0 < np.abs(found["exact", False] - found["exact", True]).max() < 1e-4
+
+
+def test_few_common_divisors_do_not_make_small_calls_of_the_encoder() -> None:
+    geometry = Geometry((32, 32, 32), (23, 16, 16), (4, 4, 4), (10.0, 10.0, 10.0), architecture="test")
+    assert sections_a_call(geometry, torch.device("cpu"), "exact", branch=True) == CPU_BATCH
