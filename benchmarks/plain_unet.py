@@ -9,14 +9,21 @@ This file measures nothing; those two scripts import it.
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from fgnet import Geometry
+import zarr
+from fgnet import Geometry, normalise
 from fgnet.config import NetworkConfig
 from fgnet.network import Logits
+from fgnet.training.checkpoints import load_state
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from fgnet_pipeline.core.geometry import Box, vector, whole
+from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 
 
 class PlainUNet(nn.Module):
@@ -60,3 +67,31 @@ class PlainPredictor:
         with torch.inference_mode():
             found = self.network(torch.from_numpy(np.ascontiguousarray(tiles))[:, None]).refined.sigmoid().numpy()
         return np.asarray(found[(..., *self.inner)])
+
+
+def write_affinities(
+    state: Path, raw_path: Path, sections: tuple[int, int] | None, path: Path, geometry: Geometry
+) -> None:
+    """Predict the affinities of a volume, as `affinities.path` takes them.
+
+    Args:
+        state: of a training by ablation.py; its averaged weights are taken.
+        raw_path: Zarr array uint8 (z, y, x) that states voxel size and offset.
+        sections: [begin, end) to predict; None is all. All others are 0.
+        path: of the array that is written, of the shape of the whole volume.
+        geometry: of the tiles.
+    """
+    saved = load_state(state)
+    network = PlainUNet(NetworkConfig.from_json(saved["architecture"]), saved["average"]["head.weight"].shape[1])
+    network.load_state_dict(saved["average"])
+    source: Any = zarr.open_array(raw_path, mode="r")
+    raw = np.asarray(source[:])
+    begin, end = sections or (0, len(raw))
+    box = Box((begin, 0, 0), (end, raw.shape[1], raw.shape[2]))
+    normalised = normalise.apply(raw, *normalise.constants(raw.ravel()[::37], geometry.normalisation))
+    tiling, predictor = Tiling(geometry.tile, geometry.stride, geometry.margin), PlainPredictor(network, geometry)
+    found = tiling.predict(normalised, (0, 0, 0), whole(vector(raw.shape)), box, predictor, 3)
+    array: Any = zarr.create_array(path, shape=(3, *raw.shape), chunks=(3, 64, 64, 64), dtype="uint8")
+    array.attrs.update({key: source.attrs[key] for key in ("voxel_size", "offset", "units")})
+    array.attrs.update({"axis_names": ["c^", "z", "y", "x"], "neighbourhood": [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]})
+    array[:, begin:end] = to_uint8(found)

@@ -120,7 +120,7 @@ def scores_by(
     known, computed = inside.copy(), computed_part(volume.path, volume)
     segments = np.zeros(len(voxels), np.uint64)
     segments[inside], known[inside] = _sampled(volume, computed, voxels[inside])
-    graph = _graph(skeletons, segments, known)
+    graph = graph_of_skeletons(skeletons, segments, known)
     split, merged = kernel.conditional_entropies(_table(graph))
     oracle: RunLengths | None = None
     warnings: list[str] = []
@@ -128,7 +128,7 @@ def scores_by(
         try:
             below = np.zeros(len(voxels), np.uint64)
             below[inside], _ = _sampled(fragments, None, voxels[inside])
-            best = perfectly_merged(_graph(skeletons, below, known), merge_nodes)
+            best = perfectly_merged(graph_of_skeletons(skeletons, below, known), merge_nodes)
             oracle = run_lengths(best, merge_nodes)
         except InputError as error:
             warnings.append(unreadable(fragments, error))
@@ -167,8 +167,16 @@ def _sampled(
     return segments, known
 
 
-def _graph(skeletons: Sequence[Skeleton], segments: npt.NDArray[np.uint64], known: npt.NDArray[np.bool_]) -> Graph:
-    """All skeletons as one graph of the known nodes."""
+def graph_of_skeletons(
+    skeletons: Sequence[Skeleton], segments: npt.NDArray[np.uint64], known: npt.NDArray[np.bool_]
+) -> Graph:
+    """All skeletons as one graph of the known nodes.
+
+    Args:
+        skeletons: n nodes together.
+        segments: uint64 (n,), the segment at each node, in the order of the skeletons.
+        known: bool (n,), which nodes are kept.
+    """
     counts = [len(skeleton.nodes) for skeleton in skeletons]
     first = np.cumsum([0, *counts[:-1]])
     owner = np.repeat(np.arange(len(skeletons)), counts)

@@ -63,7 +63,7 @@ def test_a_volume_of_uint8_runs(grey: npt.NDArray[np.uint8], tmp_path: Path, com
     assert written["volume"] == {"path": raw}
     assert written["model"] == {"checkpoint": "nano-fib25"} and written["fragments"] == {"method": "volume"}
     assert written["schedule"]["block_shape"] == [72, 72, 72]
-    for key in ("voxel_size = [10, 10, 10]", "threshold = 0.2", "min_seed_distance = 6", "mask = ", "roi = "):
+    for key in ("voxel_size = [10, 10, 10]", "threshold = 0.24", "min_seed_distance = 6", "mask = ", "roi = "):
         assert f"\n# {key}" in text
     code, _, said = command("run", tmp_path / "my.toml", "--workers", 0)
     assert code == 0, said

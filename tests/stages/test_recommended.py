@@ -36,10 +36,10 @@ def test_the_shipped_weights_bring_what_their_card_says() -> None:
     """docs/reference/model-card-nano.md; the README's configuration sets only a threshold of the same value."""
     assert fgnet.read_recommended("nano-fib25") == {
         "fragments": {"min_seed_distance": 6},
-        "agglomerate": {"threshold": 0.2},
+        "agglomerate": {"threshold": 0.24},
     }
     values, origins = resolved()
-    assert values == {"threshold": 0.2, "boundary": 0.5, "distance": 6}
+    assert values == {"threshold": 0.24, "boundary": 0.5, "distance": 6}
     assert origins == {
         "agglomerate.threshold": MODEL, "fragments.boundary_threshold": DEFAULT, "fragments.min_seed_distance": MODEL,
     }  # fmt: skip
@@ -67,7 +67,7 @@ def test_given_affinities_ask_a_model_only_if_one_is_named() -> None:
     values, _ = resolved(affinities={"path": "theirs"})
     assert values == {"threshold": 0.5, "boundary": 0.5, "distance": 5}
     values, _ = resolved(affinities={"path": "theirs"}, model={"checkpoint": "nano-fib25"})
-    assert values == {"threshold": 0.2, "boundary": 0.5, "distance": 6}
+    assert values == {"threshold": 0.24, "boundary": 0.5, "distance": 6}
 
 
 def test_values_of_another_method_or_score_do_not_hold() -> None:
@@ -78,7 +78,7 @@ def test_values_of_another_method_or_score_do_not_hold() -> None:
         "agglomerate": {"score": "quantile", "quantile": 0.5},
     }
     values, _ = resolved(begun, fragments={"method": "volume"}, agglomerate={"score": "mean"})
-    assert values == {"threshold": 0.2, "boundary": 0.5, "distance": 6}
+    assert values == {"threshold": 0.24, "boundary": 0.5, "distance": 6}
     config = resolve(validate(BASE), begun)[0]
     assert (config.fragments.method, config.agglomerate.score, config.agglomerate.quantile) == (
         "sections",
@@ -238,13 +238,13 @@ job = open_job(load_config({str(config)!r}, ["model.checkpoint=nano-fib25"]))
 print(job.config.agglomerate.threshold, job.config.fragments.min_seed_distance)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0.2", "6"]
+    assert done.stdout.split() == ["0.24", "6"]
 
 
 def test_plan_says_where_values_come_from(tmp_path: Path, small_raw: str, command: Command) -> None:
     config = standard_config(tmp_path, small_raw)
     found = json.loads(command("plan", config, "--set", "model.checkpoint=nano-fib25", "--json")[1])
-    assert f"agglomerate.threshold = 0.2 ({MODEL})" in found["settings"]
+    assert f"agglomerate.threshold = 0.24 ({MODEL})" in found["settings"]
     shown = command("plan", config, "--set", "model.checkpoint=nano-fib25")[1]
     assert f"fragments.min_seed_distance = 6 ({MODEL})" in shown
 
