@@ -10,6 +10,7 @@ import html
 import json
 import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -101,6 +102,12 @@ def evaluate(
     end: Sequence[int] | None = None,
     protocol: str = "fgnet",
     workers: int = 1,
+    worst: int = 5,
+    fragments: str | Path | None = None,
+    oracle: bool = True,
+    skeleton_unit: str = "nm",
+    skeletons_from_labels: bool = False,
+    merge_nodes: int = 1,
 ) -> dict[str, Any]:
     """Score a segmentation against labels, against skeletons, or both, as `fgnet evaluate --json` does.
 
@@ -112,16 +119,27 @@ def evaluate(
         end: voxel after the last one to score, zyx.
         protocol: fgnet, cremi or snemi.
         workers: number of threads.
+        worst: how many splits, and how many mergers, to list with their positions at most; 0 for no list.
+        fragments: path or URL of the fragments that were merged; None: those of the output that holds the segmentation.
+        oracle: whether to score the fragments as if they were merged without an error, too.
+        skeleton_unit: unit of SWC files that state none.
+        skeletons_from_labels: make the skeletons from `labels`.
+        merge_nodes: a segment holds a skeleton if it holds so many of its nodes.
 
     Returns:
-        The document of `fgnet evaluate --json`.
+        The document of `fgnet evaluate --json`: the scores; `oracle`, if the fragments are known; `worst`, with
+        `splits` and `mergers`; `skeletons`, if there are some.
 
     Raises:
         InputError: bad input, or nothing to score against.
     """
-    if workers < 1:
-        raise InputError("workers", workers, "a number of threads of at least 1", "change it")
-    scoring = Scoring(begin=_typed(begin), end=_typed(end), protocol=protocol, workers=workers)
+    _check_number("workers", workers, 1)
+    _check_number("worst", worst, 0)
+    _check_number("merge_nodes", merge_nodes, 1)
+    scoring = Scoring(
+        skeleton_unit, skeletons_from_labels, merge_nodes, _typed(begin), _typed(end), workers, protocol, worst,
+        _text(fragments), oracle,
+    )  # fmt: skip
     document, _ = score(_segmentation(result), _text(labels), _text(skeletons), scoring)
     return document
 
@@ -265,6 +283,16 @@ def _spelled(key: str, value: Any) -> str:
         return json.dumps(os.fspath(value) if isinstance(value, os.PathLike) else value, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise InputError("set", f"{key}={value!r}", "a number, a text, a truth value or a list", "change it") from error
+
+
+def _check_number(field: str, value: Any, least: int) -> None:
+    """Check what the command line checks of its options.
+
+    Raises:
+        InputError: no whole number, or one that is too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise InputError(field, value, f"a whole number of at least {least}", "change it")
 
 
 def _text(path: str | Path | None) -> str | None:

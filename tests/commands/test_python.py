@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import re
 import subprocess
 import sys
@@ -13,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pipeline_tools import read, standard_config
+from pipeline_tools import Command, read, standard_config, write_volume
 
 import fgnet_pipeline as fp
+from fgnet_pipeline.commands.evaluate import evaluate_command
 
 
 @pytest.fixture
@@ -85,6 +88,40 @@ def test_scores_against_the_segmentation_itself_are_perfect(finished_run: Path) 
         assert (found["voi_split"], found["voi_merge"]) == (0, 0)
     with pytest.raises(fp.InputError, match="LABELS"):
         fp.evaluate(output)
+
+
+def test_scores_are_the_document_of_the_command(finished_run: Path, command: Command, tmp_path: Path) -> None:
+    output = finished_run / "out.zarr"
+    fragments = read(output, "fragments")
+    labels = tmp_path / "labels.zarr"
+    write_volume(labels, np.where(fragments == 0, 0, 1 + fragments % 5))
+    defaults = fp.evaluate(output, labels)
+    assert defaults == json.loads(command("evaluate", output / "segmentation", labels, "--json")[1])
+    assert defaults["oracle"]["voi_sum"] < defaults["voi_sum"] and len(defaults["worst"]["mergers"]) == 5
+    options = ("--worst", 2, "--no-oracle", "--skeletons-from-labels", "--merge-nodes", 3)
+    document = json.loads(command("evaluate", output / "segmentation", labels, *options, "--json")[1])
+    found = fp.evaluate(output, labels, worst=2, oracle=False, skeletons_from_labels=True, merge_nodes=3)
+    assert found == document
+    assert len(found["worst"]["mergers"]) == 2 and "oracle" not in found
+    named = fp.evaluate(output, labels, worst=0, fragments=output / "fragments")
+    assert named["oracle"] == defaults["oracle"] and "worst" not in named
+
+
+def test_evaluate_has_every_option_of_the_command() -> None:
+    arguments = set(inspect.signature(fp.evaluate).parameters)
+    options = set(inspect.signature(evaluate_command).parameters) - {"segmentation", "csv", "as_json"}
+    assert arguments - {"result"} == options
+    for name in options - {"skeletons", "labels"}:
+        assert (
+            inspect.signature(fp.evaluate).parameters[name].default
+            == inspect.signature(evaluate_command).parameters[name].default
+        )
+
+
+@pytest.mark.parametrize("wrong", [{"worst": -1}, {"worst": 1.5}, {"merge_nodes": 0}, {"workers": True}])
+def test_wrong_numbers_of_scores_are_one_sentence(wrong: dict[str, Any], finished_run: Path) -> None:
+    with pytest.raises(fp.InputError, match=next(iter(wrong))):
+        fp.evaluate(finished_run / "out.zarr", finished_run / "out.zarr" / "segmentation", **wrong)
 
 
 def test_a_view_is_served_until_it_stops(finished_run: Path) -> None:

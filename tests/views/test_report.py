@@ -198,6 +198,14 @@ def test_inputs_that_are_gone(copied_run: tuple[Path, Path], finished_run: Path,
     assert one == other
 
 
+@pytest.mark.parametrize("name", [".", "report.html", "affinities", "fgnet", "new/folder"])
+def test_no_report_is_written_among_the_arrays(name: str, finished_run: Path, refused) -> None:
+    output = finished_run / "out.zarr"
+    before = sorted(output.rglob("*"))
+    assert "holds only arrays" in refused("report", output, "--to", output / name)
+    assert sorted(output.rglob("*")) == before
+
+
 def test_bad_input_writes_nothing(planted: Path, refused, small_raw: str, tmp_path: Path) -> None:
     other = tmp_path / "notes.html"
     other.write_text("my notes")

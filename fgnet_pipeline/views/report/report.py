@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from fgnet_pipeline.core.config import Config, is_url
 from fgnet_pipeline.core.errors import InputError, PipelineError
-from fgnet_pipeline.core.user_paths import check_file_to_write
+from fgnet_pipeline.core.user_paths import absolute_path, check_file_to_write
 from fgnet_pipeline.core.version import __version__
 from fgnet_pipeline.store.arrays import READ_ERRORS
 from fgnet_pipeline.store.atomic_files import write_atomic
@@ -60,19 +60,36 @@ def report_places(output: Output, to: Path | None) -> tuple[Path, Path]:
             records. In outputs of earlier versions these lie in the Zarr group itself, and the report among the logs.
 
     Raises:
-        InputError: a file cannot be written there, or a file that is no report has that name.
+        InputError: a file cannot be written there, a file that is no report has that name, or it would lie among the
+            arrays of the output.
     """
     if to is None:
         is_group = output.state == output.root and not is_url(output.path)
         page_path = (output.logs if is_group else output.state) / NAME
     else:
         page_path = to if to.suffix.lower() in SUFFIXES and not to.is_dir() else to / NAME
+        _check_apart(output, page_path)
     queue = page_path.with_name(QUEUE)
     for path, mark in ((page_path, GENERATOR), (queue, QUEUE_HEADER)):
         check_file_to_write(path, "--to")
         if path.is_file() and not _begins_with(path, mark):
             raise InputError("--to", str(path), "a new file, or an earlier report", "choose another place")
     return page_path, queue
+
+
+def _check_apart(output: Output, page: Path) -> None:
+    """Check that a report does not lie among arrays: programs that list them would find files that are no arrays.
+
+    Raises:
+        InputError: it lies there.
+    """
+    if is_url(output.path):
+        return
+    found = Path(absolute_path(str(page), None, "--to"))
+    own = output.logs if output.state == output.root else output.state
+    if found.is_relative_to(Path(output.path).resolve()) and not found.is_relative_to(own.resolve()):
+        expected = "a place outside the output, whose folder holds only arrays and their records"
+        raise InputError("--to", str(page), expected, "choose another place, or leave it out")
 
 
 def _begins_with(path: Path, mark: str) -> bool:
