@@ -57,7 +57,7 @@ def run(
     Raises:
         InputError: bad input; nothing has been written.
         BlocksFailedError: some blocks failed, which the message lists; all others are done.
-        KeyboardInterrupt: Ctrl-C; the workers have ended.
+        KeyboardInterrupt: Ctrl-C; the workers have ended, and a second call goes on.
     """
     from fgnet_pipeline.commands.progress_bars import Bars, is_shown
     from fgnet_pipeline.execution import run as runner
@@ -70,7 +70,11 @@ def run(
             if shown or sentence.startswith(WARNING):
                 bars.say(sentence)
 
-        job = runner.run(resolved, stages, redo, bars, tell)
+        try:
+            job = runner.run(resolved, stages, redo, bars, tell)
+        except KeyboardInterrupt:
+            # The last line of a traceback is what a reader of a script's output sees.
+            raise KeyboardInterrupt("stopped; finished blocks are kept: call fp.run again to go on") from None
     return Result(job.config)
 
 

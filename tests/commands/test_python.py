@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pipeline_tools import Command, read, standard_config, write_volume
+from pipeline_tools import Command, cells, read, standard_config, wait_for_records, write_volume
 
 import fgnet_pipeline as fp
 from fgnet_pipeline.commands.evaluate import evaluate_command
@@ -59,6 +61,19 @@ def test_a_run_in_another_thread_is_that_of_the_main_thread(tables: dict[str, An
     thread.join()
     assert isinstance(found[0], fp.Result), found[0]
     np.testing.assert_array_equal(found[0].segmentation.compute(), read(finished_run / "out.zarr", "segmentation"))
+
+
+def test_an_interrupted_script_ends_with_a_sentence_and_goes_on(tmp_path: Path) -> None:
+    config = standard_config(tmp_path, write_volume(tmp_path / "raw.zarr", cells((80, 80, 80))))
+    script = tmp_path / "script.py"
+    script.write_text(f"import fgnet_pipeline as fp\nfp.run({str(config)!r}, workers=2)\n")
+    begun = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, start_new_session=True)
+    wait_for_records(tmp_path / "out.zarr", "predict", 1, begun)
+    os.killpg(begun.pid, signal.SIGINT)  # a terminal interrupts the workers, too
+    told = begun.communicate(timeout=120)[1].decode()
+    assert begun.returncode == -signal.SIGINT
+    assert told.splitlines()[-1].startswith("KeyboardInterrupt: stopped;") and len(told.splitlines()) < 20, told
+    assert all(stage.left == 0 for stage in fp.run(config, workers=0).status().stages)
 
 
 @pytest.mark.parametrize(
