@@ -7,28 +7,27 @@ region that is smaller than the context of the model is accepted here, as by the
 from __future__ import annotations
 
 import html
-import json
-import os
-from collections.abc import Mapping, Sequence
-from numbers import Integral
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fgnet_pipeline.commands.evaluate import Scoring, score
-from fgnet_pipeline.commands.options import extra
+from fgnet_pipeline.commands.python_arguments import (
+    Configuration,
+    Overrides,
+    check_number,
+    config_of,
+    configured,
+    segmentation_of,
+    text_of,
+    typed,
+)
 from fgnet_pipeline.commands.quiet import WARNING
-from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.stages.configuration import load_config, load_result
 from fgnet_pipeline.views.report.report import Report
 from fgnet_pipeline.views.result import Result
 from fgnet_pipeline.views.server import ViewServer
-
-#: A configuration: a path of a TOML file, the tables of one, or what `load_config` returned.
-Configuration = str | Path | Mapping[str, Any] | Config
-#: Overrides: `section.key=value` texts, or section.key -> value.
-Overrides = str | Sequence[str] | Mapping[str, Any] | None
 
 
 def run(
@@ -137,14 +136,14 @@ def evaluate(
     Raises:
         InputError: bad input, or nothing to score against.
     """
-    _check_number("workers", workers, 1)
-    _check_number("worst", worst, 0)
-    _check_number("merge_nodes", merge_nodes, 1)
+    check_number("workers", workers, 1)
+    check_number("worst", worst, 0)
+    check_number("merge_nodes", merge_nodes, 1)
     scoring = Scoring(
-        skeleton_unit, skeletons_from_labels, merge_nodes, _typed(begin), _typed(end), workers, protocol, worst,
-        _text(fragments), oracle,
+        skeleton_unit, skeletons_from_labels, merge_nodes, typed(begin), typed(end), workers, protocol, worst,
+        text_of(fragments), oracle,
     )  # fmt: skip
-    document, _ = score(_segmentation(result), _text(labels), _text(skeletons), scoring)
+    document, _ = score(segmentation_of(result), text_of(labels), text_of(skeletons), scoring)
     return document
 
 
@@ -164,7 +163,7 @@ def report(result: Configuration | Result, to: str | Path | None = None, *, labe
     """
     from fgnet_pipeline.commands.report import report as write
 
-    return write(_config_of(result), None if to is None else Path(to), _text(labels))
+    return write(config_of(result), None if to is None else Path(to), text_of(labels))
 
 
 class Viewing:
@@ -228,81 +227,7 @@ def view(
 
     if not 0 <= port <= 65535:
         raise InputError("port", port, "a number from 0 to 65535", "change it, or leave it out")
-    shown = open_view(_config_of(result), _text(labels), _typed(at), None if segment is None else str(segment))
+    shown = open_view(config_of(result), text_of(labels), typed(at), None if segment is None else str(segment))
     server = view_server(shown, port)
     server.start()
     return Viewing(server)
-
-
-def configured(config: Configuration, set: Overrides = None, workers: int | None = None) -> Config:
-    """Load and check a configuration.
-
-    Args:
-        config: as for `run`.
-        set: as for `run`.
-        workers: as for `run`.
-
-    Raises:
-        InputError: a file, key or value that does not fit.
-    """
-    overrides = extra(_overrides(set), workers)
-    if not isinstance(config, Config):
-        return load_config(config, overrides)
-    if overrides:
-        expected = "no overrides beside a configuration that is loaded already"
-        raise InputError("set", ", ".join(overrides), expected, "give them to load_config")
-    return config
-
-
-def _config_of(result: Configuration | Result) -> Config:
-    if isinstance(result, Result):
-        return result.config
-    return load_result(str(result)) if isinstance(result, str | Path) else configured(result)
-
-
-def _segmentation(result: Configuration | Result) -> str:
-    """Path or URL of the segmentation of a result, or of the array that is named."""
-    if isinstance(result, str | Path) and not str(result).endswith(".toml"):
-        from fgnet_pipeline.store.output import stored_output
-
-        stored = stored_output(str(result))
-        if stored is None or not stored.saved_configuration()[0]:
-            return str(result)
-    return f"{_config_of(result).output.path.rstrip('/')}/segmentation"
-
-
-def _overrides(given: Overrides) -> list[str]:
-    if given is None:
-        return []
-    if isinstance(given, str):
-        return [given]
-    if isinstance(given, Mapping):
-        return [f"{key}={_spelled(key, value)}" for key, value in given.items()]
-    return list(given)
-
-
-def _spelled(key: str, value: Any) -> str:
-    """A value as it is typed after `--set`; a text is quoted, so that it stays a text."""
-    try:
-        return json.dumps(os.fspath(value) if isinstance(value, os.PathLike) else value, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise InputError("set", f"{key}={value!r}", "a number, a text, a truth value or a list", "change it") from error
-
-
-def _check_number(field: str, value: Any, least: int) -> None:
-    """Check what the command line checks of its options.
-
-    Raises:
-        InputError: no whole number, or one that is too small.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise InputError(field, value, f"a whole number of at least {least}", "change it")
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _typed(voxel: Sequence[int] | str | None) -> str | None:
-    """A voxel as it is typed: z,y,x."""
-    return voxel if voxel is None or isinstance(voxel, str) else ",".join(map(str, voxel))
