@@ -74,18 +74,19 @@ class StoredShards:
             OSError: a file cannot be read.
             ValueError: it is damaged.
         """
-        data, contents = np.zeros(self.array.channels + box.shape, self.array.array.dtype), Contents()
+        data, contents = np.empty(self.array.channels + box.shape, self.array.array.dtype), Contents()
         grid = self.array.shards
         for index in indices(grid.covering(box)):
             path, shard = self._path(index), grid.box(index)
+            part = shard.intersect(box)
+            voxels = data[(..., *part.slices(box.begin))]
             try:
                 content = path.read_bytes()
             except FileNotFoundError:  # a shard of zeros
+                voxels[...] = 0
                 continue
-            part = shard.intersect(box)
-            begin = self._lead + vector(np.subtract(part.begin, shard.begin))
             try:
-                self._codec.decode(content, begin, data[(..., *part.slices(box.begin))])
+                self._codec.decode(content, self._lead + vector(np.subtract(part.begin, shard.begin)), voxels)
             except ValueError as error:
                 raise ValueError(f"shard {path} is damaged ({error})") from error
             contents[index] = content
