@@ -19,8 +19,9 @@ from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 from fgnet_pipeline.exports.registry import formats
 from fgnet_pipeline.kernels.downsample import by_mode
 from fgnet_pipeline.stages.configuration import choices
+from fgnet_pipeline.store import shard_codec
 
-__all__ = ["local_workers", "pyarrow"]
+__all__ = ["local_workers", "pyarrow", "shard_codec"]
 
 forgo_pandas()
 with suppress(InputError):  # the driver reports a stage or a format of another distribution that does not fit

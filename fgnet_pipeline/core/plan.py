@@ -255,7 +255,8 @@ class Plan:
         for axis in range(3):
             begin, end, _, _ = self._limits(task, blocks, axis)
             size = upstream.block_shape[axis]
-            first = begin // size
+            # A block beyond the region, in the group of one inside, reads nothing, so it asks for no keys there.
+            first = np.minimum(begin, task.reads.end[axis]) // size
             low.append(first)
             high.append(np.maximum(-(-end // size), first))
         return low, high

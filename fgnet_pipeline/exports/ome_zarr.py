@@ -65,7 +65,8 @@ class OmeStage(PyramidStage):
 
     def open_level(self, job: ExportJob, level: Level) -> LevelStore:
         """Open the array of a level."""
-        return LevelStore(job.target, f"{path_of(job, self.exported)}/{level.number}".lstrip("/"))
+        path = f"{path_of(job, self.exported)}/{level.number}".lstrip("/")
+        return LevelStore(job.target, path, job.config.schedule.threads)
 
 
 class OmeZarr(PyramidFormat):

@@ -114,7 +114,6 @@ class Precomputed(PyramidFormat):
     name = "precomputed"
     summary = "A precomputed volume of Neuroglancer: the segmentation, or another array."
     options = ("arrays", "levels", "compact_ids", "min_voxels")
-    packages = {"tensorstore": "export"}  # noqa: RUF012 (a constant of the class)
     default_arrays = DEFAULT
     stages = (
         *NUMBERING,

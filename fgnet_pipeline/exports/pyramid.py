@@ -10,52 +10,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from fgnet_pipeline.core.errors import DamageError
-from fgnet_pipeline.core.geometry import Box, Grid, Vector, indices, vector
-from fgnet_pipeline.core.task import NO_CONTEXT, Block, Task
+from fgnet_pipeline.core.geometry import Grid, Vector, vector
+from fgnet_pipeline.core.task import NO_CONTEXT, Task
 from fgnet_pipeline.execution.resume import blocks_where, left
 from fgnet_pipeline.exports.arrays import ARRAYS, ResultArray, chosen_arrays
 from fgnet_pipeline.exports.format import Format
 from fgnet_pipeline.exports.id_tables import id_tables, write_id_tables
 from fgnet_pipeline.exports.job import ExportJob, exported
 from fgnet_pipeline.exports.levels import Level
-from fgnet_pipeline.exports.numbering import STAGES, Kind, Numbering, count_task
-from fgnet_pipeline.kernels.downsample import by_mean, by_mode, cells_of
+from fgnet_pipeline.exports.numbering import STAGES, Kind, count_task
+from fgnet_pipeline.exports.pyramid_workers import LevelArray, PyramidWorker, ShardCopier, copied_from
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import Stage, TableOutput
 from fgnet_pipeline.store.stored_files import remove_unfinished_below
-
-Voxels = npt.NDArray[Any]
-Flags = npt.NDArray[np.bool_]
-
-
-class LevelArray(Protocol):
-    """A level of a pyramid in the target. Boxes are in voxels of the level."""
-
-    def read(self, box: Box) -> Voxels:
-        """The voxels (z, y, x) or (C, z, y, x) of `box`; 0 outside of the blocks that were written."""
-
-    def write(self, block: Box, written: Box, data: Voxels) -> list[Path]:
-        """Write `data` at `written` and zeros elsewhere in `block`; returns the files to flush to disk."""
-
-    def lost(self, grid: Grid, blocks: Box, nonzero: Flags) -> Flags:
-        """Which blocks should have a file, but have none.
-
-        Args:
-            grid: of the blocks, in voxels of the level.
-            blocks: index box, zyx.
-            nonzero: of its shape, whether a block has a voxel that is not 0.
-        """
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the voxels."""
 
 
 class PyramidStage(Stage):
@@ -123,79 +94,9 @@ class PyramidStage(Stage):
 
     def open(self, job: Job, task: Task, worker: int) -> PyramidWorker:
         """Make the object that writes blocks of one level."""
-        return PyramidWorker(exported(job), self, task)
-
-
-class PyramidWorker:
-    """Writes blocks of one level.
-
-    Args:
-        job: the export.
-        stage: of the array.
-        task: of the level.
-    """
-
-    def __init__(self, job: ExportJob, stage: PyramidStage, task: Task) -> None:
-        self.job, self.array, self.task = job, stage.exported, task
-        levels, number = stage.levels(job), task.level or 0
-        self.level, self.target = levels[number], stage.open_level(job, levels[number])
-        self.below = stage.open_level(job, levels[number - 1]) if number else None
-        self.grid = Grid(stage.block_shape(job))
-        is_numbered = number == 0 and job.options.compact_ids and self.array.kind is not None
-        self.numbering = Numbering(job, self.array.kind) if is_numbered and self.array.kind else None
-        self.keys = job.output.tables(stage.tables[0].kind_of(task), stage.name) if number else None
-
-    def load(self, block: Block) -> Voxels:
-        """The voxels (z, y, x) or (C, z, y, x) of a block, inside the region of interest.
-
-        Blocks of the level below are read and halved one at a time, so memory holds only one of them.
-        """
-        if self.below is None:
-            return self.array.read(self.job.source, block.write)
-        cells, step = self.level.cells(block.write), self.level.step
-        inside = cells_of(block.write, vector(np.floor_divide(self.level.factor, step)))
-        channels = self.array.channels(self.job.source)
-        result: Voxels | None = None
-        whole = self.grid.box(block.index)
-        children = Box(vector(np.multiply(whole.begin, step)), vector(np.multiply(whole.end, step)))
-        for index in indices(self.grid.covering(children)):
-            part = self.grid.box(index).intersect(inside)
-            if not part:
-                continue
-            halved = self._halved(part)
-            if result is None:
-                result = np.zeros(channels + cells.shape, halved.dtype)
-            result[(..., *cells_of(part, step).slices(cells.begin))] = halved
-        assert result is not None  # a block of the plan has voxels
-        return result
-
-    def _halved(self, box: Box) -> Voxels:
-        """The voxels of this level whose children lie in `box`, which is in voxels of the level below."""
-        assert self.below is not None
-        children = self.below.read(box)
-        reduce = by_mode if self.array.is_label else by_mean
-        return reduce(children, box.begin, self.level.step)
-
-    def compute(self, block: Block, loaded: Voxels) -> Voxels:
-        """The voxels as they are stored: with compact ids, if these were asked for.
-
-        Raises:
-            DamageError: there are more ids than the type of the array can number.
-        """
-        if self.numbering is None:
-            return loaded
-        dtype = self.target.dtype
-        if self.numbering.count > np.iinfo(dtype).max:
-            raise DamageError(f"{self.numbering.count} ids do not fit {dtype}: delete the export, and begin it again")
-        return self.numbering.compact(loaded).astype(dtype)
-
-    def store(self, block: Block, computed: Voxels) -> Outcome:
-        """Write the block and, above level 0, its key."""
-        files = self.target.write(self.grid.box(block.index), self.level.cells(block.write), computed)
-        if self.keys is not None:
-            columns = {"nonzero": np.asarray([np.count_nonzero(computed)], np.int64)}
-            files = [*files, self.keys.write(block.index, columns, block.key)]
-        return outcome_of_array(computed, files)
+        export = exported(job)
+        source = copied_from(export, self) if task.level == 0 else None
+        return PyramidWorker(export, self, task) if source is None else ShardCopier(export, self, task, source)
 
 
 class PyramidFormat(Format):

@@ -15,6 +15,7 @@ from fgnet_pipeline.core.geometry import Box, Grid, Vector
 from fgnet_pipeline.store.arrays import OutputArray, create_array
 from fgnet_pipeline.store.frame import Frame
 from fgnet_pipeline.store.stored_files import stored_blocks
+from fgnet_pipeline.store.stored_shards import Contents, StoredShards
 
 
 def write_group(root: Path, path: str, attributes: Mapping[str, Any]) -> None:
@@ -60,16 +61,18 @@ class LevelStore:
     Args:
         root: folder of the hierarchy.
         path: of the array below it.
+        threads: how many may decode and encode at once.
 
     Raises:
         DamageError: it is missing, or its metadata cannot be read.
     """
 
-    def __init__(self, root: Path, path: str) -> None:
+    def __init__(self, root: Path, path: str, threads: int = 1) -> None:
         try:
             self.array = OutputArray(zarr.open_array(root, path=path, mode="r+"))
         except (OSError, ValueError, KeyError) as error:
             raise DamageError(f"array {root}/{path} is missing or unreadable ({error})") from error
+        self._shards = StoredShards(self.array, threads)
 
     def lost(self, grid: Grid, blocks: Box, nonzero: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Which blocks should have a file, but have none. Blocks of zeros have none.
@@ -86,11 +89,23 @@ class LevelStore:
         """Of the voxels."""
         return self.array.array.dtype
 
-    def read(self, box: Box) -> Any:
-        """The voxels (z, y, x) or (C, z, y, x) of `box`."""
-        return self.array.read(box)
+    def read(self, box: Box) -> npt.NDArray[Any]:
+        """The voxels (z, y, x) or (C, z, y, x) of `box`.
 
-    def write(self, block: Box, written: Box, data: Any) -> list[Path]:
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: it is damaged.
+        """
+        return self._shards.read(box)
+
+    def write(self, block: Box, written: Box, data: npt.NDArray[Any]) -> list[Path]:
         """Write `data` at `written` and zeros elsewhere in `block`; returns the files to flush to disk."""
-        self.array.write_block(block, written, data)
-        return self.array.shard_files(block.intersect(self.array.bounds))
+        return self._shards.write_block(block, written, data)
+
+    def takes_shards_of(self, source: StoredShards) -> bool:
+        """Whether the files of another array can be copied to this level."""
+        return self._shards.is_like(source)
+
+    def write_shards(self, block: Box, contents: Contents) -> list[Path]:
+        """Write a block, whose shards are encoded; returns the files to flush to disk."""
+        return self._shards.replace(block, contents)

@@ -127,3 +127,20 @@ def test_blocks_that_read_a_flagged_block_are_found(roi: Box, blocks: list[Vecto
     for block in indices(wanted):
         read = plan.tasks["a"].grid.covering(plan.tasks["b"].read_box(block)).intersect(upstream)
         assert found[tuple(np.subtract(block, wanted.begin))] == flags[read.slices(upstream.begin)].any()
+
+
+def test_the_key_of_one_block_asks_for_no_key_outside_the_region() -> None:
+    """Of the group of a large block, 8 x 8 x 8, only one block touches the region: the others must cost nothing."""
+    asked: list[Box] = []
+
+    class Watched(Plan):
+        def keys(self, name: str, blocks: Box) -> Any:
+            asked.append(blocks)
+            return super().keys(name, blocks)
+
+    roi, nothing = Box((0, 0, 0), (160, 16, 16)), (0, 0, 0)
+    small = Task("small", "small", Grid((16, 16, 16)), nothing, nothing, roi, (), {})
+    large = Task("large", "large", Grid((256, 256, 256)), nothing, nothing, roi, ("small",), {})
+    watched, plan = Watched(roi, [small, large]), Plan(roi, [small, large])
+    assert watched.identity("large", nothing)[0] == format_key(keys_of(plan, "large")[nothing])
+    assert asked == [Box((0, 0, 0), (10, 1, 1))]

@@ -44,6 +44,34 @@ def test_lost_metadata_of_a_level_bring_the_level_back(finished_run: Path, tmp_p
     assert files_of(tmp_path, "there") == whole
 
 
+def test_level_0_has_the_shards_of_the_result_as_files_of_its_own(
+    finished_run: Path, tmp_path: Path, command: Command
+) -> None:
+    to = tmp_path / "there"
+    command("export", finished_run / "out.zarr", "ome-zarr", "--to", to, "--array", "segmentation", "--levels", 1)
+    source, target = finished_run / "out.zarr" / "segmentation" / "c", to / "segmentation" / "0" / "c"
+    assert files_of(target.parent, "c") == files_of(source.parent, "c") != {}
+    assert all(path.stat().st_nlink == 1 for path in target.rglob("*") if path.is_file())
+
+
+def test_a_damaged_shard_of_the_result_is_not_copied(finished_run: Path, tmp_path: Path, command: Command) -> None:
+    shutil.copytree(finished_run / "out.zarr", tmp_path / "out.zarr")
+    source = tmp_path / "out.zarr" / "segmentation"
+    shard = sorted(path for path in (source / "c").rglob("*") if path.is_file())[0]
+    whole = shard.read_bytes()
+    arguments = ("export", tmp_path / "out.zarr", "ome-zarr", "--to", tmp_path / "there", "--array", "segmentation")
+    target = tmp_path / "there" / "segmentation" / "0" / shard.relative_to(source)
+    for damaged in (whole[:100] + bytes([whole[100] ^ 1]) + whole[101:], whole[:-1]):
+        shard.write_bytes(damaged)
+        code, _, told = command(*arguments, "--levels", 1)
+        assert code == 1
+        assert "damaged" in told
+        assert not target.exists()
+    shard.write_bytes(whole)
+    assert command(*arguments, "--levels", 1)[0] == 0
+    assert target.read_bytes() == whole
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_grown_region_ends_like_an_export_of_all_of_it(
     format_: str, small_grown: tuple[Path, Path], tmp_path: Path, command: Command
