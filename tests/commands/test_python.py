@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 import urllib.request
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pipeline_tools import Command, cells, read, standard_config, wait_for_records, write_volume
+from sessions import members_of
 
 import fgnet_pipeline as fp
 from fgnet_pipeline.commands.evaluate import evaluate_command
@@ -72,6 +74,10 @@ def test_an_interrupted_script_ends_with_a_sentence_and_goes_on(tmp_path: Path) 
     os.killpg(begun.pid, signal.SIGINT)  # a terminal interrupts the workers, too
     told = begun.communicate(timeout=120)[1].decode()
     assert begun.returncode == -signal.SIGINT
+    while members_of(
+        begun.pid
+    ):  # the fork server ends by itself, once its driver is gone
+        time.sleep(0.1)
     assert told.splitlines()[-1].startswith("KeyboardInterrupt: stopped;") and len(told.splitlines()) < 20, told
     assert all(stage.left == 0 for stage in fp.run(config, workers=0).status().stages)
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 from pipeline_tools import assert_same_output, records, run_on_cells, standard_config, state_of
+from sessions import members_of
 
 from fgnet_pipeline.core.signals import interrupts_later
 from fgnet_pipeline.execution.processes.interrupt import Terminated
@@ -115,19 +116,6 @@ def test_an_interrupted_run_says_one_sentence_and_goes_on_later(
     for stray in out.rglob("*.partial"):  # of a lane that was writing, see docs/guides/verify-and-repair.md
         stray.unlink()
     assert_same_output(undisturbed / "out.zarr", out)
-
-
-def members_of(session: int) -> list[int]:
-    """Living processes of a session."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(status.parent.name))
-    return found
 
 
 @pytest.mark.parametrize("others", [2, 3, 4])
