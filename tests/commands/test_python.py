@@ -74,9 +74,7 @@ def test_an_interrupted_script_ends_with_a_sentence_and_goes_on(tmp_path: Path) 
     os.killpg(begun.pid, signal.SIGINT)  # a terminal interrupts the workers, too
     told = begun.communicate(timeout=120)[1].decode()
     assert begun.returncode == -signal.SIGINT
-    while members_of(
-        begun.pid
-    ):  # the fork server ends by itself, once its driver is gone
+    while members_of(begun.pid):  # the fork server ends by itself, once its driver is gone
         time.sleep(0.1)
     assert told.splitlines()[-1].startswith("KeyboardInterrupt: stopped;") and len(told.splitlines()) < 20, told
     assert all(stage.left == 0 for stage in fp.run(config, workers=0).status().stages)

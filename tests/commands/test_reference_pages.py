@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pipeline_tools import CHECKOUT
+from pipeline_tools import CHECKOUT, Command, state_of
 from pydantic import BaseModel
 
 from fgnet_pipeline.commands.reference import reference as commands_reference
@@ -98,3 +99,31 @@ def test_every_field_of_a_record_is_described() -> None:
 def test_the_page_of_commands_is_that_of_the_parser() -> None:
     page = CHECKOUT / "docs" / "reference" / "commands.md"
     assert page.read_text() == commands_reference(), "write it again: python -m fgnet_pipeline.commands.reference"
+
+
+def described_files(page: str) -> re.Pattern[str]:
+    """Matches the paths below the state that `docs/reference/output.md` names."""
+    state = page.partition("The state:")[2].split("```")[1]
+    names = [name for line in state.splitlines() for name in re.findall(r"^(\S+(?: \S+\.\w+)?)", line)]
+    names = [word for name in names for word in name.split()] + re.findall(
+        r"^\| `(progress/\S+)` \|", page, re.MULTILINE
+    )
+    places = {"KIND": r"[a-z]+(-\d+)?", "TASK": r"[a-z]+(-\d+)?", "RUN": r"\d+", "Z": r"\d+", "Y": r"\d+", "X": r"\d+"}
+    found = []
+    for name in names:
+        if name == "progress/":
+            continue  # the table has its files one by one
+        pattern = re.escape(name).replace(r"\*", "[^/]*") + (".*" if name.endswith("/") else "")
+        found.append(re.sub(r"\b(KIND|TASK|RUN|[ZYX])\b", lambda match: places[match[0]], pattern))
+    return re.compile("|".join(found))
+
+
+def test_every_file_of_an_output_is_described(copied_run: tuple[Path, Path], command: Command) -> None:
+    config, out = copied_run
+    assert command("report", config)[0] == 0 and command("verify", config)[0] == 0
+    described = described_files((CHECKOUT / "docs" / "reference" / "output.md").read_text())
+    files = [path.relative_to(state_of(out)).as_posix() for path in state_of(out).rglob("*") if path.is_file()]
+    assert len(files) > 50 and [name for name in files if not described.fullmatch(name)] == []
+    assert not described.fullmatch("progress/predict/other.json"), "a file that is not described is found"
+    arrays = {path.name for path in out.iterdir()}
+    assert arrays == {"zarr.json", "fgnet", "affinities", "fragments", "segmentation"}
