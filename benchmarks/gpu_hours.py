@@ -8,6 +8,7 @@ Calculated, not run: voxels divided by the measured rate of tiles. A voxel of th
 from __future__ import annotations
 
 import argparse
+import sys
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.planning.gpu_rates import estimate_gpus, gpu_rate
