@@ -57,7 +57,9 @@ def printed(script: str, *arguments: str) -> str:
     folder = CHECKOUT / "benchmarks"
     places = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(folder / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, env=os.environ | {"PYTHONPATH": places})
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=CHECKOUT, env=os.environ | {"PYTHONPATH": places}
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
