@@ -133,6 +133,19 @@ def contestants(options: argparse.Namespace) -> dict[str, tuple[list[str], str]]
     return found
 
 
+def interpreter_of_volara(given: str) -> str:
+    """Absolute path of an interpreter that has volara: contestants run in folders of their own."""
+    found = shutil.which(given)
+    has_volara = (
+        found and subprocess.run([found, "-c", "import volara"], capture_output=True, check=False).returncode == 0
+    )
+    if not found or not has_volara:
+        sys.exit(
+            f"--volara-python = {given!r}: expected a Python that can import volara; the docstring says how to make one"
+        )
+    return os.path.abspath(found)
+
+
 def score(segmentation: Path, labels: str) -> dict[str, float]:
     from fgnet_pipeline.evaluation.comparison import compare
 
@@ -183,6 +196,8 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=1, help="rounds before, not counted")
     options = parser.parse_args()
     options.folder = options.folder.resolve()
+    if options.volara_python:
+        options.volara_python = interpreter_of_volara(options.volara_python)
     compete(options, lambda row: print(json.dumps(row), flush=True))
 
 

@@ -46,7 +46,7 @@ from fgnet_pipeline.store.records.record import Record
 from fgnet_pipeline.store.records.writer import RecordWriter
 
 BLOCK = 64
-"""Voxels along a block; only the grid matters, no voxel is written."""
+"""Voxels along a block; only the grid matters, and the voxels are not read."""
 FORWARD = np.array([o for o in product((-1, 0, 1), repeat=3) if o > (0, 0, 0)])
 EDGES_A_FRAGMENT = 7
 CELL, JITTER = 6.0, 1.7
@@ -93,9 +93,10 @@ def _ids(points: IntArray, width: int) -> npt.NDArray[np.uint64]:
 
 def configuration(folder: Path, side: int, leaf_blocks: int, workers: int) -> Config:
     shape = (3, *[side * BLOCK] * 3)
-    zarr.create_array(
+    affinities = zarr.create_array(
         str(folder / "affinities"), shape=shape, dtype="uint8", chunks=(3, BLOCK, BLOCK, BLOCK), overwrite=True
     )
+    affinities[0, 0, 0, 0] = 1  # affinities of which nothing is stored are refused
     return validate(
         {
             "volume": {"voxel_size": [10, 10, 10]},

@@ -14,6 +14,7 @@ import argparse
 import json
 import resource
 import time
+from importlib.util import find_spec
 from itertools import product
 
 import numpy as np
@@ -104,6 +105,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--higra", action="store_true", help="time higra on the same graph, compare the partition")
     arguments = parser.parse_args()
+    if arguments.higra and find_spec("higra") is None:
+        parser.error("--higra needs the package higra: pip install higra")
     agglomerate(*synthetic_rag(1000))
     for kind in arguments.kinds:
         for edges in arguments.edges:
