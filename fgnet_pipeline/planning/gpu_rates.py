@@ -6,6 +6,7 @@ rates, each with the command that measured it.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from math import prod
@@ -73,7 +74,7 @@ def gpu_rate(gpu: str, architecture: str, mode: str) -> GpuRate:
     """The rate of a network on a model of GPU.
 
     Args:
-        gpu: a name that holds that of the model, e.g. `H200` or `NVIDIA H200`; upper and lower case are the same.
+        gpu: words of which one is the model, e.g. `H200` or `NVIDIA H200`; upper and lower case are the same.
         architecture: preset of the network.
         mode: of the network.
 
@@ -81,7 +82,8 @@ def gpu_rate(gpu: str, architecture: str, mode: str) -> GpuRate:
         InputError: this model of GPU, or this network on it, was not measured.
     """
     rows = tomllib.loads(RATES.read_text())["rate"]
-    row = next((row for row in rows if row["gpu"].lower() in gpu.lower()), None)
+    words = re.split(r"[^a-z0-9]+", gpu.lower())
+    row = next((row for row in rows if row["gpu"].lower() in words), None)
     if row is None:
         raise InputError("--gpu", gpu, f"a model with measured rates: {_listed(r['gpu'] for r in rows)}", _REMEDY)
     rates = row["mvoxel_per_second"]

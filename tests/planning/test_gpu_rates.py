@@ -71,6 +71,7 @@ def test_the_command_says_hours_and_where_they_come_from(config: Path, command: 
     ("changes", "gpu", "price", "words"),
     [
         (NANO, "A100", None, ("--gpu = 'A100'", "H200, H100", "--trial")),
+        (NANO, "GH200", None, ("--gpu = 'GH200'",)),
         (NANO, None, 2.0, ("--gpu-price = 2.0", "add --gpu")),
         (NANO, "H200", -1.0, ("--gpu-price = -1.0", "at least 0")),
         ([], "H200", None, ("--gpu = 'H200'", "identity")),
