@@ -7,8 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 
 from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.core.geometry import Vector, vector
+from fgnet_pipeline.core.geometry import Box, Vector, vector
 from fgnet_pipeline.stages.job import Job
+
+#: Layers of blocks that are looked at together for tissue.
+SLAB = 16
 
 
 def region_nm(job: Job) -> list[list[float]]:
@@ -92,9 +95,16 @@ def refuse_region_without_tissue(job: Job) -> None:
 
 
 def _any_block(job: Job) -> bool:
-    """Whether a task has a block with tissue; the grids differ, but all of them cover the region."""
+    """Whether a task has a block with tissue; the grids differ, but all of them cover the region.
+
+    Slabs are looked at from the middle on, because most masks have tissue there, and the first block is enough.
+    """
     name = next(iter(job.plan.tasks))
-    return bool(job.plan.active(name, job.plan.blocks(name)).any())
+    blocks = job.plan.blocks(name)
+    (begin, *low), (end, *high) = blocks.begin, blocks.end
+    slabs = sorted(range(begin, end, SLAB), key=lambda z: abs(2 * z + SLAB - begin - end))
+    boxes = (Box(vector([z, *low]), vector([min(z + SLAB, end), *high])) for z in slabs)
+    return any(job.plan.active(name, box).any() for box in boxes)
 
 
 def _why(job: Job) -> str:
