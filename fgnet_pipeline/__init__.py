@@ -17,12 +17,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fgnet_pipeline.core.version import __version__ as __version__
-
 if TYPE_CHECKING:
     from fgnet_pipeline.commands.python import Viewing, evaluate, plan, report, run, view
     from fgnet_pipeline.core.config import Config
     from fgnet_pipeline.core.errors import BlocksFailedError, DamageError, InputError, PipelineError, StaleError
+    from fgnet_pipeline.core.version import __version__ as __version__
     from fgnet_pipeline.evaluation.comparison import compare
     from fgnet_pipeline.evaluation.skeleton_scores import score_skeletons
     from fgnet_pipeline.execution.status import Watch
@@ -42,6 +41,7 @@ _PLACES = {
     "StaleError": "fgnet_pipeline.core.errors",
     "Viewing": "fgnet_pipeline.commands.python",
     "Watch": "fgnet_pipeline.execution.status",
+    "__version__": "fgnet_pipeline.core.version",
     "compare": "fgnet_pipeline.evaluation.comparison",
     "evaluate": "fgnet_pipeline.commands.python",
     "load_config": "fgnet_pipeline.stages.configuration",

@@ -107,7 +107,7 @@ def test_unfinished_agglomeration_is_refused(finished: tuple[Path, str], tmp_pat
     out = f"output.path={tmp_path / 'out.zarr'}"
     run(load_config(config, [out]), ("predict",))
     code, _, text = command("sweep", config, labels, "--set", out)
-    assert code == 2 and "fragments" in text and "run_agglomerate.py" in text
+    assert code == 2 and "fragments" in text and "fgnet run" in text
     run(load_config(config, [out, "volume.roi=[[0,0,0],[400,500,350]]"]))
     code, _, text = command("sweep", config, labels, "--set", out)
     assert code == 2 and "missing" in text, "finished for a smaller region is not finished"
