@@ -60,10 +60,11 @@ def estimate(
     plan_job(job)
     check_region(job, small_region)
     check_fresh(job, list(job.plan.tasks), None)
-    rate = _rate(job, gpu, gpu_price)
+    tiles = {task.name: t for task in job.plan.tasks.values() if (t := stage_of(task).tiles(job)) is not None}
+    rate = _rate(job, tiles, gpu, gpu_price)
     counts = count_blocks(job)
     measured = run_trial(job, middle_voxel(job)) if trial else None
-    found = _estimate(Evidence(job, counts, measured, _density(counts, measured), rate), gpu_price)
+    found = _estimate(Evidence(job, counts, measured, _density(counts, measured), tiles, rate), gpu_price)
     refuse_large_blocks(job.config, found)
     found.warnings.extend(warnings_of(found))
     if changed := changed_values(job):
@@ -77,7 +78,7 @@ def _density(counts: dict[str, Counts], trial: Trial | None) -> Density:
     return density_of(totals, "records of this output") or (trial.density if trial else None) or Density()
 
 
-def _rate(job: Job, gpu: str | None, price: float | None) -> GpuRate | None:
+def _rate(job: Job, tiles: dict[str, Any], gpu: str | None, price: float | None) -> GpuRate | None:
     """The rate of the network on the model of GPU that the user named; None without one."""
     if gpu is None:
         if price is not None:
@@ -85,11 +86,11 @@ def _rate(job: Job, gpu: str | None, price: float | None) -> GpuRate | None:
         return None
     if price is not None and not 0 <= price < float("inf"):
         raise InputError("--gpu-price", price, "a price of at least 0", "give the price of an hour of one GPU")
-    tiles = _tiles(job)
-    if tiles is None:
+    if not tiles:
         expected = "a run that predicts affinities by a network that this machine has"
         raise InputError("--gpu", gpu, expected, "leave --gpu out, or set model.checkpoint and volume.path")
-    return gpu_rate(gpu, tiles["architecture"], job.config.model.mode)
+    architecture = next(iter(tiles.values()))["architecture"]
+    return gpu_rate(gpu, architecture, job.config.model.mode)
 
 
 def _estimate(known: Evidence, gpu_price: float | None) -> Estimate:
@@ -116,7 +117,7 @@ def _estimate(known: Evidence, gpu_price: float | None) -> Estimate:
         free_inodes=free_inodes,
         ids=_id_limits(job),
         density=known.density,
-        tiles=_tiles(job),
+        tiles=next(iter(known.tiles.values()), None),
         octree_levels=octree_of(job).levels,
         workers=job.config.schedule.workers,
         local=job.config.schedule.is_local,
@@ -134,7 +135,7 @@ def _gpus(known: Evidence, stages: list[StageEstimate], price: float | None) -> 
     """What the blocks that are left take on the named model of GPU; None without one."""
     if known.gpu is None:
         return None
-    hours = {s.stage: s.worker_hours or 0.0 for s in stages if stage_of(known.job.plan.tasks[s.task]).tiles(known.job)}
+    hours = {s.stage: s.worker_hours or 0.0 for s in stages if s.task in known.tiles}
     workers = max((known.job.config.schedule.workers_of(stage) for stage in hours), default=1)
     return estimate_gpus(known.gpu, 3600 * sum(hours.values()), workers, price)
 
@@ -162,9 +163,3 @@ def _id_limits(job: Job) -> dict[str, Any]:
         "max_fragments_per_block": MAX_FRAGMENTS_PER_BLOCK,
         "bits_in_block": NUMBER_BITS,
     }
-
-
-def _tiles(job: Job) -> dict[str, Any] | None:
-    """The tiles of the first stage that works by tiles; None if there is none."""
-    found = (stage_of(task).tiles(job) for task in job.plan.tasks.values())
-    return next((tiles for tiles in found if tiles is not None), None)

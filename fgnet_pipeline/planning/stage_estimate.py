@@ -8,6 +8,7 @@ docs/scale.md lists the assumptions of the formulas.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.planning.block_counts import Counts
@@ -33,6 +34,7 @@ class Evidence:
         counts: task -> numbers of blocks, and totals of its records.
         trial: measurements of one block per stage. None if no trial was run.
         density: fragments and edges per million voxels: recorded, measured or assumed.
+        tiles: task -> its tiles (see `Stage.tiles`), of the tasks that work by tiles.
         gpu: the rate of the network on a model of GPU, if the user named one. It counts more than a trial, which may
             have run on a machine without a GPU.
     """
@@ -41,6 +43,7 @@ class Evidence:
     counts: dict[str, Counts]
     trial: Trial | None
     density: Density
+    tiles: dict[str, dict[str, Any]]
     gpu: GpuRate | None = None
 
     def measured(self, task: Task) -> Measured | None:
@@ -82,14 +85,16 @@ def _memory(known: Evidence, task: Task) -> tuple[int, str]:
         return measured.memory, "trial"
     job, stage = known.job, stage_of(task)
     channels = len(job.neighbourhood) if job.affinities is None else job.affinities.channels
-    without = ", without what the network needs" if stage.tiles(job) is not None else ""
+    without = ", without what the network needs" if task.name in known.tiles else ""
     return stage.memory(job, task, known.density, channels), "formula" + without
 
 
 def _seconds(known: Evidence, task: Task) -> tuple[float | None, str]:
     """Seconds of a worker per block, and their source."""
-    if known.gpu and (tiles := stage_of(task).tiles(known.job)) is not None:
-        return known.gpu.seconds(tiles) / max(1, known.counts[task.name].active), f"rate of one {known.gpu.gpu}"
+    if known.gpu and task.name in known.tiles:
+        return known.gpu.seconds(known.tiles[task.name]) / max(
+            1, known.counts[task.name].active
+        ), f"rate of one {known.gpu.gpu}"
     recorded = known.counts[task.name].totals.seconds_per_block
     if recorded is not None:
         return recorded, "records"
