@@ -178,7 +178,7 @@ class CpuBranch:
             margin: zyx in voxels, cropped off each face.
         """
         fine, decoder = network.fine, network.decoder
-        self.config, self.margin, self.buffers = network.config, margin, Buffers()
+        self.margin, self.buffers = margin, Buffers()
         with torch.no_grad():
             self.stem = [_Layer(layer) for layer in fine.stem]
             self.down = [_Layer(layer) for layer in fine.down]

@@ -97,9 +97,9 @@ def norm_elu(volume: Tensor, moments: Moments, norm: nn.GroupNorm) -> None:
         scaled_elu(section, scale, shift, section)
 
 
-def _plane(x: Tensor, weight: Tensor, padding: int, stride: int = 1) -> Tensor:
-    """A 2D convolution of sections (n, y, x, C) to (n, y', x', O), contiguous."""
-    found = torch.mkldnn_convolution(x.permute(0, 3, 1, 2), weight, None, [padding] * 2, [stride] * 2, [1, 1], 1)
+def _plane(x: Tensor, weight: Tensor) -> Tensor:
+    """A 3x3 convolution of sections (n, y, x, C) to (n, y, x, O), contiguous, zeros around it."""
+    found = torch.mkldnn_convolution(x.permute(0, 3, 1, 2), weight, None, [1, 1], [1, 1], [1, 1], 1)
     return found.permute(0, 2, 3, 1).contiguous()
 
 
@@ -156,7 +156,7 @@ class Convolution:
         torch.sub(c, e, alpha=2, out=v[4])
         torch.add(c, torch.sub(d[0], d[2], out=a), alpha=4, out=v[0])
         torch.sub(torch.sub(d[5], d[3], out=b), e, alpha=4, out=v[5])
-        m = [_plane(v[k], self.products[k], 1) for k in range(6)]
+        m = [_plane(v[k], self.products[k]) for k in range(6)]
         odd, even = m[1] - m[2], m[1].add_(m[2])
         odd_twice, even_twice = m[3] - m[4], m[3].add_(m[4])
         torch.add(odd, odd_twice, alpha=2, out=out[1::4])
@@ -166,7 +166,7 @@ class Convolution:
 
     def _grey(self, x: Tensor, out: Tensor) -> None:
         """n sections from n + 2 of one channel: three neighbouring sections are the channels of a 2D convolution."""
-        out.copy_(_plane(torch.stack([x[k : k + len(out), ..., 0] for k in range(3)], dim=-1), self.from_grey, 1))
+        out.copy_(_plane(torch.stack([x[k : k + len(out), ..., 0] for k in range(3)], dim=-1), self.from_grey))
 
     def _sections(self, volume: Tensor, begin: int, out: Tensor) -> None:
         first = begin * self.stride[0]
@@ -183,7 +183,7 @@ def _step(depth: int, section: int, unit: int) -> int:
 
 def guide_map(conv: nn.Conv3d, norm: nn.GroupNorm, guide: Tensor) -> Tensor:
     """GroupNorm of a (1, 3, 3) convolution of a guide (z, y, x, C), contiguous."""
-    found = _plane(guide, plane_weight(conv.weight[:, :, 0]), 1)
+    found = _plane(guide, plane_weight(conv.weight[:, :, 0]))
     moments = Moments()
     moments.add(found)
     scale, shift = moments.affine(norm)
