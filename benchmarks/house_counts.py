@@ -61,6 +61,11 @@ def files_with(pattern: re.Pattern[str]) -> list[str]:
     return [str(path.relative_to(CHECKOUT)) for path in sources(PACKAGE) if pattern.search(path.read_text())]
 
 
+def files_naming(kind: str) -> list[str]:
+    """Modules of the package that name the one of `NAMES` of this kind, as text."""
+    return files_with(re.compile(rf"[\"'`]{NAMES[kind]}[\"'`]"))
+
+
 def code_lines(path: Path) -> list[tuple[int, str]]:
     """(number, text) of the lines that count for duplicates."""
     found, skip = [], set[int]()
@@ -136,11 +141,10 @@ def file_lengths() -> dict[str, int]:
 
 def above_bounds() -> list[str]:
     """One line per count that is above its bound."""
-    named = {kind: files_with(re.compile(rf"[\"'`]{NAMES[kind]}[\"'`]")) for kind in ("fragments method", "score")}
     counts: dict[str, tuple[list[str], int]] = {
         "entries in the package": (entries(), 15),
         "files with the cluster's words": (files_with(CLUSTER_WORDS), 2),
-        **{f"files with the {kind} {NAMES[kind]!r}": (where, 2) for kind, where in named.items()},
+        **{f"files with the {kind} {NAMES[kind]!r}": (files_naming(kind), 2) for kind in ("fragments method", "score")},
         f"files over {LONGEST} lines": ([file for file, lines in file_lengths().items() if lines > LONGEST], 0),
         "duplicated places": ([f"{one}:{line} ~ {other}:{there}" for one, line, other, there, _ in duplicates()], 1),
     }
@@ -154,7 +158,7 @@ def print_counts() -> None:
     print(f"entries in the package: {len(entries())}: {', '.join(entries())}")
     print(f"import contracts broken: {broken_contracts()}")
     for kind, word in NAMES.items():
-        where = files_with(re.compile(rf"[\"'`]{word}[\"'`]"))
+        where = files_naming(kind)
         print(f"files with the {kind} {word!r}: {len(where)}: {', '.join(where)}")
     words = files_with(CLUSTER_WORDS)
     print(f"files with the cluster's words: {len(words)}: {', '.join(words)}")
