@@ -84,10 +84,8 @@ def is_kept() -> bool:
     settings: Any = numba.config
     if settings.CACHE_LOCATOR_CLASSES or (settings.CACHE_DIR and _can_be_made(Path(settings.CACHE_DIR))):
         return True  # the user's own settings (NUMBA_CACHE_LOCATOR_CLASSES, NUMBA_CACHE_DIR)
-    if all(_can_be_made(folder / "__pycache__") for folder in _folders()):
-        return True
-    folder = cache_folder(f"kernels-{_digest()}")
-    if folder is not None:
+    folder = _own_folder()
+    if folder not in (None, PACKAGE):
         settings.CACHE_DIR = str(folder)
     return folder is not None
 
@@ -99,12 +97,17 @@ def was_compiled() -> bool:
     It tells a user what a first run waits for. Code older than its source does not count.
     """
     source = PACKAGE / "fragments" / "flood.py"
-    chosen, own = os.environ.get("NUMBA_CACHE_DIR"), PACKAGE / "fragments"
-    folder = (
-        Path(chosen) if chosen else own if _can_be_made(own / "__pycache__") else cache_folder(f"kernels-{_digest()}")
-    )
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    folder = Path(chosen) if chosen else _own_folder()
     found = [] if folder is None else list(folder.rglob(f"{source.stem}.*.nbi"))
     return any(file.stat().st_mtime >= source.stat().st_mtime for file in found)
+
+
+def _own_folder() -> Path | None:
+    """The folder of compiled code, if the user chose none: that of the source, one of this user, or None."""
+    if all(_can_be_made(folder / "__pycache__") for folder in _folders()):
+        return PACKAGE
+    return cache_folder(f"kernels-{_digest()}")
 
 
 def _folders() -> Iterator[Path]:
