@@ -92,16 +92,15 @@ def _memory(known: Evidence, task: Task) -> tuple[int, str]:
 def _seconds(known: Evidence, task: Task) -> tuple[float | None, str]:
     """Seconds of a worker per block, and their source."""
     if known.gpu and task.name in known.tiles:
-        return known.gpu.seconds(known.tiles[task.name]) / max(
-            1, known.counts[task.name].active
-        ), f"rate of one {known.gpu.gpu}"
+        seconds = known.gpu.seconds(known.tiles[task.name]) / max(1, known.counts[task.name].active)
+        return seconds, f"rate of one {known.gpu.gpu}"
     recorded = known.counts[task.name].totals.seconds_per_block
     if recorded is not None:
         return recorded, "records"
     if measured := known.measured(task):
         return measured.seconds, "trial"
-    seconds = stage_of(task).seconds(known.job, task, known.density)
-    return (None, UNKNOWN) if seconds is None else (seconds, "formula")
+    formula = stage_of(task).seconds(known.job, task, known.density)
+    return (None, UNKNOWN) if formula is None else (formula, "formula")
 
 
 def estimate_array(known: Evidence, task: Task) -> ArrayFootprint | None:
