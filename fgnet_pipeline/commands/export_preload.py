@@ -10,14 +10,12 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 
-import numpy as np
 import pyarrow.parquet
 
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.execution import local_workers
 from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
 from fgnet_pipeline.exports.registry import formats
-from fgnet_pipeline.kernels.downsample import by_mode
 from fgnet_pipeline.stages.configuration import choices
 from fgnet_pipeline.store import shard_codec
 
@@ -27,5 +25,4 @@ forgo_pandas()
 with suppress(InputError):  # the driver reports a stage or a format of another distribution that does not fit
     choices()
     formats()
-by_mode(np.zeros((2, 2, 2), np.uint64), (0, 0, 0), (2, 2, 2))
 gc.freeze()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Box, Vector, vector
-from fgnet_pipeline.kernels.compiled import njit
+
+#: Of a cell of 2 x 2 x 2 children, in scan order.
+CORNERS: tuple[Vector, ...] = tuple(vector(corner) for corner in itertools.product((0, 1), repeat=3))
+#: Children that are reduced at once, in bytes.
+SLAB_BYTES = 1 << 22
 
 Voxels = npt.NDArray[Any]
 
@@ -33,7 +39,7 @@ def by_mode(children: Voxels, begin: Vector, step: Vector) -> Voxels:
     Returns:
         Ids of the cells `cells_of(box of the children, step)`, of the type of `children`.
     """
-    return _reduced(_modes, children, begin, step)
+    return _by_slabs(_modes, _completed(children, begin, step), step)
 
 
 def by_mean(children: Voxels, begin: Vector, step: Vector) -> Voxels:
@@ -57,97 +63,88 @@ def by_mean(children: Voxels, begin: Vector, step: Vector) -> Voxels:
         # Moved by 2^63 the values fit a signed type. The mean moves by the same even number.
         moved = (children ^ np.uint64(1 << 63)).view(np.int64)
         return by_mean(moved, begin, step).view(np.uint64) ^ np.uint64(1 << 63)
-    return _reduced(_float_means if children.dtype.kind == "f" else _integer_means, children, begin, step)
+    means = _float_means if children.dtype.kind == "f" else _integer_means
+    return _by_slabs(means, _completed(children, begin, step), step)
 
 
-def _reduced(kernel: Any, children: Voxels, begin: Vector, step: Vector) -> Voxels:
-    box = Box(begin, vector(np.add(begin, children.shape)))
-    cells = cells_of(box, step)
-    result = np.empty(cells.shape, children.dtype)
-    first = vector(np.multiply(cells.begin, step) - begin)  # of the children of cell 0; -1 if only its second is inside
-    kernel(np.ascontiguousarray(children), first, step, result)
+def _completed(children: Voxels, begin: Vector, step: Vector) -> Voxels:
+    """The children, with those at a face repeated so that every cell has all of its children.
+
+    Then each child of a cell counts equally often, so neither mode nor mean changes.
+    """
+    missing = []
+    for first, length, side in zip(begin, children.shape, step, strict=True):
+        missing.append((first % side, -(first + length) % side))
+    return np.pad(children, missing, mode="edge") if np.any(missing) else np.ascontiguousarray(children)
+
+
+def _by_slabs(reduce: Callable[[Voxels, Vector], Voxels], children: Voxels, step: Vector) -> Voxels:
+    """Reduce complete cells, in slabs of sections that fit the cache of a core, which takes half the time."""
+    result = np.empty(np.floor_divide(children.shape, step), children.dtype)
+    cells = max(1, SLAB_BYTES // max(1, children[: step[0]].nbytes))
+    for first in range(0, len(result), cells):
+        slab = slice(first, first + cells)
+        result[slab] = reduce(children[first * step[0] : (first + cells) * step[0]], step)
     return result
 
 
-# A cell with fewer than 8 children takes the children at its corners, so that each counts equally often: twice, four
-# times or eight times. Neither the mode nor the mean changes, and the inner loop has one form.
+def _part(at: Vector, step: Vector) -> tuple[slice, ...]:
+    """Slices of the children at the corner `at` (each 0 or 1) of every cell."""
+    return tuple(slice(min(corner, side - 1), None, side) for corner, side in zip(at, step, strict=True))
 
 
-@njit
-def _corners(length: int, first: int, step: int, cell: int) -> Any:
-    """The first and the last child of a cell along one axis."""
-    return max(0, first + cell * step), min(length, first + (cell + 1) * step) - 1
+def _modes(children: Voxels, step: Vector) -> Voxels:
+    result = children[_part((0, 0, 0), step)].copy()
+    mixed = _mixed(children, step)
+    if not mixed.any():
+        return result
+    # Cells with one id are nearly all; only the others are counted.
+    cells = np.flatnonzero(mixed)
+    at = np.unravel_index(cells, mixed.shape)
+    first = np.ravel_multi_index([along * side for along, side in zip(at, step, strict=True)], children.shape)
+    flat, strides = children.ravel(), np.array(children.strides) // children.itemsize * (np.array(step) - 1)
+    values = np.stack([flat[first + strides @ corner] for corner in CORNERS])
+    rank = np.ones(values.shape, np.uint8)  # the frequency; then twice that, and one more for what is not background
+    for a, b in itertools.combinations(range(len(CORNERS)), 2):
+        equal = (values[a] == values[b]).view(np.uint8)
+        rank[a] += equal
+        rank[b] += equal
+    rank = 2 * rank + (values != 0)
+    best = rank.argmax(axis=0)  # the first of the highest
+    result.ravel()[cells] = values[best, np.arange(len(best))]
+    return result
 
 
-@njit
-def _row(children: Any, first: Any, step: Any, cell_z: Any, cell_y: Any, values: Any) -> None:
-    """Put the children at the corners of a row of cells into `values` (cells along x, 8), in scan order."""
-    depth, height, width = children.shape
-    z, y = _corners(depth, first[0], step[0], cell_z), _corners(height, first[1], step[1], cell_y)
-    for cell_x in range(len(values)):
-        x, of_cell = _corners(width, first[2], step[2], cell_x), values[cell_x]
-        of_cell[0], of_cell[1] = children[z[0], y[0], x[0]], children[z[0], y[0], x[1]]
-        of_cell[2], of_cell[3] = children[z[0], y[1], x[0]], children[z[0], y[1], x[1]]
-        of_cell[4], of_cell[5] = children[z[1], y[0], x[0]], children[z[1], y[0], x[1]]
-        of_cell[6], of_cell[7] = children[z[1], y[1], x[0]], children[z[1], y[1], x[1]]
+def _mixed(children: Voxels, step: Vector) -> npt.NDArray[np.bool_]:
+    """Which cells have children of more than one id. Axes are halved one after the other, the slowest first."""
+    mixed = np.zeros(children.shape, bool)
+    for axis, side in enumerate(step):
+        if side == 2:
+            first, second = ((slice(None),) * axis + (slice(at, None, 2),) for at in (0, 1))
+            mixed = mixed[first] | mixed[second] | (children[first] != children[second])
+            children = children[first]
+    return mixed
 
 
-@njit
-def _modes(children: Any, first: Any, step: Any, result: Any) -> None:
-    row = np.empty((result.shape[2], 8), children.dtype)
-    for cell_z, cell_y in np.ndindex(result.shape[:2]):
-        _row(children, first, step, cell_z, cell_y, row)
-        for cell_x in range(len(row)):
-            result[cell_z, cell_y, cell_x] = _mode(row[cell_x])
+def _sum(children: Voxels, step: Vector, dtype: type[np.number[Any]]) -> Voxels:
+    """The sum of the children at the corners of each cell, in `dtype`."""
+    total = children[_part(CORNERS[0], step)].astype(dtype)
+    for corner in CORNERS[1:]:
+        total += children[_part(corner, step)]
+    return total
 
 
-@njit
-def _mode(values: Any) -> Any:
-    """The mode of values (8,)."""
-    different = values[0] ^ values[1] | values[0] ^ values[2] | values[0] ^ values[3]
-    different |= values[0] ^ values[4] | values[0] ^ values[5] | values[0] ^ values[6]
-    if different | values[0] ^ values[7] == 0:
-        return values[0]
-    value, most = values[0], 0
-    for candidate in values:
-        count = 0
-        for other in values:
-            count += other == candidate
-        if count > most or (count == most and value == 0):
-            most, value = count, candidate
-    return value
-
-
-@njit
-def _integer_means(children: Any, first: Any, step: Any, result: Any) -> None:
-    row = np.empty((result.shape[2], 8), np.int64)
-    for cell_z, cell_y in np.ndindex(result.shape[:2]):
-        _row(children, first, step, cell_z, cell_y, row)
-        for cell_x in range(len(row)):
-            result[cell_z, cell_y, cell_x] = _integer_mean(row[cell_x])
-
-
-@njit
-def _integer_mean(values: Any) -> Any:
-    """The mean of values (8,). Quotients and remainders are summed apart, so that no sum overflows 64 bits."""
-    quotient, remainder = np.int64(0), np.int64(0)
-    for value in values:
-        quotient += value >> 3
-        remainder += value & 7
-    quotient += remainder >> 3
+def _integer_means(children: Voxels, step: Vector) -> Voxels:
+    """Means of integers. Those of 64 bits are divided before they are summed, so that no sum overflows."""
+    size = children.dtype.itemsize
+    if size < 8:
+        quotient, remainder = np.zeros((), np.int64), _sum(children, step, np.int32 if size < 4 else np.int64)
+    else:
+        quotient, remainder = (_sum(part, step, np.int64) for part in (children >> 3, children & 7))
+    means: Voxels = (remainder >> 3) + quotient
     rest = remainder & 7
-    if rest > 4 or (rest == 4 and quotient & 1):
-        quotient += 1
-    return quotient
+    return means + ((rest > 4) | ((rest == 4) & (means & 1 == 1)))
 
 
-@njit
-def _float_means(children: Any, first: Any, step: Any, result: Any) -> None:
-    row = np.empty((result.shape[2], 8), np.float64)
-    for cell_z, cell_y in np.ndindex(result.shape[:2]):
-        _row(children, first, step, cell_z, cell_y, row)
-        for cell_x in range(len(row)):
-            total = 0.0
-            for value in row[cell_x]:
-                total += value
-            result[cell_z, cell_y, cell_x] = total / 8
+def _float_means(children: Voxels, step: Vector) -> Voxels:
+    return _sum(children, step, np.float64) / 8
