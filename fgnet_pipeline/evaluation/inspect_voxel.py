@@ -99,7 +99,7 @@ def inspect_voxel(config: Config, at: str) -> VoxelFound:
         InputError: no such voxel, or an output of another configuration.
     """
     use_threads(config.schedule.threads)
-    job = open_job(config, check_values=False)
+    job = open_job(config, only_reads=True)
     plan_job(job, new_affinities=job.output.progress.fingerprint("predict") is None)
     check_fresh(job, list(job.plan.tasks), None)
     voxel = named_voxel(at, job.bounds.shape, (job.frame.offset, job.frame.voxel_size))

@@ -64,7 +64,7 @@ class WorkerSpec:
         """
         config = validate(self.config)
         use_threads(config.schedule.threads)
-        job = open_job(config, check_values=False)
+        job = open_job(config, only_reads=True)
         job.plan = Plan(self.roi, self.tasks, job.mask)
         if self.purpose:
             open_for: Callable[[Job, Mapping[str, Any]], Job] = resolve_name(self.purpose["opener"])

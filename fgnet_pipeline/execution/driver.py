@@ -30,21 +30,20 @@ PREDICT = ("predict",)
 PASSES = 3
 
 
-def open_planned(config: Config, stages: tuple[str, ...], redo: str | None = None, check_values: bool = True) -> Job:
+def open_planned(config: Config, stages: tuple[str, ...], redo: str | None = None, only_reads: bool = False) -> Job:
     """Open the job of a configuration with its plan; nothing is written.
 
     Args:
         config: a validated configuration.
         stages: stages that are about to run. Without `predict`, stored affinities are used as they are.
         redo: the stage whose results, and those of all later stages, are replaced; None for no stage.
-        check_values: whether values of the inputs are checked, and chunks looked for. A finished result was checked
-            when it was computed.
+        only_reads: whether results are only read; see `open_job`.
 
     Raises:
         InputError: the first thing that does not fit.
     """
     use_threads(config.schedule.threads)
-    job = open_job(config, from_stage_on(redo) if redo in stage_names() else (), check_values)
+    job = open_job(config, from_stage_on(redo) if redo in stage_names() else (), only_reads)
     if "predict" in stages and job.affinities is not None and stages == PREDICT:
         raise InputError("affinities.path", config.affinities.path, "no affinities of your own to predict affinities",
                          "leave affinities.path out")  # fmt: skip

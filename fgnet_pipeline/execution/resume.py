@@ -15,6 +15,7 @@ from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.suggestions import unknown_choice
 from fgnet_pipeline.core.task import Task
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.known_inputs import note_inputs
 from fgnet_pipeline.stages.registry import array_of, create_array, from_stage_on, stage_names
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.records.latest import Latest
@@ -58,7 +59,7 @@ def _is_redone(task: Task, redo: str | None) -> bool:
 
 
 def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
-    """Create missing arrays, store the fingerprints, and drop records of results that are to be replaced.
+    """Create missing arrays, store what results are made with, and drop records of results that are to be replaced.
 
     If a run with `redo` was killed, the same `redo` continues it; `finish` marks its end.
 
@@ -86,6 +87,7 @@ def prepare(job: Job, names: Iterable[str], redo: str | None) -> None:
             create_array(job, name)
         if different:
             progress.set_fingerprint(name, dict(task.fingerprint))
+        note_inputs(job, task)
     if redo is not None:
         write_json(progress.root / REDO_FILE, {"stage": redo})
 

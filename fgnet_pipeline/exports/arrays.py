@@ -15,6 +15,7 @@ from fgnet_pipeline.exports.job import ExportJob
 from fgnet_pipeline.exports.numbering import Kind
 from fgnet_pipeline.exports.written_ids import id_dtype
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.known_inputs import sampled_identity
 from fgnet_pipeline.store.input_identity import identity, sample
 
 
@@ -59,11 +60,12 @@ class ResultArray:
         return () if task is None else (task,)
 
     def identity(self, job: Job) -> dict[str, Any]:
-        """The identity of an input array; empty if a task of the run makes the array."""
+        """The identity of an input array as it is now; empty if a task of the run makes the array."""
         if self.upstream(job):
             return {}
-        field = "volume.path" if self.name == "raw" else "affinities.path"
-        values = sample(job.bounds.shape, lambda box: self.read(job, box), field)
+        if self.name == "affinities":
+            return {"input": sampled_identity(job, "affinities")}
+        values = sample(job.bounds.shape, lambda box: self.read(job, box), "volume.path")
         return {"input": identity(job.bounds.shape, values)}
 
 

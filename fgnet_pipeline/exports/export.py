@@ -82,7 +82,7 @@ def open_export(config: Config, name: str, to: str, options: Options, progress: 
         _check_url(chosen, to)
     _check_options(chosen, options)
     _check_packages(chosen)
-    source = open_planned(config, stages_after("predict"), check_values=False)
+    source = open_planned(config, stages_after("predict"), only_reads=True)
     job = export_job(source, chosen, options, to, progress or _default_progress(to, name))
     job.plan = Plan(source.roi, [*source.plan.tasks.values(), *chosen.plan(job)], source.mask)
     _check_source(job)

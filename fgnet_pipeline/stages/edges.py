@@ -25,9 +25,9 @@ from fgnet_pipeline.stages.checked_tables import EDGE_COLUMNS, listed_ids, refus
 from fgnet_pipeline.stages.configuration import has_histograms
 from fgnet_pipeline.stages.density import Density, written_voxels
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.known_inputs import identity_of
 from fgnet_pipeline.stages.outcome import Outcome, write_table
 from fgnet_pipeline.stages.stage import Contradiction, Stage, TableOutput
-from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.tables import Columns
 
 Loaded = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]
@@ -65,8 +65,7 @@ class EdgesStage(Stage):
         if job.affinities is None:
             upstream = ("predict", "fragments")
         elif job.fragments is not None:
-            values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
-            fingerprint["affinities"] = identity(job.bounds.shape, values)
+            fingerprint["affinities"] = identity_of(job, "affinities", self.name)
         return [Task(self.name, self.name, Grid(block), (1, 1, 1), NO_CONTEXT, job.roi, upstream, fingerprint)]
 
     def open(self, job: Job, task: Task, worker: int) -> Edges:

@@ -19,11 +19,11 @@ from fgnet_pipeline.kernels.fragments.method import FragmentsMethod, methods, se
 from fgnet_pipeline.kernels.padding import void_of
 from fgnet_pipeline.stages.density import Density, written_voxels
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.known_inputs import identity_of
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, BlockWorker, Contradiction, Stage, TableOutput
 from fgnet_pipeline.stages.tile_network import fills_padding, implementation_of
 from fgnet_pipeline.store.arrays import storage_shapes
-from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.tables import Columns
 
 Ids = npt.NDArray[np.uint64]
@@ -62,8 +62,7 @@ class FragmentsStage(Stage):
         fingerprint: dict[str, Any] = {"format": self.format_version, "block_shape": list(block)}
         context, upstream = NO_CONTEXT, tuple[str, ...]()
         if job.fragments is not None:
-            values = sample(job.bounds.shape, job.fragments.read, "fragments.path")
-            fingerprint["fragments"] = identity(job.bounds.shape, values)
+            fingerprint["fragments"] = identity_of(job, "fragments", self.name)
         else:
             method = method_of(job)
             context = job.config.fragments.context or method.context
@@ -73,8 +72,7 @@ class FragmentsStage(Stage):
                 if fills_padding(implementation_of(job.output.progress.fingerprint("predict"))):
                     fingerprint["void"] = "background"
             else:
-                values = sample(job.bounds.shape, job.affinities.read, "affinities.path")
-                fingerprint["affinities"] = identity(job.bounds.shape, values)
+                fingerprint["affinities"] = identity_of(job, "affinities", self.name)
                 if method.channels is None:
                     fingerprint["neighbourhood"] = [list(offset) for offset in job.neighbourhood]
         return [

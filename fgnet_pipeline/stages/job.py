@@ -46,6 +46,8 @@ class Job:
         mask: the tissue mask; None if everything is tissue.
         output: everything below `output.path`.
         origins: for values of these tables that the configuration leaves open (`table.key`), where they come from.
+        only_reads: whether results are only read. Then values of inputs are not checked again
+            (`fgnet_pipeline.stages.known_inputs`).
         new_affinities: whether affinities are to be predicted now. If not, stored affinities are used as they are.
         purpose: what the job is opened for, if it is no run: a JSON document that tells a worker which function opens
             it (`fgnet_pipeline.execution.block_runner.WorkerSpec`).
@@ -63,6 +65,7 @@ class Job:
     mask: Mask | None
     output: Output
     origins: Mapping[str, str] = field(default_factory=dict)
+    only_reads: bool = False
     new_affinities: bool = True
     purpose: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan = field(default_factory=lambda: Plan(Box((0, 0, 0), (0, 0, 0)), []))
@@ -153,13 +156,14 @@ class Job:
         return list(array.shard_files(block.whole.intersect(array.bounds)))
 
 
-def open_job(config: Config, anew: Collection[str] = (), check_values: bool = True) -> Job:
+def open_job(config: Config, anew: Collection[str] = (), only_reads: bool = False) -> Job:
     """Open and check everything that `config` names.
 
     Args:
         config: a validated configuration.
         anew: names of stages whose results are about to be replaced: the output keeps no values for them.
-        check_values: whether values of the inputs are sampled, and chunks looked for. Workers leave this to the driver.
+        only_reads: whether results are only read. Then no values of the inputs are sampled, and no chunks looked for:
+            the run that made the results did. Workers leave this to the driver.
 
     Raises:
         InputError: the first input that does not fit. Nothing has been written.
@@ -168,13 +172,13 @@ def open_job(config: Config, anew: Collection[str] = (), check_values: bool = Tr
     raw = None
     if volume.path is not None:
         raw = open_volume(volume.path, voxel_size=volume.voxel_size, offset=volume.offset, axes=volume.axes)
-        if check_values:
+        if not only_reads:
             check_raw(raw, config)
     lab = config.affinities
-    affinities = LabAffinities(lab.path, lab.channels, check_values) if lab.path else None
+    affinities = LabAffinities(lab.path, lab.channels, not only_reads) if lab.path else None
     fragments = open_volume(config.fragments.path, "fragments.path") if config.fragments.path else None
     shape = raw.shape if raw is not None else affinities.shape if affinities is not None else (0, 0, 0)
-    _check_companions(shape, affinities, fragments, check_values)
+    _check_companions(shape, affinities, fragments, not only_reads)
     frame = _frame(config, raw, affinities)
     _check_frames(frame, affinities, fragments)
     bounds = Box((0, 0, 0), shape)
@@ -185,12 +189,12 @@ def open_job(config: Config, anew: Collection[str] = (), check_values: bool = Tr
     if fragments is None:
         check_ids_fit(shape, config.schedule.block_shape_of("fragments"), "schedule.fragments.block_shape")
     mask = Mask(open_volume(volume.mask, "volume.mask"), frame) if volume.mask else None
-    if check_values:
+    if not only_reads:
         check_stored(raw, fragments, mask.volume if mask else None, affinities)
     roi = region_of_interest(volume.roi, frame, bounds)
     begun = settings_in(output.saved_configuration()[1])
     resolved, origins = resolve(config, without_stages(begun, anew))
-    return Job(resolved, raw, affinities, fragments, frame, bounds, roi, mask, output, origins)
+    return Job(resolved, raw, affinities, fragments, frame, bounds, roi, mask, output, origins, only_reads)
 
 
 def _check_companions(

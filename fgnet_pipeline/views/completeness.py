@@ -33,7 +33,7 @@ def notes(config: Config, found: Found) -> dict[str, str]:
 def _job(config: Config) -> Job | None:
     """The job with its plan; None if it cannot be opened, e.g. because the raw volume was moved."""
     try:
-        job = open_job(config, check_values=False)
+        job = open_job(config, only_reads=True)
         plan_job(job, new_affinities=False)
     except PipelineError:
         return None

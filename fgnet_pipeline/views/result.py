@@ -45,7 +45,7 @@ class Result:
     def __init__(self, place: str | Path | Config, overrides: list[str] | None = None) -> None:
         config = place if isinstance(place, Config) else load_result(str(place), overrides)
         use_threads(config.schedule.threads)
-        self._job = open_job(config, check_values=False)
+        self._job = open_job(config, only_reads=True)
         plan_job(self._job)
 
     def __repr__(self) -> str:

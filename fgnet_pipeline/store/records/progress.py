@@ -98,6 +98,15 @@ class Progress:
         """Store what the results of `stage` are made with from now on."""
         write_json(self.root / stage / "fingerprint.json", fingerprint)
 
+    def inputs(self, stage: str) -> dict[str, Any] | None:
+        """What `set_inputs` noted; None without a note."""
+        found = read_json(self.root / stage / "inputs.json")
+        return found if isinstance(found, dict) else None
+
+    def set_inputs(self, stage: str, inputs: dict[str, Any]) -> None:
+        """Note where the inputs of `stage` lie whose identities its fingerprint has."""
+        write_json(self.root / stage / "inputs.json", inputs)
+
     def set_driver(self) -> int:
         """Announce a new driver; workers of an older one then write nothing more.
 

@@ -33,7 +33,7 @@ def open_result(config: Config) -> Result:
         expected = "an output that `fgnet run` has begun"
         raise InputError("output.path", config.output.path, expected, "run fgnet run with this configuration first")
     try:
-        job = open_job(config, check_values=False)
+        job = open_job(config, only_reads=True)
         plan_job(job)
         check_fresh(job, list(job.plan.tasks), None)
     except StaleError:
