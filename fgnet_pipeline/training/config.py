@@ -32,6 +32,8 @@ SAMPLE = "sample:"
 #: The encoder halves y and x five times.
 IN_PLANE_MULTIPLE = 32
 MOST_LOADERS = 16
+#: A window of less holds no neighbour.
+LEAST_SIGMA = 0.5
 
 
 class TrainingVolume(Strict):
@@ -207,6 +209,7 @@ class TrainConfig(Strict):
         """Raise InputError if values are out of range or do not fit each other."""
         self._check_shapes()
         self._check_schedule()
+        self._check_descriptors()
         self.exported_geometry()
         self._check_recommended()
         try:
@@ -237,6 +240,14 @@ class TrainConfig(Strict):
             expected = f"1 to the number of cycles, {len(optimise.cycles)}"
             raise InputError("optimise.ends", optimise.ends, expected, "lower it, or add cycles")
 
+    def _check_descriptors(self) -> None:
+        optimise = self.optimise
+        if optimise.lsd_weight < 0:
+            raise InputError("optimise.lsd_weight", optimise.lsd_weight, "0 or more", "raise it, or leave it out")
+        if min(optimise.lsd_sigma) < LEAST_SIGMA:
+            expected = f"{LEAST_SIGMA} voxels or more along each axis"
+            raise InputError("optimise.lsd_sigma", list(optimise.lsd_sigma), expected, "raise it, or leave it out")
+
     def _check_recommended(self) -> None:
         """Recommended values must be such that a run accepts them."""
         if self.export.recommended:
@@ -250,7 +261,8 @@ class TrainConfig(Strict):
     def network(self) -> NetworkConfig:
         """The architecture with its guidance."""
         try:
-            return dataclasses.replace(preset(self.model.preset), guidance=self.model.guidance)
+            chosen = preset(self.model.preset)
+            return dataclasses.replace(chosen, guidance=self.model.guidance, descriptors=self.optimise.lsd_weight > 0)
         except ModelError as error:
             raise as_input_error(error) from error
 

@@ -11,6 +11,8 @@ from fgnet.errors import ModelError, did_you_mean
 from fgnet.geometry import NEAREST, Triple
 
 Padding = Literal["zeros", "replicate"]
+#: Channels of local shape descriptors.
+DESCRIPTORS = 10
 GUIDANCE = ("fga", "none", "se", "cbam", "eca", "cross_attention")
 
 
@@ -76,6 +78,7 @@ class NetworkConfig:
         groups: of every norm at most.
         neighbourhood: one zyx offset in voxels per channel of the affinities.
         auxiliary: further offsets, predicted in training only.
+        descriptors: whether local shape descriptors are predicted, in training only.
     """
 
     name: str = "large"
@@ -96,6 +99,7 @@ class NetworkConfig:
     groups: int = 8
     neighbourhood: tuple[Triple, ...] = NEAREST
     auxiliary: tuple[Triple, ...] = ()
+    descriptors: bool = False
 
     def __post_init__(self) -> None:
         if self.guidance not in GUIDANCE:
@@ -106,8 +110,15 @@ class NetworkConfig:
             )
 
     def to_json(self) -> str:
-        """The configuration as text, keys sorted."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """The configuration as text, keys sorted. Earlier versions read it, unless it has what they lack."""
+        fields = dataclasses.asdict(self)
+        if not self.descriptors:
+            del fields["descriptors"]
+        return json.dumps(fields, sort_keys=True)
+
+    def without_training(self) -> NetworkConfig:
+        """The network without its outputs that only help in training."""
+        return dataclasses.replace(self, auxiliary=(), descriptors=False)
 
     @classmethod
     def from_json(cls, text: str) -> NetworkConfig:

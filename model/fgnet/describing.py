@@ -5,7 +5,6 @@ Everything is counted on torch's meta device, which takes no memory and computes
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +124,7 @@ def describe_network(name: str, config: NetworkConfig, geometry: Geometry) -> di
         covers it is read whole. `receptive_shape`: the raw that one output can depend on: the whole tile, because the
         norms couple its voxels.
     """
-    network = shape_only(dataclasses.replace(config, auxiliary=()))
+    network = shape_only(config.without_training())
     return {
         "name": name,
         "architecture": config.name,

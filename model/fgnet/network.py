@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fgnet.blocks import BLOCKS, ChannelNorm, Conv3d, conv_norm_elu, resize, same
-from fgnet.config import NetworkConfig
+from fgnet.config import DESCRIPTORS, NetworkConfig
 from fgnet.encoder import SectionEncoder
 from fgnet.fusion import FusionPyramid
 from fgnet.guidance import build_guidance
@@ -26,11 +26,13 @@ class Logits:
         refined: (B, C, z, y, x), one channel per offset of the neighbourhood.
         coarse: the same shape, in training only.
         auxiliary: (B, C', z, y, x), one channel per auxiliary offset, in training only.
+        descriptors: (B, 10, z, y, x), of local shape descriptors (`fgnet.training.descriptors`), in training only.
     """
 
     refined: Tensor
     coarse: Tensor | None = None
     auxiliary: Tensor | None = None
+    descriptors: Tensor | None = None
 
 
 class FineEncoder(nn.Module):
@@ -129,6 +131,7 @@ class FGNet(nn.Module):
         self.head = Conv3d(fine.filters[0], outputs, fine.head_kernel, padding=same(fine.head_kernel))
         extra = len(config.auxiliary)
         self.auxiliary = Conv3d(fine.filters[0], extra, 1) if extra else None
+        self.descriptors = Conv3d(fine.filters[0], DESCRIPTORS, 1) if config.descriptors else None
 
     def guides(self, x: Tensor) -> list[Tensor]:
         """(B, 1, z, y, x) -> three guides (B, C, z, y/s, x/s), s = 4, 8, 16.
@@ -151,14 +154,15 @@ class FGNet(nn.Module):
         return result
 
     def forward(self, x: Tensor) -> Logits:
-        """Refined logits, and in training mode the coarse and the auxiliary ones."""
+        """Refined logits, and in training mode all others that the network has."""
         guides = self.guides(x)
         features = self.decoder(self.fine(x, guides))
         refined = self.head(features)
         if not self.training:
             return Logits(refined)
         coarse = self.coarse_logits(guides, x.shape[2:])
-        return Logits(refined, coarse, None if self.auxiliary is None else self.auxiliary(features))
+        others = (None if head is None else head(features) for head in (self.auxiliary, self.descriptors))
+        return Logits(refined, coarse, *others)
 
 
 def channels_last(network: FGNet) -> FGNet:

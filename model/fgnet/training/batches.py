@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fgnet.config import NetworkConfig
 from fgnet.errors import ModelError
 from fgnet.training.chance import Chance
+from fgnet.training.descriptors import Sigma, descriptor_targets
 from fgnet.training.patch import LabelledVolume
 from fgnet.training.sampling import draw
 from fgnet.training.settings import LoopSettings
@@ -59,6 +60,10 @@ class Batch:
         ]
         main = affinities(self.labels, torch.stack(eroded), network.neighbourhood)
         return main, affinities(self.labels, self.labels, network.auxiliary) if network.auxiliary else None
+
+    def descriptors(self, sigma: Sigma) -> Weighted:
+        """(target, weight) of local shape descriptors; see `descriptor_targets`."""
+        return descriptor_targets(self.labels, sigma)
 
 
 def make_batch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,8 @@ from fgnet.network import FGNet
 from fgnet.tensors import compare_keys, read_weights
 from fgnet.weights import locate
 
-AUXILIARY = "auxiliary."
+#: First part of the names of parameters that only help in training.
+TRAINING_ONLY = ("auxiliary.", "descriptors.")
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def sharpened(weights: Mapping[str, Tensor], sharpness: float, shift: float) -> 
 
 
 def begin_from(network: FGNet, checkpoint: str) -> None:
-    """Put exported weights into `network`, in place; the auxiliary head, which is not exported, stays as it is.
+    """Put exported weights into `network`, in place; heads that are not exported stay as they are.
 
     Args:
         network: of the same architecture.
@@ -93,7 +93,7 @@ def begin_from(network: FGNet, checkpoint: str) -> None:
     """
     given = {k: v.float() for k, v in read_weights(locate(checkpoint, "model.weights")).items()}
     ours = network.state_dict()
-    expected = {k: v for k, v in ours.items() if not k.startswith(AUXILIARY)}
+    expected = {k: v for k, v in ours.items() if not k.startswith(TRAINING_ONLY)}
     compare_keys(given, expected, checkpoint, "model.weights")
     network.load_state_dict(ours | given)
 
@@ -107,7 +107,7 @@ def export(
     recommended: Mapping[str, Mapping[str, Any]] | None = None,
     trained_on: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `weights` as safetensors, without the auxiliary head.
+    """Write `weights` as safetensors, without the heads that only help in training.
 
     Args:
         path: of the file.
@@ -119,8 +119,8 @@ def export(
         trained_on: stated in the header, see `fgnet.weights.read_trained_on`; an empty one is left out.
     """
     dtype = torch.float16 if half else torch.float32
-    kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith(AUXILIARY)}
-    config = dataclasses.replace(network.config, auxiliary=())
+    kept = {k: v.to(dtype).contiguous() for k, v in weights.items() if not k.startswith(TRAINING_ONLY)}
+    config = network.config.without_training()
     header = {"geometry": geometry.to_json(), "network": config.to_json(), "format": "fgnet-1"}
     if recommended:
         header["recommended"] = json.dumps(recommended, sort_keys=True)

@@ -23,7 +23,7 @@ from fgnet.precision import computes_bfloat16
 from fgnet.training.batches import Batch, stream
 from fgnet.training.checkpoints import load_state, save_state
 from fgnet.training.distributed import Crew
-from fgnet.training.losses import total_loss
+from fgnet.training.losses import descriptor_loss, total_loss
 from fgnet.training.patch import LabelledVolume
 from fgnet.training.settings import LoopSettings
 
@@ -128,7 +128,11 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.parallel(batch.raw)
         (target, weight), others = batch.targets(self.network.config)
-        return total_loss(logits, target, weight, others, self.settings.auxiliary_weight)
+        loss = total_loss(logits, target, weight, others, self.settings.auxiliary_weight)
+        if logits.descriptors is None:
+            return loss
+        shapes = batch.descriptors(self.settings.lsd_sigma)
+        return loss + self.settings.lsd_weight * descriptor_loss(logits.descriptors, *shapes)
 
     def batch(self) -> Batch:
         """The next batch of this training."""

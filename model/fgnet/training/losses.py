@@ -36,6 +36,18 @@ def bce_dice(logits: Tensor, target: Tensor, weight: Tensor, dice: float = 0.5) 
     return entropy + dice * (1 - overlap)
 
 
+def descriptor_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error of local shape descriptors, as their authors take it; one number, float32.
+
+    Args:
+        logits: (B, 10, z, y, x); a sigmoid gives the descriptors.
+        target: float32 of the same shape, 0 to 1.
+        weight: float32 (B, 1, z, y, x), 0 = ignored.
+    """
+    error = (logits.float().sigmoid() - target).square() * weight
+    return error.sum() / (weight.sum() * target.shape[1]).clamp(min=1.0)
+
+
 def total_loss(
     logits: Logits, target: Tensor, weight: Tensor, auxiliary: tuple[Tensor, Tensor] | None, auxiliary_weight: float
 ) -> Tensor:

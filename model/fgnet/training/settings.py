@@ -95,6 +95,9 @@ class LoopSettings:
         average: share of the old value that the running average of the weights keeps per iteration; lower at first.
         ends: the result is the mean of the running averages at the ends of so many last cycles; 1 = the last average.
         auxiliary_weight: factor of the loss of the auxiliary affinities.
+        lsd_weight: factor of the loss of local shape descriptors (`fgnet.training.descriptors`); 0: they are not
+            predicted.
+        lsd_sigma: standard deviation of their window in voxels, zyx.
         accumulate: batches whose gradients are added up for one iteration.
         mixed: compute in bfloat16 if torch finds it safe and the device has instructions for it, else in float32.
         seed: of the first weights and of all patches.
@@ -113,6 +116,8 @@ class LoopSettings:
     average: float = 0.998
     ends: int = 1
     auxiliary_weight: float = 0.5
+    lsd_weight: float = 0.0
+    lsd_sigma: tuple[float, float, float] = (8.0, 8.0, 8.0)
     accumulate: int = 1
     mixed: bool = True
     seed: int = 1
