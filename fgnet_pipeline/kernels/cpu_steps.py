@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from fgnet_pipeline.kernels.compiled import njit
 
 Array = NDArray[np.float32]
+Between = tuple[Array, Array, float]
+Place = tuple[int, int, int]
 Six = tuple[Array, Array, Array, Array, Array, Array]
 f4 = np.float32
 LOWEST = f4(-87)
@@ -149,12 +151,48 @@ def join_fours(products: Six, out: Array, totals: Array) -> None:
                 squares[i] += (p * p + q * q) + (r * r + s * s)
 
 
+@njit(error_model="numpy", fastmath=FUSED, nogil=True)
+def _between(near: Array, far: Array, share: float, place: Place, narrow: Array, out: Array) -> None:
+    """Row of a section between two sections, which may have half as many rows and half as many columns.
+
+    Args:
+        near: float32 (y, w).
+        far: the same.
+        share: of `far`, in [0, 1].
+        place: the row, the number of rows of the result, channels.
+        narrow: float32 (w,), overwritten.
+        out: float32 (w,) or (2 * w,): near * (1 - share) + far * share, interpolated as `fgnet.cpu_steps.doubled` does.
+    """
+    row, rows, channels = place
+    at, width, quarter, part = row, narrow.shape[0], f4(0.25), f4(share)
+    beside = row
+    if rows != near.shape[0]:
+        at = row // 2
+        beside = min(max(at + 2 * (row % 2) - 1, 0), near.shape[0] - 1)
+    a, b, c, d = near[at], near[beside], far[at], far[beside]
+    for i in range(width):
+        first, second = a[i] + quarter * (b[i] - a[i]), c[i] + quarter * (d[i] - c[i])
+        narrow[i] = first + part * (second - first)
+    if out.shape[0] == width:
+        for i in range(width):
+            out[i] = narrow[i]
+        return
+    voxels, pairs = narrow.reshape(-1, channels), out.reshape(-1, 2, channels)
+    last = voxels.shape[0] - 1
+    for x in range(last + 1):
+        low, high = max(x - 1, 0), min(x + 1, last)
+        for i in range(channels):
+            pairs[x, 0, i] = voxels[x, i] + quarter * (voxels[low, i] - voxels[x, i])
+        for i in range(channels):
+            pairs[x, 1, i] = voxels[x, i] + quarter * (voxels[high, i] - voxels[x, i])
+
+
 @njit(error_model="numpy", fastmath=FUSED | {"reassoc"}, nogil=True)
 def join_level(near: Array, far: Array, share: float, skip: Array, factors: Array, eps: float, out: Array) -> None:
     """out = LayerNorm over channels of skip + near * (1 - share) + far * share, for one section.
 
     Args:
-        near: float32 (y, w), the section of the level below at this place.
+        near: float32 (y, w), the section of the level below at this place; or half as many rows, columns, or both.
         far: the same, of its neighbour.
         share: of the neighbour, in [0, 1].
         skip: float32 (y, w).
@@ -164,22 +202,44 @@ def join_level(near: Array, far: Array, share: float, skip: Array, factors: Arra
     """
     gain, offset = factors[0], factors[1]
     channels, one = gain.shape[0], f4(1) / f4(gain.shape[0])
-    width, part = out.shape[1], f4(share)
+    narrow, line = np.empty(near.shape[1], np.float32), np.empty(out.shape[1], np.float32)
+    voxels = line.reshape(-1, channels)
     for y in range(out.shape[0]):
-        near_row, far_row, skip_row, target = near[y], far[y], skip[y], out[y]
-        for i in range(width):
-            target[i] = skip_row[i] + (near_row[i] + part * (far_row[i] - near_row[i]))
-        for begin in range(0, width, channels):
-            voxel = target[begin : begin + channels]
+        _between(near, far, share, (y, out.shape[0], channels), narrow, line)
+        row, target = skip[y], out[y].reshape(-1, channels)
+        for i in range(line.shape[0]):
+            line[i] += row[i]
+        for x in range(voxels.shape[0]):
             total = f4(0)
             for c in range(channels):
-                total += voxel[c]
+                total += voxels[x, c]
             mean, total = total * one, f4(0)
             for c in range(channels):
-                total += (voxel[c] - mean) * (voxel[c] - mean)
+                total += (voxels[x, c] - mean) * (voxels[x, c] - mean)
             factor = f4(1) / np.sqrt(total * one + f4(eps))
             for c in range(channels):
-                voxel[c] = (voxel[c] - mean) * factor * gain[c] + offset[c]
+                target[x, c] = (voxels[x, c] - mean) * factor * gain[c] + offset[c]
+
+
+@njit(error_model="numpy", fastmath=FUSED, nogil=True)
+def guide_level(section: Array, channels: int, times: Between, plus: Between) -> None:
+    """section = section * times + plus, in place.
+
+    Args:
+        section: float32 (y, w).
+        channels: C.
+        times: near, far and share, as `join_level` takes them.
+        plus: the same.
+    """
+    narrow = np.empty(times[0].shape[1], np.float32)
+    scale, shift = np.empty(section.shape[1], np.float32), np.empty(section.shape[1], np.float32)
+    for y in range(section.shape[0]):
+        place = (y, section.shape[0], channels)
+        _between(times[0], times[1], times[2], place, narrow, scale)
+        _between(plus[0], plus[1], plus[2], place, narrow, shift)
+        row = section[y]
+        for i in range(row.shape[0]):
+            row[i] = row[i] * scale[i] + shift[i]
 
 
 def warm_up() -> None:
@@ -193,3 +253,5 @@ def warm_up() -> None:
     norm_elu(sections[0], row, row, sections[1], 0, 0)
     scaled_sum(sections[0], sections[1], row, row)
     join_level(sections[0], sections[1], 0.25, sections[2], totals[:, :2].copy(), 1e-5, sections[3])
+    between = (sections[0], sections[1], 0.25)
+    guide_level(sections[2], 2, between, between)

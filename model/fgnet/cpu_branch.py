@@ -104,7 +104,7 @@ class _Joined:
         """All three are volumes; `out` has the shape of `skip`."""
         low = torch.addmm(self.bias, inner(below).flatten(0, 2), self.weight)
         low = low.unflatten(0, inner(below).shape[:3])
-        between = upsampled(low, tuple(inner(skip).shape[:3]), self.corners)
+        between = upsampled(self.steps, low, tuple(inner(skip).shape[:3]), self.corners)
         self.steps.join_level(between, inner(skip), self.norm, inner(out))
 
 
@@ -213,10 +213,8 @@ class CpuBranch:
         pooled = _pooled(guide, shape[0], module.pool)
         scale = guide_map(self.steps, module.scale, module.scale_norm, pooled).sigmoid_()
         shift = guide_map(self.steps, module.shift, module.shift_norm, pooled)
-        maps = [upsampled(values, shape, module.corners) for values in (scale, shift)]
-        for section, *parts in zip(sections, *maps, strict=True):
-            times, plus = (near if share == 0 else torch.lerp(near, far, share) for near, far, share in parts)
-            torch.addcmul(plus, section, times, out=section)
+        times, plus = (upsampled(self.steps, values, shape, module.corners) for values in (scale, shift))
+        self.steps.guide_level(sections, times, plus)
 
     def _decode(self, levels: list[Tensor]) -> Tensor:
         below = levels[-1]

@@ -6,7 +6,7 @@ padding of a 3x3x3 convolution. `inner` is a volume without these two sections.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -79,9 +79,9 @@ def norm_elu(steps: Steps, volume: Tensor, moments: Moments, norm: nn.GroupNorm)
         steps.norm_elu(section, scale, shift, section)
 
 
-def _plane(x: Tensor, weight: Tensor) -> Tensor:
-    """A 3x3 convolution of sections (n, y, x, C) to (n, y, x, O), contiguous, zeros around it."""
-    found = torch.mkldnn_convolution(x.permute(0, 3, 1, 2), weight, None, [1, 1], [1, 1], [1, 1], 1)
+def _plane(x: Tensor, weight: Tensor, stride: Sequence[int] = (1, 1)) -> Tensor:
+    """A 3x3 convolution of sections (n, y, x, C) to (n, y', x', O), contiguous, zeros around it."""
+    found = torch.mkldnn_convolution(x.permute(0, 3, 1, 2), weight, None, [1, 1], stride, [1, 1], 1)
     return found.permute(0, 2, 3, 1).contiguous()
 
 
@@ -99,7 +99,7 @@ class Convolution:
         self.direct = weight.contiguous(memory_format=torch.channels_last_3d)
         products = torch.einsum("kz,oczyx->kocyx", torch.tensor(TAPS, dtype=torch.float64), weight.double())
         self.products = [plane_weight(w.float()) for w in products]
-        self.from_grey = plane_weight(weight[:, 0])
+        self.taps = plane_weight(torch.cat([weight[:, :, k] for k in range(3)], dim=1))
 
     def shape(self, volume: Tensor) -> tuple[int, ...]:
         """(z, y, x, C) of the result."""
@@ -111,7 +111,7 @@ class Convolution:
         moments, depth = Moments(), out.shape[0] - 2
         unit = self.stride == (1, 1, 1)
         fours = unit and self.inputs > 1 and depth % 4 == 0
-        step = _step(depth, out[0].numel(), 4 if fours else 1)
+        step = _step(depth, max(out[0].numel(), self._gathered(volume)), 4 if fours else 1)
         work = torch.empty(self.steps.room, step // 4, *volume.shape[1:]) if fours else None
         for begin in range(0, depth, step):
             target = out[1 + begin : 1 + begin + step]
@@ -129,16 +129,21 @@ class Convolution:
         products = [_plane(values, weight) for values, weight in zip(sums, self.products, strict=True)]
         return self.steps.join_fours(products, out)
 
+    def _gathered(self, volume: Tensor) -> int:
+        """Values of three sections, if a convolution with strides has them as channels; otherwise 0."""
+        fits = 1 < self.inputs <= self.steps.gathers and self.stride != (1, 1, 1)
+        return 3 * volume[0].numel() if fits else 0
+
     def _direct(self, volume: Tensor, begin: int, out: Tensor) -> None:
-        """Sections from `begin` on, without `TAPS`."""
-        if self.inputs == 1 and self.stride == (1, 1, 1):
-            self._grey(volume[begin : begin + len(out) + 2], out)
+        """Sections from `begin` on, without `TAPS`. Three neighbouring sections may be channels of a 2D convolution."""
+        deep, *plane = self.stride
+        grey = self.inputs == 1 and self.stride == (1, 1, 1)
+        if grey or self._gathered(volume):
+            last = (begin + len(out) - 1) * deep + 1
+            x = torch.cat([volume[begin * deep + tap : last + tap : deep] for tap in range(3)], dim=-1)
+            out.copy_(_plane(x, self.taps, plane))
         else:
             self._sections(volume, begin, out)
-
-    def _grey(self, x: Tensor, out: Tensor) -> None:
-        """n sections from n + 2 of one channel: three neighbouring sections are the channels of a 2D convolution."""
-        out.copy_(_plane(torch.stack([x[k : k + len(out), ..., 0] for k in range(3)], dim=-1), self.from_grey))
 
     def _sections(self, volume: Tensor, begin: int, out: Tensor) -> None:
         first = begin * self.stride[0]
@@ -162,10 +167,11 @@ def guide_map(steps: Steps, conv: nn.Conv3d, norm: nn.GroupNorm, guide: Tensor) 
     return torch.addcmul(shift, found, scale)
 
 
-def upsampled(x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Between]:
+def upsampled(steps: Steps, x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Between]:
     """The sections of a map (z, y, x, C) that is interpolated as `fgnet.blocks.resize` does.
 
     Args:
+        steps: by which sections are doubled in plane.
         x: the map, contiguous.
         shape: zyx wanted. Axes that stay or double are interpolated section by section.
         corners: see `NetworkConfig.align_corners`.
@@ -173,7 +179,7 @@ def upsampled(x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Betw
     factors = [wanted / given for wanted, given in zip(shape, x.shape, strict=False)]
     if factors != [1, 1, 1] and (corners or not set(factors) <= {1, 2}):
         x, factors = resize(x.permute(3, 0, 1, 2)[None], shape, corners)[0].permute(1, 2, 3, 0).contiguous(), [1, 1, 1]
-    planes = (_in_plane(section, factors[1] == 2, factors[2] == 2) for section in x)
+    planes = (steps.doubled(section, factors[1] == 2, factors[2] == 2) for section in x)
     if factors[0] == 1:
         yield from ((plane, plane, 0.0) for plane in planes)
         return
@@ -183,21 +189,3 @@ def upsampled(x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Betw
         yield now, before, 0.25
         yield now, after, 0.25
         before, now = now, after
-
-
-def _in_plane(section: Tensor, along_y: bool, along_x: bool) -> Tensor:
-    narrow = doubled(section, 1) if along_x else section
-    return doubled(narrow, 0) if along_y else narrow
-
-
-def doubled(x: Tensor, axis: int) -> Tensor:
-    """Linear interpolation to twice the length of an axis: each value is cut into two halves, the ends are repeated."""
-    n = x.shape[axis]
-    out = x.new_empty([2 * m if i == axis else m for i, m in enumerate(x.shape)])
-    first, second = (out.unflatten(axis, (n, 2)).select(axis + 1, half) for half in range(2))
-    low, high = x.narrow(axis, 0, n - 1), x.narrow(axis, 1, n - 1)
-    torch.lerp(high, low, 0.25, out=first.narrow(axis, 1, n - 1))
-    torch.lerp(low, high, 0.25, out=second.narrow(axis, 0, n - 1))
-    first.select(axis, 0).copy_(x.select(axis, 0))
-    second.select(axis, n - 1).copy_(x.select(axis, n - 1))
-    return out

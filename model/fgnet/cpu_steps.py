@@ -47,7 +47,15 @@ class Kernels(Protocol):
     def join_level(
         self, near: Array, far: Array, share: float, skip: Array, factors: Array, eps: float, out: Array
     ) -> None:
-        """out = LayerNorm over channels of skip + near * (1 - share) + far * share; factors are (2, C)."""
+        """out = LayerNorm over channels of skip + near * (1 - share) + far * share; factors are (2, C).
+
+        Beside `skip`, `near` and `far` may have half the rows, half the columns, or both.
+        """
+
+    def guide_level(
+        self, section: Array, channels: int, times: tuple[Array, Array, float], plus: tuple[Array, Array, float]
+    ) -> None:
+        """section = section * times + plus, each as near, far and share for `join_level`."""
 
 
 class Steps(Protocol):
@@ -55,9 +63,12 @@ class Steps(Protocol):
 
     Attributes:
         room: arrays of a sixth of its result that `spread_fours` works in.
+        gathers: channels up to which a convolution with strides is one in plane, of three sections as channels; 0 if a
+            convolution in space computes all of them.
     """
 
     room: int
+    gathers: int
 
     def prepare(self) -> None:
         """Do before the first tile what would else delay it."""
@@ -102,6 +113,9 @@ class Steps(Protocol):
             `moments` of `out`.
         """
 
+    def doubled(self, section: Tensor, along_y: bool, along_x: bool) -> Tensor:
+        """A section for `join_level` and `guide_level`, which is wanted with twice the rows, columns, or both."""
+
     def join_level(self, between: Iterable[Between], skip: Tensor, norm: nn.LayerNorm, out: Tensor) -> None:
         """out = `norm` of skip + between, section by section.
 
@@ -112,11 +126,20 @@ class Steps(Protocol):
             out: (z, y, x, C).
         """
 
+    def guide_level(self, volume: Tensor, times: Iterable[Between], plus: Iterable[Between]) -> None:
+        """volume * times + plus, section by section in place.
+
+        Args:
+            volume: (z, y, x, C).
+            times: one per section.
+            plus: one per section.
+        """
+
 
 class TorchSteps:
     """`Steps` by torch."""
 
-    room = 10
+    room, gathers = 10, 0
 
     def prepare(self) -> None:
         """Nothing is to be done."""
@@ -166,23 +189,33 @@ class TorchSteps:
         torch.add(m[5], odd.add_(odd_twice, alpha=8), out=out[3::4])
         return self.moments(out)
 
+    def doubled(self, section: Tensor, along_y: bool, along_x: bool) -> Tensor:
+        """See `Steps`."""
+        narrow = doubled(section, 1) if along_x else section
+        return doubled(narrow, 0) if along_y else narrow
+
     def join_level(self, between: Iterable[Between], skip: Tensor, norm: nn.LayerNorm, out: Tensor) -> None:
         """See `Steps`. The mean over channels is subtracted by a product with a matrix, to which `between` is added."""
         channels = skip.shape[-1]
         centring, mean = torch.eye(channels) - 1 / channels, torch.full((channels,), 1 / channels)
         gain, offset = (v.repeat(skip.shape[2]) for v in (norm.weight, norm.bias))
         for (near, far, share), section, target in zip(between, skip, out, strict=True):
-            up = near if share == 0 else torch.lerp(near, far, share)
+            up = _mixed(near, far, share)
             centred = torch.addmm(up.flatten(0, 1), section.flatten(0, 1), centring)
             deviation = torch.mv(centred.square(), mean).add_(norm.eps).rsqrt_()
             lines = centred.mul_(deviation[:, None]).view_as(target.flatten(1))
             torch.addcmul(offset, lines, gain, out=target.flatten(1))
 
+    def guide_level(self, volume: Tensor, times: Iterable[Between], plus: Iterable[Between]) -> None:
+        """See `Steps`."""
+        for section, scale, shift in zip(volume, times, plus, strict=True):
+            torch.addcmul(_mixed(*shift), section, _mixed(*scale), out=section)
+
 
 class KernelSteps:
     """`Steps` by compiled functions, each in one pass over memory."""
 
-    room = 6
+    room, gathers = 6, 16
 
     def __init__(self, kernels: Kernels) -> None:
         self.kernels = kernels
@@ -218,12 +251,39 @@ class KernelSteps:
         self.kernels.join_fours((a, b, c, d, e, f), _lines(out), totals.numpy())
         return totals[0], totals[1]
 
+    def doubled(self, section: Tensor, along_y: bool, along_x: bool) -> Tensor:
+        """See `Steps`. The kernels interpolate the rows that they need."""
+        return section
+
     def join_level(self, between: Iterable[Between], skip: Tensor, norm: nn.LayerNorm, out: Tensor) -> None:
         """See `Steps`."""
         factors = torch.stack([norm.weight.detach(), norm.bias.detach()]).numpy()
         for (near, far, share), section, target in zip(between, skip, out, strict=True):
             arrays = (_lines(near), _lines(far), share, _lines(section))
             self.kernels.join_level(*arrays, factors, norm.eps, _lines(target))
+
+    def guide_level(self, volume: Tensor, times: Iterable[Between], plus: Iterable[Between]) -> None:
+        """See `Steps`."""
+        for section, scale, shift in zip(volume, times, plus, strict=True):
+            first, second = ((_lines(near), _lines(far), share) for near, far, share in (scale, shift))
+            self.kernels.guide_level(_lines(section), volume.shape[-1], first, second)
+
+
+def doubled(x: Tensor, axis: int) -> Tensor:
+    """Linear interpolation to twice the length of an axis: each value is cut into two halves, the ends are repeated."""
+    n = x.shape[axis]
+    out = x.new_empty([2 * m if i == axis else m for i, m in enumerate(x.shape)])
+    first, second = (out.unflatten(axis, (n, 2)).select(axis + 1, half) for half in range(2))
+    low, high = x.narrow(axis, 0, n - 1), x.narrow(axis, 1, n - 1)
+    torch.lerp(high, low, 0.25, out=first.narrow(axis, 1, n - 1))
+    torch.lerp(low, high, 0.25, out=second.narrow(axis, 0, n - 1))
+    first.select(axis, 0).copy_(x.select(axis, 0))
+    second.select(axis, n - 1).copy_(x.select(axis, n - 1))
+    return out
+
+
+def _mixed(near: Tensor, far: Tensor, share: float) -> Tensor:
+    return near if share == 0 else torch.lerp(near, far, share)
 
 
 def _lines(sections: Tensor) -> Array:

@@ -96,14 +96,41 @@ def test_elu_is_torchs_for_every_size_of_value(steps: Steps) -> None:
     assert torch.allclose(values, expected, atol=4e-7, rtol=1e-6, equal_nan=True)
 
 
+RESIZED = pytest.mark.parametrize(
+    "shape", [(3, 4, 5), (6, 8, 10), (3, 8, 10), (6, 4, 5), (6, 8, 5), (7, 9, 10), (1, 1, 1)]
+)
+
+
+def resized(x: Tensor, shape: tuple[int, int, int], corners: bool) -> Tensor:
+    """A map (z, y, x, C) by the definition."""
+    return resize(x.permute(3, 0, 1, 2)[None], shape, corners)[0].permute(1, 2, 3, 0)
+
+
 @pytest.mark.parametrize("corners", [False, True])
-@pytest.mark.parametrize("shape", [(3, 4, 5), (6, 8, 10), (3, 8, 10), (6, 4, 5), (7, 9, 10), (1, 1, 1)])
-def test_sections_between_sections_are_those_of_resize(shape: tuple[int, int, int], corners: bool) -> None:
+@RESIZED
+@EVERY
+def test_a_level_is_joined_with_the_map_of_resize(shape: tuple[int, int, int], corners: bool, steps: Steps) -> None:
     torch.manual_seed(0)
-    x = torch.randn(3, 4, 5, 2)
-    found = torch.stack([torch.lerp(near, far, share) for near, far, share in upsampled(x, shape, corners)])
-    expected = resize(x.permute(3, 0, 1, 2)[None], shape, corners)[0].permute(1, 2, 3, 0)
-    assert torch.allclose(found, expected, atol=1e-6)
+    x, skip, norm = torch.randn(3, 4, 5, 6), torch.randn(*shape, 6), nn.LayerNorm(6)
+    x -= x.mean(-1, keepdim=True)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    found = torch.empty(*shape, 6)
+    with torch.inference_mode():
+        steps.join_level(upsampled(steps, x, shape, corners), skip, norm, found)
+        expected = norm(skip + resized(x, shape, corners))
+    assert torch.allclose(found, expected, atol=5e-6)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@RESIZED
+@EVERY
+def test_a_level_is_guided_by_the_maps_of_resize(shape: tuple[int, int, int], corners: bool, steps: Steps) -> None:
+    torch.manual_seed(0)
+    times, plus, volume = torch.randn(3, 4, 5, 6), torch.randn(3, 4, 5, 6), torch.randn(*shape, 6)
+    expected = volume * resized(times, shape, corners) + resized(plus, shape, corners)
+    steps.guide_level(volume, *(upsampled(steps, values, shape, corners) for values in (times, plus)))
+    assert torch.allclose(volume, expected, atol=5e-6)
 
 
 def changed(**changes: Any) -> NetworkConfig:
