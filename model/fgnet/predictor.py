@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from fgnet.cpu_branch import CpuBranch, computes
+from fgnet.cpu_steps import Kernels, KernelSteps, Steps, TorchSteps
 from fgnet.geometry import Geometry
 from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, Logits, channels_last
@@ -26,6 +27,7 @@ from fgnet.weights import locate, read_geometry, read_network
 #: every preset's tile, so that batches are filled up with copies at the faces of a volume only. The third number also
 #: holds for networks that `fgnet.cpu_branch` computes, whose encoders are small.
 CPU_BATCH, BATCH, GPU_BATCH = 4, 8, 32
+TORCH_STEPS = TorchSteps()
 
 
 def sections_a_call(geometry: Geometry, device: torch.device, mode: str, branch: bool = False) -> int:
@@ -56,7 +58,13 @@ class NetworkPredictor:
     """
 
     def __init__(
-        self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int, definition: bool = False
+        self,
+        network: FGNet,
+        geometry: Geometry,
+        mode: str,
+        device: str,
+        threads: int,
+        steps: Steps | None = TORCH_STEPS,
     ) -> None:
         """Prepare a network for inference.
 
@@ -66,7 +74,7 @@ class NetworkPredictor:
             mode: one of `fgnet.weights.MODES`.
             device: as torch names it.
             threads: of torch in this process.
-            definition: whether to compute by `fgnet.network` alone, on a CPU, too.
+            steps: of `fgnet.cpu_branch`; None to compute by `fgnet.network` alone, on a CPU, too.
         """
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
@@ -74,15 +82,15 @@ class NetworkPredictor:
         if mode == "fast" and computes_bfloat16(self.device):
             self.network = copy.deepcopy(network).bfloat16()
         self.dtype = next(self.network.parameters()).dtype
-        self.branch = None if definition else self._cpu_branch()
+        self.branch = None if steps is None else self._cpu_branch(steps)
         batch = sections_a_call(geometry, self.device, mode, self.branch is not None)
         self.cache = GuideCache(self.network, batch=batch)
 
-    def _cpu_branch(self) -> CpuBranch | None:
+    def _cpu_branch(self, steps: Steps) -> CpuBranch | None:
         plain = self.mode != "reference" and self.device.type == "cpu" and self.dtype == torch.float32
         if not plain or not computes(self.network.config, self.geometry):
             return None
-        return CpuBranch(self.network, self.geometry.margin)
+        return CpuBranch(self.network, self.geometry.margin, steps)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
@@ -128,7 +136,7 @@ def load_network(path: Path) -> FGNet:
 
 
 def load_network_predictor(
-    checkpoint: str, mode: str, device: str, threads: int, definition: bool = False
+    checkpoint: str, mode: str, device: str, threads: int, definition: bool = False, kernels: Kernels | None = None
 ) -> NetworkPredictor:
     """The predictor of a checkpoint with weights; see `fgnet.loading.load_predictor`.
 
@@ -137,10 +145,13 @@ def load_network_predictor(
         mode: see `NetworkPredictor`.
         device: as torch names it.
         threads: of torch in this process.
-        definition: see `NetworkPredictor`.
+        definition: see `fgnet.loading.load_predictor`.
+        kernels: see `fgnet.loading.load_predictor`.
 
     Raises:
         ModelError: no such file, or keys or shapes that differ from the architecture.
     """
     network = load_network(locate(checkpoint)).to(device)
-    return NetworkPredictor(network, read_geometry(checkpoint, mode), mode, device, threads, definition)
+    steps = TORCH_STEPS if kernels is None else KernelSteps(kernels)
+    geometry = read_geometry(checkpoint, mode)
+    return NetworkPredictor(network, geometry, mode, device, threads, None if definition else steps)
