@@ -14,8 +14,8 @@ from fgnet_pipeline.kernels.padding import deep_in, filled, padding_of
 
 #: Arithmetic of the predict stage, part of its fingerprint. 1: padding is shown to the network as it is. 2: padding is
 #: replaced by mirrored tissue, and affinities deep in padding are 0. 3: as 2, and on a CPU `fgnet.cpu_branch` computes
-#: the networks that it can, by torch alone. 4: as 3, with the kernels of `fgnet_pipeline.kernels.cpu_steps`. A
-#: fingerprint that states none is of the first.
+#: the networks that it can, by torch alone. 4: as 3, with the kernels of `fgnet_pipeline.kernels.cpu_steps`, and on
+#: a GPU `fgnet.gpu_layers` computes the refined branch. A fingerprint that states none is of the first.
 IMPLEMENTATION = 4
 Tiles = npt.NDArray[np.float32]
 
@@ -41,12 +41,13 @@ def fills_padding(implementation: int) -> bool:
 
 
 def arithmetic_of(implementation: int) -> dict[str, Any]:
-    """The arguments of `fgnet.load_predictor` by which an arithmetic computes a network on a CPU.
+    """The arguments of `fgnet.load_predictor` by which an arithmetic computes a network.
 
     Args:
         implementation: see `IMPLEMENTATION`.
     """
-    return {"definition": implementation < 3, "kernels": cpu_steps if implementation >= 4 else None}
+    latest = implementation >= 4
+    return {"definition": implementation < 3, "kernels": cpu_steps if latest else None, "wide": latest}
 
 
 class TileNetwork:

@@ -47,6 +47,7 @@ def load_predictor(
     expect_sha256: str | None = None,
     definition: bool = False,
     kernels: Kernels | None = None,
+    wide: bool = True,
 ) -> Predictor:
     """The predictor of a checkpoint.
 
@@ -59,6 +60,7 @@ def load_predictor(
         definition: whether to compute by `fgnet.network` alone on a CPU, without `fgnet.cpu_branch`: the arithmetic of
             earlier versions, equal but for rounding.
         kernels: compiled functions for `fgnet.cpu_branch`, equal but for rounding; None for torch's.
+        wide: whether a GPU computes by `fgnet.gpu_layers`, equal to `fgnet.network` but for rounding.
 
     Raises:
         ModelError: an unknown mode, no such file, other bytes than expected, or keys or shapes that differ from the
@@ -73,4 +75,4 @@ def load_predictor(
         return ToyPredictor(checkpoint)
     from fgnet.predictor import load_network_predictor
 
-    return load_network_predictor(checkpoint, mode, device, threads, definition, kernels)
+    return load_network_predictor(checkpoint, mode, device, threads, definition, kernels, wide)

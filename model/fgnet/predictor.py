@@ -15,6 +15,7 @@ from torch.backends import cudnn
 from fgnet.cpu_branch import CpuBranch, computes
 from fgnet.cpu_steps import Kernels, KernelSteps, Steps, TorchSteps
 from fgnet.geometry import Geometry
+from fgnet.gpu_layers import for_gpu
 from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, Logits, channels_last
 from fgnet.precision import computes_bfloat16
@@ -54,7 +55,7 @@ class NetworkPredictor:
     `reference` but for rounding. `fast` is `exact` in bfloat16 (weights, guides, features) if the device computes
     in it. On a GPU, `reference` and `exact` are float32 throughout: cuDNN's TF32, which torch allows convolutions
     by default, is for `fast` only. On a CPU, float32 networks of the kind of `nano` have their refined branch computed
-    by `fgnet.cpu_branch`, in `exact` and `fast`.
+    by `fgnet.cpu_branch`, in `exact` and `fast`. On a GPU these two modes use the layers of `fgnet.gpu_layers`.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class NetworkPredictor:
         device: str,
         threads: int,
         steps: Steps | None = TORCH_STEPS,
+        wide: bool = True,
     ) -> None:
         """Prepare a network for inference.
 
@@ -75,6 +77,7 @@ class NetworkPredictor:
             device: as torch names it.
             threads: of torch in this process.
             steps: of `fgnet.cpu_branch`; None to compute by `fgnet.network` alone, on a CPU, too.
+            wide: whether a GPU computes `exact` and `fast` by `fgnet.gpu_layers`.
         """
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
@@ -85,6 +88,8 @@ class NetworkPredictor:
         self.branch = None if steps is None else self._cpu_branch(steps)
         batch = sections_a_call(geometry, self.device, mode, self.branch is not None)
         self.cache = GuideCache(self.network, batch=batch)
+        is_wide = wide and mode != "reference" and self.device.type == "cuda"
+        self.refining = for_gpu(self.network) if is_wide else self.network
 
     def _cpu_branch(self, steps: Steps) -> CpuBranch | None:
         plain = self.mode != "reference" and self.device.type == "cpu" and self.dtype == torch.float32
@@ -111,7 +116,7 @@ class NetworkPredictor:
         if self.mode == "reference":
             refined = self._both_branches(x).refined
         else:
-            refined = self.network.refine(x, self.cache.guides(x, tile))
+            refined = self.refining.refine(x, self.cache.guides(x, tile))
         probabilities = refined.float().sigmoid().contiguous().cpu().numpy()
         return crop_margin(probabilities, self.geometry.margin)
 
@@ -136,7 +141,13 @@ def load_network(path: Path) -> FGNet:
 
 
 def load_network_predictor(
-    checkpoint: str, mode: str, device: str, threads: int, definition: bool = False, kernels: Kernels | None = None
+    checkpoint: str,
+    mode: str,
+    device: str,
+    threads: int,
+    definition: bool = False,
+    kernels: Kernels | None = None,
+    wide: bool = True,
 ) -> NetworkPredictor:
     """The predictor of a checkpoint with weights; see `fgnet.loading.load_predictor`.
 
@@ -147,6 +158,7 @@ def load_network_predictor(
         threads: of torch in this process.
         definition: see `fgnet.loading.load_predictor`.
         kernels: see `fgnet.loading.load_predictor`.
+        wide: see `NetworkPredictor`.
 
     Raises:
         ModelError: no such file, or keys or shapes that differ from the architecture.
@@ -154,4 +166,4 @@ def load_network_predictor(
     network = load_network(locate(checkpoint)).to(device)
     steps = TORCH_STEPS if kernels is None else KernelSteps(kernels)
     geometry = read_geometry(checkpoint, mode)
-    return NetworkPredictor(network, geometry, mode, device, threads, None if definition else steps)
+    return NetworkPredictor(network, geometry, mode, device, threads, None if definition else steps, wide)
