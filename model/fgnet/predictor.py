@@ -117,7 +117,9 @@ class NetworkPredictor:
             refined = self._both_branches(x).refined
         else:
             refined = self.refining.refine(x, self.cache.guides(x, tile))
-        probabilities = refined.float().sigmoid().contiguous().cpu().numpy()
+        if self.device.type != "cpu":  # less to copy; on a CPU the last bit of a sigmoid depends on what lies beside it
+            return crop_margin(refined, self.geometry.margin).float().sigmoid().contiguous().cpu().numpy()
+        probabilities = refined.float().sigmoid().contiguous().numpy()
         return crop_margin(probabilities, self.geometry.margin)
 
     def _both_branches(self, x: Tensor) -> Logits:
