@@ -1,6 +1,6 @@
 """Compare the speed of prediction on one CPU thread with another checkout, and the affinities of both.
 
-    git worktree add --detach ../before 8cabb3c
+    git worktree add --detach ../before 491da2c
     python benchmarks/cpu_predict.py --before ../before --raw ../shared/data/fib25.zarr/raw
 
 Every measurement is a process of its own that predicts one crop, first of the real volume, then of a phantom. Beyond

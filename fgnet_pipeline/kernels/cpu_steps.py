@@ -1,4 +1,4 @@
-"""The steps of a network's refined branch that are bound by memory, each in one pass: `fgnet.cpu_steps.Kernels`.
+"""The steps of a network's refined branch that are bound by memory, each in one pass: `fgnet.cpu_kernels.Kernels`.
 
 Sections are float32 (y, x * C), channels last, and contiguous. A factor per channel is repeated for every voxel of a
 row, so that loops run over rows and the compiler uses the whole width of the processor's registers. Nothing is assumed
@@ -13,11 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgnet_pipeline.kernels.compiled import njit
+from fgnet_pipeline.kernels.cpu_filtering import join_fours, join_sixes, spread_fours, spread_sixes
+
+__all__ = [
+    "guide_level",
+    "join_fours",
+    "join_level",
+    "join_sixes",
+    "moments",
+    "norm_elu",
+    "scaled_sum",
+    "spread_fours",
+    "spread_sixes",
+    "warm_up",
+]
 
 Array = NDArray[np.float32]
 Between = tuple[Array, Array, float]
 Place = tuple[int, int, int]
-Six = tuple[Array, Array, Array, Array, Array, Array]
 f4 = np.float32
 LOWEST = f4(-87)
 """exp of less is below the smallest normal number."""
@@ -96,59 +109,6 @@ def moments(sections: Array, totals: Array) -> None:
             for i in range(row.shape[0]):
                 sums[i] += row[i]
                 squares[i] += row[i] * row[i]
-
-
-@njit(error_model="numpy", fastmath=FUSED, nogil=True)
-def spread_fours(sections: Array, out: Array) -> None:
-    """The sums of sections that minimal filtering F(4, 3) multiplies with `fgnet.cpu_layers.TAPS`.
-
-    Args:
-        sections: float32 (4 n + 2, y, w).
-        out: float32 (6, n, y, w).
-    """
-    for four in range(out.shape[1]):
-        for y in range(out.shape[2]):
-            a, b, c = sections[4 * four, y], sections[4 * four + 1, y], sections[4 * four + 2, y]
-            d, e, f = sections[4 * four + 3, y], sections[4 * four + 4, y], sections[4 * four + 5, y]
-            # Two loops, because more arrays in one would not be told apart by the compiler.
-            first, second, third = out[0, four, y], out[1, four, y], out[2, four, y]
-            for i in range(a.shape[0]):
-                even, odd = e[i] - f4(4) * c[i], d[i] - f4(4) * b[i]
-                first[i] = f4(4) * (a[i] - c[i]) + (e[i] - c[i])
-                second[i] = even + odd
-                third[i] = even - odd
-            fourth, fifth, sixth = out[3, four, y], out[4, four, y], out[5, four, y]
-            for i in range(a.shape[0]):
-                even, odd = e[i] - c[i], f4(2) * (d[i] - b[i])
-                fourth[i] = even + odd
-                fifth[i] = even - odd
-                sixth[i] = f4(4) * (b[i] - d[i]) + (f[i] - d[i])
-
-
-@njit(error_model="numpy", fastmath=FUSED, nogil=True)
-def join_fours(products: Six, out: Array, totals: Array) -> None:
-    """The sections of a convolution from the six products of `spread_fours`, and their moments.
-
-    Args:
-        products: float32 (n, y, w) each.
-        out: float32 (4 n, y, w).
-        totals: float32 (2, w); values and squares are added.
-    """
-    sums, squares = totals[0], totals[1]
-    for four in range(products[0].shape[0]):
-        for y in range(products[0].shape[1]):
-            a, b, c = products[0][four, y], products[1][four, y], products[2][four, y]
-            d, e, f = products[3][four, y], products[4][four, y], products[5][four, y]
-            first, second = out[4 * four, y], out[4 * four + 1, y]
-            third, fourth = out[4 * four + 2, y], out[4 * four + 3, y]
-            for i in range(sums.shape[0]):
-                even, odd = b[i] + c[i], b[i] - c[i]
-                even_twice, odd_twice = d[i] + e[i], d[i] - e[i]
-                p, q = a[i] + even + even_twice, odd + f4(2) * odd_twice
-                r, s = even + f4(4) * even_twice, odd + f4(8) * odd_twice + f[i]
-                first[i], second[i], third[i], fourth[i] = p, q, r, s
-                sums[i] += (p + q) + (r + s)
-                squares[i] += (p * p + q * q) + (r * r + s * s)
 
 
 @njit(error_model="numpy", fastmath=FUSED, nogil=True)
@@ -243,15 +203,17 @@ def guide_level(section: Array, channels: int, times: Between, plus: Between) ->
 
 
 def warm_up() -> None:
-    """Compile or load every kernel of this file, for the types that `fgnet.cpu_steps` gives them."""
-    sections, products = np.ones((6, 2, 4), np.float32), np.empty((6, 1, 2, 4), np.float32)
-    row, totals = np.ones(4, np.float32), np.zeros((2, 4), np.float32)
-    spread_fours(sections, products)
-    a, b, c, d, e, f = products
+    """Compile or load every kernel of a network, for the types that `fgnet.cpu_kernels` gives them."""
+    sections, row, totals = np.ones((8, 2, 4), np.float32), np.ones(4, np.float32), np.zeros((2, 4), np.float32)
+    products = np.empty((8, 1, 2, 4), np.float32)
+    a, b, c, d, e, f, g, h = products
+    spread_fours(sections[:6], products[:6])
     join_fours((a, b, c, d, e, f), sections[:4], totals)
+    spread_sixes(sections, products)
+    join_sixes((a, b, c, d, e, f, g, h), sections[:6], totals)
     moments(sections, totals)
     norm_elu(sections[0], row, row, sections[1], 0, 0)
     scaled_sum(sections[0], sections[1], row, row)
-    join_level(sections[0], sections[1], 0.25, sections[2], totals[:, :2].copy(), 1e-5, sections[3])
     between = (sections[0], sections[1], 0.25)
+    join_level(sections[0], sections[1], 0.25, sections[2], totals[:, :2].copy(), 1e-5, sections[3])
     guide_level(sections[2], 2, between, between)

@@ -16,16 +16,28 @@ from fgnet.cpu_steps import Between, Pair, Steps
 
 #: Values of a volume that one step of a convolution takes at most, unless the least step holds more: 4 MiB.
 STEP_VALUES = 1 << 20
-#: Minimal filtering F(4, 3) over z (Lavin and Gray 2016, arXiv 1509.09308): 4 sections of a convolution with 3 taps
-#: from 6 products instead of 12. These are the factors of the three taps in each product.
-TAPS = (
-    (1 / 4, 0.0, 0.0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0.0, 0.0, 1.0),
-)
+#: Minimal filtering F(m, 3) over z (Lavin and Gray 2016, arXiv 1509.09308): m sections of a convolution with 3 taps
+#: from m + 2 products instead of 3 m. For each m, these are the factors of the three taps in each product.
+TAPS = {
+    4: (
+        (1 / 4, 0.0, 0.0),
+        (-1 / 6, -1 / 6, -1 / 6),
+        (-1 / 6, 1 / 6, -1 / 6),
+        (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6),
+        (0.0, 0.0, 1.0),
+    ),
+    6: (
+        (1.0, 0.0, 0.0),
+        (-2 / 9, -2 / 9, -2 / 9),
+        (-2 / 9, 2 / 9, -2 / 9),
+        (1 / 90, 1 / 45, 2 / 45),
+        (1 / 90, -1 / 45, 2 / 45),
+        (32 / 45, 16 / 45, 8 / 45),
+        (32 / 45, -16 / 45, 8 / 45),
+        (0.0, 0.0, 1.0),
+    ),
+}
 
 
 class Buffers:
@@ -97,8 +109,7 @@ class Convolution:
         weight, self.steps = conv.weight.detach(), steps
         self.inputs, self.outputs, self.stride = conv.in_channels, conv.out_channels, conv.stride
         self.direct = weight.contiguous(memory_format=torch.channels_last_3d)
-        products = torch.einsum("kz,oczyx->kocyx", torch.tensor(TAPS, dtype=torch.float64), weight.double())
-        self.products = [plane_weight(w.float()) for w in products]
+        self.products = {size: _products(weight, size) for size in steps.sizes}
         self.taps = plane_weight(torch.cat([weight[:, :, k] for k in range(3)], dim=1))
 
     def shape(self, volume: Tensor) -> tuple[int, ...]:
@@ -109,25 +120,25 @@ class Convolution:
     def __call__(self, volume: Tensor, out: Tensor) -> Moments:
         """Convolve a volume into the volume `out`; returns the moments of the result."""
         moments, depth = Moments(), out.shape[0] - 2
-        unit = self.stride == (1, 1, 1)
-        fours = unit and self.inputs > 1 and depth % 4 == 0
-        step = _step(depth, max(out[0].numel(), self._gathered(volume)), 4 if fours else 1)
-        work = torch.empty(self.steps.room, step // 4, *volume.shape[1:]) if fours else None
+        fits = self.stride == (1, 1, 1) and self.inputs > 1
+        size = next((n for n in self.products if fits and depth % n == 0), 1)
+        step = _step(depth, max(out[0].numel(), self._gathered(volume)), size)
+        work = torch.empty(self.steps.room(size), step // size, *volume.shape[1:]) if size > 1 else None
         for begin in range(0, depth, step):
             target = out[1 + begin : 1 + begin + step]
             if work is not None:
-                found = self._fours(volume[begin : begin + step + 2], target, work)
+                found = self._filtered(volume[begin : begin + step + 2], target, work, self.products[size])
             else:
                 self._direct(volume, begin, target)
                 found = self.steps.moments(target)
             moments.add(found, target)
         return moments
 
-    def _fours(self, x: Tensor, out: Tensor, work: Tensor) -> Pair:
-        """4 n sections from 4 n + 2 by `TAPS`: sums of sections, 6 convolutions in plane, sums of their results."""
-        sums = self.steps.spread_fours(x, work)
-        products = [_plane(values, weight) for values, weight in zip(sums, self.products, strict=True)]
-        return self.steps.join_fours(products, out)
+    def _filtered(self, x: Tensor, out: Tensor, work: Tensor, weights: list[Tensor]) -> Pair:
+        """m n sections from m n + 2 by `TAPS`: sums of sections, convolutions in plane, sums of their results."""
+        sums = self.steps.spread(x, work)
+        products = [_plane(values, weight) for values, weight in zip(sums, weights, strict=True)]
+        return self.steps.join(products, out)
 
     def _gathered(self, volume: Tensor) -> int:
         """Values of three sections, if a convolution with strides has them as channels; otherwise 0."""
@@ -150,6 +161,13 @@ class Convolution:
         x = volume[first : first + (len(out) - 1) * self.stride[0] + 3].permute(3, 0, 1, 2)[None]
         found = torch.mkldnn_convolution(x, self.direct, None, [0, 1, 1], self.stride, [1, 1, 1], 1)
         out.copy_(found[0].permute(1, 2, 3, 0))
+
+
+def _products(weight: Tensor, size: int) -> list[Tensor]:
+    """Weights in plane (O, C, 3, 3) from those of a convolution (O, C, 3, 3, 3), one per product of `TAPS`."""
+    taps = torch.tensor(TAPS[size], dtype=torch.float64)
+    products = torch.einsum("kz,oczyx->kocyx", taps, weight.double())
+    return [plane_weight(w.float()) for w in products]
 
 
 def _step(depth: int, section: int, unit: int) -> int:

@@ -1,7 +1,7 @@
-"""The steps of `fgnet.cpu_branch` that are bound by memory: by torch alone, or by compiled functions of the caller.
+"""The steps of `fgnet.cpu_branch` that are bound by memory, and how torch alone computes them.
 
-Both compute the same but for rounding. What torch computes must keep its last bits, because outputs that were begun
-with it are completed by it.
+`fgnet.cpu_kernels` computes the same, but for rounding, by compiled functions of the caller. What torch computes must
+keep its last bits, because outputs that were begun with it are completed by it.
 """
 
 from __future__ import annotations
@@ -9,66 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 #: Rows of a section that one step of torch's norm takes, so that its three arrays stay in the cache of a core.
 STRIP = 32
-Array = NDArray[np.float32]
-Six = tuple[Array, Array, Array, Array, Array, Array]
 Pair = tuple[Tensor, Tensor]
 #: (near, far, share): the section near * (1 - share) + far * share; both are (y, x, C).
 Between = tuple[Tensor, Tensor, float]
-
-
-class Kernels(Protocol):
-    """Compiled functions. All arrays are float32; a section is (y, w) with w = x * C, contiguous."""
-
-    def warm_up(self) -> None:
-        """Compile or load them all."""
-
-    def norm_elu(self, section: Array, scale: Array, shift: Array, out: Array, top: int, left: int) -> None:
-        """out = ELU(section * scale + shift) of the part of the section that begins at a row and a column."""
-
-    def scaled_sum(self, section: Array, change: Array, scale: Array, shift: Array) -> None:
-        """Add change * scale + shift to a section."""
-
-    def moments(self, sections: Array, totals: Array) -> None:
-        """Add the values and the squares of sections (n, y, w) to totals (2, w)."""
-
-    def spread_fours(self, sections: Array, out: Array) -> None:
-        """Sections (4 n + 2, y, w) -> the six sums (6, n, y, w) that `fgnet.cpu_layers.TAPS` are multiplied with."""
-
-    def join_fours(self, products: Six, out: Array, totals: Array) -> None:
-        """Six products (n, y, w) -> sections (4 n, y, w), with `moments` of them."""
-
-    def join_level(
-        self, near: Array, far: Array, share: float, skip: Array, factors: Array, eps: float, out: Array
-    ) -> None:
-        """out = LayerNorm over channels of skip + near * (1 - share) + far * share; factors are (2, C).
-
-        Beside `skip`, `near` and `far` may have half the rows, half the columns, or both.
-        """
-
-    def guide_level(
-        self, section: Array, channels: int, times: tuple[Array, Array, float], plus: tuple[Array, Array, float]
-    ) -> None:
-        """section = section * times + plus, each as near, far and share for `join_level`."""
 
 
 class Steps(Protocol):
     """What `fgnet.cpu_branch` leaves to torch or to kernels. Sections are float32 (y, x, C), channels last.
 
     Attributes:
-        room: arrays of a sixth of its result that `spread_fours` works in.
+        sizes: m of the minimal filtering F(m, 3) that is computed, see `fgnet.cpu_layers.TAPS`; the first that divides
+            the depth of a result is used.
         gathers: channels up to which a convolution with strides is one in plane, of three sections as channels; 0 if a
             convolution in space computes all of them.
     """
 
-    room: int
+    sizes: tuple[int, ...]
     gathers: int
+
+    def room(self, size: int) -> int:
+        """Arrays like one sum that `spread` works in, for an m of `sizes`."""
 
     def prepare(self) -> None:
         """Do before the first tile what would else delay it."""
@@ -91,23 +56,23 @@ class Steps(Protocol):
     def moments(self, sections: Tensor) -> Pair:
         """Sums of the values and of the squares of sections (n, y, x, C) over n and y, each (x * C,)."""
 
-    def spread_fours(self, sections: Tensor, work: Tensor) -> Tensor:
-        """The six sums of sections that `fgnet.cpu_layers.TAPS` are multiplied with.
+    def spread(self, sections: Tensor, work: Tensor) -> Tensor:
+        """The sums of sections that `fgnet.cpu_layers.TAPS` are multiplied with.
 
         Args:
-            sections: (4 n + 2, y, x, C).
-            work: (room, n, y, x, C), overwritten.
+            sections: (m n + 2, y, x, C).
+            work: (`room(m)`, n, y, x, C), overwritten.
 
         Returns:
-            (6, n, y, x, C), in `work`.
+            (m + 2, n, y, x, C), in `work`.
         """
 
-    def join_fours(self, products: list[Tensor], out: Tensor) -> Pair:
-        """Sections of a convolution from six products, which may be overwritten.
+    def join(self, products: list[Tensor], out: Tensor) -> Pair:
+        """Sections of a convolution from m + 2 products, which may be overwritten.
 
         Args:
             products: (n, y, x, C) each.
-            out: (4 n, y, x, C).
+            out: (m n, y, x, C).
 
         Returns:
             `moments` of `out`.
@@ -139,7 +104,12 @@ class Steps(Protocol):
 class TorchSteps:
     """`Steps` by torch."""
 
-    room, gathers = 10, 0
+    sizes: tuple[int, ...] = (4,)
+    gathers = 0
+
+    def room(self, size: int) -> int:
+        """See `Steps`: six sums and four of their parts."""
+        return size + 6
 
     def prepare(self) -> None:
         """Nothing is to be done."""
@@ -162,7 +132,7 @@ class TorchSteps:
         lines = sections.flatten(0, 1).flatten(1)
         return lines.sum(0), lines.square().sum(0)
 
-    def spread_fours(self, sections: Tensor, work: Tensor) -> Tensor:
+    def spread(self, sections: Tensor, work: Tensor) -> Tensor:
         """See `Steps`."""
         d = [sections[i : i + len(sections) - 5 : 4] for i in range(6)]
         v, (a, b, c, e) = work[:6], work[6:]
@@ -178,7 +148,7 @@ class TorchSteps:
         torch.sub(torch.sub(d[5], d[3], out=b), e, alpha=4, out=v[5])
         return v
 
-    def join_fours(self, products: list[Tensor], out: Tensor) -> Pair:
+    def join(self, products: list[Tensor], out: Tensor) -> Pair:
         """See `Steps`."""
         m = products
         odd, even = m[1] - m[2], m[1].add_(m[2])
@@ -212,63 +182,6 @@ class TorchSteps:
             torch.addcmul(_mixed(*shift), section, _mixed(*scale), out=section)
 
 
-class KernelSteps:
-    """`Steps` by compiled functions, each in one pass over memory."""
-
-    room, gathers = 6, 16
-
-    def __init__(self, kernels: Kernels) -> None:
-        self.kernels = kernels
-
-    def prepare(self) -> None:
-        """Compile or load the functions."""
-        self.kernels.warm_up()
-
-    def norm_elu(self, section: Tensor, scale: Tensor, shift: Tensor, out: Tensor, top: int = 0, left: int = 0) -> None:
-        """See `Steps`."""
-        place = (top, left * section.shape[-1])
-        self.kernels.norm_elu(_lines(section), scale.numpy(), shift.numpy(), _lines(out), *place)
-
-    def scaled_sum(self, section: Tensor, change: Tensor, scale: Tensor, shift: Tensor) -> None:
-        """See `Steps`."""
-        self.kernels.scaled_sum(_lines(section), _lines(change), scale.numpy(), shift.numpy())
-
-    def moments(self, sections: Tensor) -> Pair:
-        """See `Steps`."""
-        totals = _totals(sections)
-        self.kernels.moments(_lines(sections), totals.numpy())
-        return totals[0], totals[1]
-
-    def spread_fours(self, sections: Tensor, work: Tensor) -> Tensor:
-        """See `Steps`."""
-        self.kernels.spread_fours(_lines(sections), _lines(work))
-        return work
-
-    def join_fours(self, products: list[Tensor], out: Tensor) -> Pair:
-        """See `Steps`."""
-        totals = _totals(out)
-        a, b, c, d, e, f = (_lines(product) for product in products)
-        self.kernels.join_fours((a, b, c, d, e, f), _lines(out), totals.numpy())
-        return totals[0], totals[1]
-
-    def doubled(self, section: Tensor, along_y: bool, along_x: bool) -> Tensor:
-        """See `Steps`. The kernels interpolate the rows that they need."""
-        return section
-
-    def join_level(self, between: Iterable[Between], skip: Tensor, norm: nn.LayerNorm, out: Tensor) -> None:
-        """See `Steps`."""
-        factors = torch.stack([norm.weight.detach(), norm.bias.detach()]).numpy()
-        for (near, far, share), section, target in zip(between, skip, out, strict=True):
-            arrays = (_lines(near), _lines(far), share, _lines(section))
-            self.kernels.join_level(*arrays, factors, norm.eps, _lines(target))
-
-    def guide_level(self, volume: Tensor, times: Iterable[Between], plus: Iterable[Between]) -> None:
-        """See `Steps`."""
-        for section, scale, shift in zip(volume, times, plus, strict=True):
-            first, second = ((_lines(near), _lines(far), share) for near, far, share in (scale, shift))
-            self.kernels.guide_level(_lines(section), volume.shape[-1], first, second)
-
-
 def doubled(x: Tensor, axis: int) -> Tensor:
     """Linear interpolation to twice the length of an axis: each value is cut into two halves, the ends are repeated."""
     n = x.shape[axis]
@@ -284,14 +197,3 @@ def doubled(x: Tensor, axis: int) -> Tensor:
 
 def _mixed(near: Tensor, far: Tensor, share: float) -> Tensor:
     return near if share == 0 else torch.lerp(near, far, share)
-
-
-def _lines(sections: Tensor) -> Array:
-    """(..., y, x, C), contiguous, as an array (..., y, x * C) of the same memory."""
-    array: Array = sections.flatten(-2).numpy()
-    return array
-
-
-def _totals(sections: Tensor) -> Tensor:
-    """Zeros (2, x * C) for the moments of sections (n, y, x, C)."""
-    return torch.zeros(2, sections.shape[-2] * sections.shape[-1])

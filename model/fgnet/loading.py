@@ -12,7 +12,7 @@ from fgnet.tiles import Predictor, check_tiles, crop_margin
 from fgnet.weights import MODES, TOYS, checkpoint_digest
 
 if TYPE_CHECKING:
-    from fgnet.cpu_steps import Kernels
+    from fgnet.cpu_kernels import Kernels
 
 
 class ToyPredictor:

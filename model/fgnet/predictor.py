@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from fgnet.cpu_branch import CpuBranch, computes
-from fgnet.cpu_steps import Kernels, KernelSteps, Steps, TorchSteps
+from fgnet.cpu_kernels import Kernels, KernelSteps
+from fgnet.cpu_steps import Steps, TorchSteps
 from fgnet.geometry import Geometry
 from fgnet.gpu_layers import for_gpu
 from fgnet.guide_cache import GuideCache

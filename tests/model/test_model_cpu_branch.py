@@ -13,8 +13,9 @@ from fgnet import Geometry
 from fgnet.blocks import resize
 from fgnet.config import NetworkConfig, preset
 from fgnet.cpu_branch import CpuBranch, computes
+from fgnet.cpu_kernels import KernelSteps
 from fgnet.cpu_layers import Convolution, Moments, inner, norm_elu, upsampled
-from fgnet.cpu_steps import KernelSteps, Steps, TorchSteps
+from fgnet.cpu_steps import Steps, TorchSteps
 from fgnet.describing import default_geometry
 from fgnet.network import FGNet, channels_last
 from fgnet.predictor import CPU_BATCH, NetworkPredictor, sections_a_call
@@ -42,8 +43,10 @@ def values_of(volume: Tensor) -> Tensor:
     "inputs, outputs, stride, shape",
     [
         (8, 16, (1, 1, 1), (4, 6, 5)),  # four sections from six products
+        (8, 16, (1, 1, 1), (6, 4, 5)),  # six sections from eight products
+        (8, 8, (1, 1, 1), (16, 5, 7)),
         (8, 8, (1, 1, 1), (24, 5, 7)),
-        (8, 8, (1, 1, 1), (6, 5, 7)),  # no whole number of fours
+        (8, 8, (1, 1, 1), (7, 5, 7)),  # no whole number of either
         (8, 16, (2, 2, 2), (8, 6, 10)),
         (8, 8, (1, 2, 2), (5, 6, 7)),
         (1, 8, (1, 1, 1), (7, 6, 5)),  # grey values

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from fgnet import Geometry
 from fgnet.blocks import Conv3d, same
 from fgnet.config import GUIDANCE, NetworkConfig, preset
-from fgnet.cpu_steps import KernelSteps
+from fgnet.cpu_kernels import KernelSteps
 from fgnet.describing import default_geometry
 from fgnet.encoder import SectionEncoder
 from fgnet.geometry import Triple
