@@ -1,6 +1,6 @@
 """Compare the speed of prediction on one CPU thread with another checkout, and the affinities of both.
 
-    git worktree add --detach ../before 8cabb3c
+    git worktree add --detach ../before 491da2c
     python benchmarks/cpu_predict.py --before ../before --raw ../shared/data/fib25.zarr/raw
 
 Every measurement is a process of its own that predicts one crop, first of the real volume, then of a phantom. Beyond
@@ -32,6 +32,15 @@ def seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def newest_arithmetic() -> dict[str, Any]:
+    """The arguments of `load_predictor` by which stage predict computes, in this checkout."""
+    try:
+        from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, arithmetic_of
+    except ImportError:  # before implementation 4
+        return {}
+    return arithmetic_of(IMPLEMENTATION)
+
+
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Predict the crop by the checkout that PYTHONPATH names; the affinities go to `options.one`."""
     import fgnet
@@ -41,7 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 
     raw = np.load(options.raw)
-    predictor = fgnet.load_predictor(options.checkpoint, options.mode, threads=1)
+    predictor = fgnet.load_predictor(options.checkpoint, options.mode, threads=1, **newest_arithmetic())
     geometry = predictor.geometry
     tiling, volume = Tiling(geometry.tile, geometry.stride, geometry.margin), whole(vector(raw.shape))
     normalised = normalise.apply(raw, *normalise.constants(raw.ravel(), geometry.normalisation))

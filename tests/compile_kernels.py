@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-import fgnet_pipeline.execution.processes.preload  # noqa: F401 - it runs the kernels of a run with default settings
+import fgnet_pipeline.execution.processes.preload  # it runs the kernels of a run with default settings
+import fgnet_pipeline.execution.processes.preload_predict  # noqa: F401 - and those of a network on a CPU
 from fgnet_pipeline.core.geometry import Box
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.scores.score import scores

@@ -23,7 +23,7 @@ from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.model_choice import is_near, measured_normalisation
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
-from fgnet_pipeline.stages.tile_network import TileNetwork, by_definition, fills_padding, implementation_of
+from fgnet_pipeline.stages.tile_network import TileNetwork, arithmetic_of, fills_padding, implementation_of
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
 from fgnet_pipeline.store.volume import Frame
@@ -58,14 +58,12 @@ def _has_weights(config: Config) -> bool:
     return config.model.checkpoint not in TOYS
 
 
-def _load(config: Config, device: str, digest: str | None = None, definition: bool = False) -> Predictor:
-    """Load the network; `digest` is what the SHA-256 of its checkpoint must be, `definition` see `load_predictor`."""
+def _load(config: Config, device: str, implementation: int, digest: str | None = None) -> Predictor:
+    """Load the network; `digest` is what the SHA-256 of its checkpoint must be, None checks nothing."""
     import fgnet
 
-    model, threads = config.model, config.schedule.threads
-    return fgnet.load_predictor(
-        model.checkpoint, model.mode, device, threads, expect_sha256=digest, definition=definition
-    )
+    model, threads, arithmetic = config.model, config.schedule.threads, arithmetic_of(implementation)
+    return fgnet.load_predictor(model.checkpoint, model.mode, device, threads, expect_sha256=digest, **arithmetic)
 
 
 def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
@@ -152,8 +150,11 @@ class PredictStage(Stage):
         return None if job.raw is None else tiles_computed(job)
 
     def preload(self, config: Config) -> tuple[str, ...]:
-        """Torch and the network, for models with weights."""
-        return ("torch", "fgnet.predictor") if _has_weights(config) else ("fgnet",)
+        """Torch, the network and the kernels for a CPU, for models with weights."""
+        if not _has_weights(config):
+            return ("fgnet",)
+        kernels = "fgnet_pipeline.execution.processes.preload_predict"
+        return ("torch", "fgnet.predictor", *([kernels] if config.model.device != "cuda" else []))
 
     def check_ready(self, job: Job, first: bool) -> None:
         """Check that the device exists, and before the first block that the model can be loaded."""
@@ -161,7 +162,7 @@ class PredictStage(Stage):
             choose_device(job.config.model.device, 0)
         if first:
             with _as_input_errors():
-                _load(job.config, "cpu")
+                _load(job.config, "cpu", implementation=1)  # without kernels: those who compute compile them
 
 
 def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version: int) -> dict[str, Any]:
@@ -271,7 +272,7 @@ class Predict:
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
         device = choose_device(config.model.device, worker) if _has_weights(config) else "cpu"
         implementation = implementation_of(fingerprint)
-        predictor = _load(config, device, fingerprint["model"], by_definition(implementation))
+        predictor = _load(config, device, implementation, fingerprint["model"])
         (shift, scale), margin = fingerprint["normalisation"], geometry.margin
         # Models without weights have no norms, which padding could spoil.
         fill = fills_padding(implementation) and _has_weights(config)

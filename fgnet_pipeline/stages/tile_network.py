@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.kernels import cpu_steps
 from fgnet_pipeline.kernels.padding import deep_in, filled, padding_of
 
 #: Arithmetic of the predict stage, part of its fingerprint. 1: padding is shown to the network as it is. 2: padding is
 #: replaced by mirrored tissue, and affinities deep in padding are 0. 3: as 2, and on a CPU `fgnet.cpu_branch` computes
-#: the networks that it can. A fingerprint that states none is of the first.
-IMPLEMENTATION = 3
+#: the networks that it can, by torch alone. 4: as 3, with the kernels of `fgnet_pipeline.kernels.cpu_steps`, and on
+#: a GPU `fgnet.gpu_layers` computes the refined branch. A fingerprint that states none is of the first.
+IMPLEMENTATION = 4
 Tiles = npt.NDArray[np.float32]
 
 
@@ -38,9 +40,14 @@ def fills_padding(implementation: int) -> bool:
     return implementation >= 2
 
 
-def by_definition(implementation: int) -> bool:
-    """Whether an arithmetic computes by the definition of the network alone, on a CPU, too."""
-    return implementation < 3
+def arithmetic_of(implementation: int) -> dict[str, Any]:
+    """The arguments of `fgnet.load_predictor` by which an arithmetic computes a network.
+
+    Args:
+        implementation: see `IMPLEMENTATION`.
+    """
+    latest = implementation >= 4
+    return {"definition": implementation < 3, "kernels": cpu_steps if latest else None, "wide": latest}
 
 
 class TileNetwork:

@@ -23,10 +23,9 @@ from fgnet.cpu_layers import (
     inner,
     norm_elu,
     plane_weight,
-    rows,
-    scaled_elu,
     upsampled,
 )
+from fgnet.cpu_steps import Steps
 from fgnet.geometry import Geometry, Triple
 from fgnet.guidance import FeatureGuidedAttention, NoGuidance, fit_depth
 from fgnet.network import FGNet
@@ -51,15 +50,15 @@ def computes(config: NetworkConfig, geometry: Geometry) -> bool:
 class _Layer:
     """Convolution, GroupNorm, ELU: what `fgnet.blocks.conv_norm_elu` builds."""
 
-    def __init__(self, modules: nn.Module) -> None:
+    def __init__(self, modules: nn.Module, steps: Steps) -> None:
         assert isinstance(modules, nn.Sequential)
         conv, norm, _ = modules
         assert isinstance(conv, nn.Conv3d) and isinstance(norm, nn.GroupNorm)
-        self.conv, self.norm = Convolution(conv), norm
+        self.conv, self.norm, self.steps = Convolution(conv, steps), norm, steps
 
     def __call__(self, volume: Tensor, buffers: Buffers, name: str) -> Tensor:
         out, moments = self.raw(volume, buffers, name)
-        norm_elu(out, moments, self.norm)
+        norm_elu(self.steps, out, moments, self.norm)
         return out
 
     def raw(self, volume: Tensor, buffers: Buffers, name: str) -> tuple[Tensor, Moments]:
@@ -71,11 +70,12 @@ class _Layer:
 class _Dense:
     """`fgnet.blocks.DenseBlock`, in place."""
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: nn.Module, steps: Steps) -> None:
         assert isinstance(block, DenseBlock)
         first, second, norm = block.body[:3], block.body[3], block.body[4]
         assert isinstance(second, nn.Conv3d) and isinstance(norm, nn.GroupNorm)
-        self.first, self.second, self.norm = _Layer(first), Convolution(second), norm
+        self.first, self.second = _Layer(first, steps), Convolution(second, steps)
+        self.norm, self.steps = norm, steps
 
     def __call__(self, volume: Tensor, buffers: Buffers, name: str) -> None:
         middle = self.first(volume, buffers, f"{name}b")
@@ -83,38 +83,29 @@ class _Dense:
         moments = self.second(middle, out)
         scale, shift = (v.repeat(volume.shape[2]) for v in moments.affine(self.norm))
         for section, change in zip(inner(volume), inner(out), strict=True):
-            lines = rows(section)
-            torch.addcmul(lines, rows(change), scale, out=lines).add_(shift)
+            self.steps.scaled_sum(section, change, scale, shift)
 
 
 class _Joined:
     """A step of `fgnet.network.RefinedDecoder`: ChannelNorm of skip + Up(1x1x1 convolution of the level below).
 
-    The norm subtracts the mean over channels. This is linear, so it is done in the convolution, and in a product of the
-    skip with a matrix.
+    The norm subtracts the mean over channels. This is linear, so it is done in the convolution for the level below.
     """
 
-    def __init__(self, lateral: nn.Module, norm: nn.Module, corners: bool) -> None:
+    def __init__(self, lateral: nn.Module, norm: nn.Module, corners: bool, steps: Steps) -> None:
         assert isinstance(lateral, nn.Conv3d) and lateral.bias is not None and isinstance(norm, ChannelNorm)
         channels = lateral.out_channels
-        self.centring = torch.eye(channels) - 1 / channels
-        self.weight = (self.centring @ lateral.weight.flatten(1)).t().contiguous()
-        self.bias = self.centring @ lateral.bias
-        self.mean = torch.full((channels,), 1 / channels)
-        self.norm, self.corners = norm.norm, corners
+        centring = torch.eye(channels) - 1 / channels
+        self.weight = (centring @ lateral.weight.flatten(1)).t().contiguous()
+        self.bias = centring @ lateral.bias
+        self.norm, self.corners, self.steps = norm.norm, corners, steps
 
     def __call__(self, below: Tensor, skip: Tensor, out: Tensor) -> None:
         """All three are volumes; `out` has the shape of `skip`."""
         low = torch.addmm(self.bias, inner(below).flatten(0, 2), self.weight)
         low = low.unflatten(0, inner(below).shape[:3])
-        gain, offset = (v.repeat(skip.shape[2]) for v in (self.norm.weight, self.norm.bias))
-        shape = tuple(inner(skip).shape[:3])
-        sections = zip(upsampled(low, shape, self.corners), inner(skip), inner(out), strict=True)
-        for up, section, target in sections:
-            centred = torch.addmm(up.flatten(0, 1), section.flatten(0, 1), self.centring)
-            deviation = torch.mv(centred.square(), self.mean).add_(self.norm.eps).rsqrt_()
-            lines = centred.mul_(deviation[:, None]).view_as(rows(target))
-            torch.addcmul(offset, lines, gain, out=rows(target))
+        between = upsampled(self.steps, low, tuple(inner(skip).shape[:3]), self.corners)
+        self.steps.join_level(between, inner(skip), self.norm, inner(out))
 
 
 class _Head:
@@ -123,11 +114,11 @@ class _Head:
     The three sections of the kernel are output channels of one convolution in plane, and their results are added.
     """
 
-    def __init__(self, head: nn.Conv3d) -> None:
+    def __init__(self, head: nn.Conv3d, steps: Steps) -> None:
         assert head.bias is not None
         taps = torch.cat([head.weight.detach()[:, :, k] for k in range(3)])
         self.weight = plane_weight(F.pad(taps, (0,) * 7 + (-len(taps) % 8,)))  # oneDNN likes multiples of 8
-        self.bias, self.channels = head.bias.detach()[:, None, None], head.out_channels
+        self.bias, self.channels, self.steps = head.bias.detach()[:, None, None], head.out_channels, steps
 
     def __call__(self, volume: Tensor, margin: Triple, factors: tuple[Tensor, Tensor] | None) -> Tensor:
         """Logits without the margins.
@@ -141,16 +132,16 @@ class _Head:
             (C, z, y, x).
         """
         deep, high, wide = (slice(m - 1, n - m + 1) for m, n in zip(margin, inner(volume).shape, strict=False))
-        kept = inner(volume)[deep, high, wide]
-        wider = None if factors is None else [v.repeat(kept.shape[2]) for v in factors]
-        out = torch.empty(self.channels, *(n - 2 for n in kept.shape[:3]))
-        section = torch.empty(kept.shape[1:])
+        kept = inner(volume)[deep]
+        section = torch.empty(kept[0, high, wide].shape)
+        wider = None if factors is None else [v.repeat(section.shape[1]) for v in factors]
+        out = torch.empty(self.channels, *(n - 2 for n in (len(kept), *section.shape[:2])))
         parts: list[list[Tensor]] = []
         for number, values in enumerate(kept):
             if wider is None:
-                section.copy_(values)
+                section.copy_(values[high, wide])
             else:
-                scaled_elu(values, wider[0], wider[1], section)
+                self.steps.norm_elu(values, wider[0], wider[1], section, high.start, wide.start)
             x = section.permute(2, 0, 1)[None]
             found = torch.mkldnn_convolution(x, self.weight, None, [0, 0], [1, 1], [1, 1], 1)[0]
             parts = [*parts[-2:], list(found[: 3 * self.channels].split(self.channels))]
@@ -170,23 +161,25 @@ def _pooled(guide: Tensor, depth: int, pool: bool) -> Tensor:
 class CpuBranch:
     """Affinities of one tile. It holds copies of the weights: networks that are still trained need a new one."""
 
-    def __init__(self, network: FGNet, margin: Triple) -> None:
+    def __init__(self, network: FGNet, margin: Triple, steps: Steps) -> None:
         """Prepare the branch of a network that `computes` accepts.
 
         Args:
             network: float32, on the CPU.
             margin: zyx in voxels, cropped off each face.
+            steps: by torch or by kernels.
         """
+        steps.prepare()
         fine, decoder = network.fine, network.decoder
-        self.margin, self.buffers = margin, Buffers()
+        self.margin, self.steps, self.buffers = margin, steps, Buffers()
         with torch.no_grad():
-            self.stem = [_Layer(layer) for layer in fine.stem]
-            self.down = [_Layer(layer) for layer in fine.down]
-            self.blocks = [[_Dense(block) for block in level.children()] for level in fine.blocks]
+            self.stem = [_Layer(layer, steps) for layer in fine.stem]
+            self.down = [_Layer(layer, steps) for layer in fine.down]
+            self.blocks = [[_Dense(block, steps) for block in level.children()] for level in fine.blocks]
             joined = zip(decoder.lateral, decoder.norm, strict=True)
-            self.joined = [_Joined(lateral, norm, decoder.corners) for lateral, norm in joined]
-            self.convs = [[_Layer(layer) for layer in level.children()] for level in decoder.convs]
-            self.head = _Head(network.head)
+            self.joined = [_Joined(lateral, norm, decoder.corners, steps) for lateral, norm in joined]
+            self.convs = [[_Layer(layer, steps) for layer in level.children()] for level in decoder.convs]
+            self.head = _Head(network.head, steps)
         self.guides = dict(fine.guide.items())
 
     def __call__(self, x: Tensor, guides: list[Tensor]) -> Tensor:
@@ -218,11 +211,10 @@ class CpuBranch:
         sections = inner(volume)
         shape = tuple(sections.shape[:3])
         pooled = _pooled(guide, shape[0], module.pool)
-        scale = guide_map(module.scale, module.scale_norm, pooled).sigmoid_()
-        shift = guide_map(module.shift, module.shift_norm, pooled)
-        factors = (upsampled(values, shape, module.corners) for values in (scale, shift))
-        for section, times, plus in zip(sections, *factors, strict=True):
-            torch.addcmul(plus, section, times, out=section)
+        scale = guide_map(self.steps, module.scale, module.scale_norm, pooled).sigmoid_()
+        shift = guide_map(self.steps, module.shift, module.shift_norm, pooled)
+        times, plus = (upsampled(self.steps, values, shape, module.corners) for values in (scale, shift))
+        self.steps.guide_level(sections, times, plus)
 
     def _decode(self, levels: list[Tensor]) -> Tensor:
         below = levels[-1]

@@ -6,27 +6,38 @@ padding of a 3x3x3 convolution. `inner` is a volume without these two sections.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from fgnet.blocks import resize
+from fgnet.cpu_steps import Between, Pair, Steps
 
 #: Values of a volume that one step of a convolution takes at most, unless the least step holds more: 4 MiB.
 STEP_VALUES = 1 << 20
-#: Rows of a section that one step of a norm takes, so that its three arrays stay in the cache of a core.
-STRIP = 32
-#: Minimal filtering F(4, 3) over z (Lavin and Gray 2016, arXiv 1509.09308): 4 sections of a convolution with 3 taps
-#: from 6 products instead of 12. These are the factors of the three taps in each product.
-TAPS = (
-    (1 / 4, 0.0, 0.0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0.0, 0.0, 1.0),
-)
+#: Minimal filtering F(m, 3) over z (Lavin and Gray 2016, arXiv 1509.09308): m sections of a convolution with 3 taps
+#: from m + 2 products instead of 3 m. For each m, these are the factors of the three taps in each product.
+TAPS = {
+    4: (
+        (1 / 4, 0.0, 0.0),
+        (-1 / 6, -1 / 6, -1 / 6),
+        (-1 / 6, 1 / 6, -1 / 6),
+        (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6),
+        (0.0, 0.0, 1.0),
+    ),
+    6: (
+        (1.0, 0.0, 0.0),
+        (-2 / 9, -2 / 9, -2 / 9),
+        (-2 / 9, 2 / 9, -2 / 9),
+        (1 / 90, 1 / 45, 2 / 45),
+        (1 / 90, -1 / 45, 2 / 45),
+        (32 / 45, 16 / 45, 8 / 45),
+        (32 / 45, -16 / 45, 8 / 45),
+        (0.0, 0.0, 1.0),
+    ),
+}
 
 
 class Buffers:
@@ -48,11 +59,6 @@ def inner(volume: Tensor) -> Tensor:
     return volume[1:-1]
 
 
-def rows(section: Tensor) -> Tensor:
-    """(y, x, C) as (y, x * C), so that operations with a factor per channel run over long rows; a view."""
-    return section.flatten(1)
-
-
 class Moments:
     """Sums and sums of squares per channel, from which a GroupNorm over all voxels follows."""
 
@@ -61,14 +67,13 @@ class Moments:
         self.squares: list[Tensor] = []
         self.count = 0
 
-    def add(self, sections: Tensor) -> None:
-        """Count sections (n, y, x, C), contiguous."""
-        lines = sections.flatten(0, 1).flatten(1)
-        self.sums.append(lines.sum(0))
-        self.squares.append(lines.square().sum(0))
+    def add(self, pair: Pair, sections: Tensor) -> None:
+        """Count `Steps.moments` of sections (n, y, x, C)."""
+        self.sums.append(pair[0])
+        self.squares.append(pair[1])
         self.count += sections[..., 0].numel()
 
-    def affine(self, norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    def affine(self, norm: nn.GroupNorm) -> Pair:
         """Scale and shift per channel (C,), float32: the norm of v is v * scale + shift."""
         wide = norm.num_channels // norm.num_groups
         totals = [torch.stack(parts).double().sum(0) for parts in (self.sums, self.squares)]
@@ -79,27 +84,16 @@ class Moments:
         return scale.float(), shift.float()
 
 
-def scaled_elu(section: Tensor, scale: Tensor, shift: Tensor, out: Tensor) -> None:
-    """out = ELU(section * scale + shift) for a section (y, x, C) and factors (x * C,); `out` may be the section.
-
-    ELU(v) is max(v, exp(min(v, 0)) - 1), because exp(v) - 1 >= v.
-    """
-    for lines, target in zip(rows(section).split(STRIP), rows(out).split(STRIP), strict=True):
-        values = torch.addcmul(shift, lines, scale)
-        below = values.clamp(max=0).exp_().sub_(1)
-        torch.maximum(values, below, out=target)
-
-
-def norm_elu(volume: Tensor, moments: Moments, norm: nn.GroupNorm) -> None:
+def norm_elu(steps: Steps, volume: Tensor, moments: Moments, norm: nn.GroupNorm) -> None:
     """GroupNorm and ELU of a volume, in place."""
     scale, shift = (v.repeat(volume.shape[2]) for v in moments.affine(norm))
     for section in inner(volume):
-        scaled_elu(section, scale, shift, section)
+        steps.norm_elu(section, scale, shift, section)
 
 
-def _plane(x: Tensor, weight: Tensor) -> Tensor:
-    """A 3x3 convolution of sections (n, y, x, C) to (n, y, x, O), contiguous, zeros around it."""
-    found = torch.mkldnn_convolution(x.permute(0, 3, 1, 2), weight, None, [1, 1], [1, 1], [1, 1], 1)
+def _plane(x: Tensor, weight: Tensor, stride: Sequence[int] = (1, 1)) -> Tensor:
+    """A 3x3 convolution of sections (n, y, x, C) to (n, y', x', O), contiguous, zeros around it."""
+    found = torch.mkldnn_convolution(x.permute(0, 3, 1, 2), weight, None, [1, 1], stride, [1, 1], 1)
     return found.permute(0, 2, 3, 1).contiguous()
 
 
@@ -111,13 +105,12 @@ def plane_weight(weight: Tensor) -> Tensor:
 class Convolution:
     """A 3x3x3 convolution without bias, zeros around it, from one volume into another."""
 
-    def __init__(self, conv: nn.Conv3d) -> None:
-        weight = conv.weight.detach()
+    def __init__(self, conv: nn.Conv3d, steps: Steps) -> None:
+        weight, self.steps = conv.weight.detach(), steps
         self.inputs, self.outputs, self.stride = conv.in_channels, conv.out_channels, conv.stride
         self.direct = weight.contiguous(memory_format=torch.channels_last_3d)
-        products = torch.einsum("kz,oczyx->kocyx", torch.tensor(TAPS, dtype=torch.float64), weight.double())
-        self.products = [plane_weight(w.float()) for w in products]
-        self.from_grey = plane_weight(weight[:, 0])
+        self.products = {size: _products(weight, size) for size in steps.sizes}
+        self.taps = plane_weight(torch.cat([weight[:, :, k] for k in range(3)], dim=1))
 
     def shape(self, volume: Tensor) -> tuple[int, ...]:
         """(z, y, x, C) of the result."""
@@ -127,46 +120,41 @@ class Convolution:
     def __call__(self, volume: Tensor, out: Tensor) -> Moments:
         """Convolve a volume into the volume `out`; returns the moments of the result."""
         moments, depth = Moments(), out.shape[0] - 2
-        unit = self.stride == (1, 1, 1)
-        fours = unit and self.inputs > 1 and depth % 4 == 0
-        step = _step(depth, out[0].numel(), 4 if fours else 1)
-        work = torch.empty(10, step // 4, *volume.shape[1:]) if fours else None
+        fits = self.stride == (1, 1, 1) and self.inputs > 1
+        size = next((n for n in self.products if fits and depth % n == 0), 1)
+        step = _step(depth, max(out[0].numel(), self._gathered(volume)), size)
+        work = torch.empty(self.steps.room(size), step // size, *volume.shape[1:]) if size > 1 else None
         for begin in range(0, depth, step):
             target = out[1 + begin : 1 + begin + step]
             if work is not None:
-                self._fours(volume[begin : begin + step + 2], target, work)
-            elif unit and self.inputs == 1:
-                self._grey(volume[begin : begin + step + 2], target)
+                found = self._filtered(volume[begin : begin + step + 2], target, work, self.products[size])
             else:
-                self._sections(volume, begin, target)
-            moments.add(target)
+                self._direct(volume, begin, target)
+                found = self.steps.moments(target)
+            moments.add(found, target)
         return moments
 
-    def _fours(self, x: Tensor, out: Tensor, work: Tensor) -> None:
-        """4 n sections from 4 n + 2 by `TAPS`: sums of sections, 6 convolutions in plane, sums of their results."""
-        d = [x[i : i + len(out) - 3 : 4] for i in range(6)]
-        v, (a, b, c, e) = work[:6], work[6:]
-        torch.sub(d[4], d[2], alpha=4, out=a)
-        torch.sub(d[3], d[1], alpha=4, out=b)
-        torch.sub(d[4], d[2], out=c)
-        torch.sub(d[3], d[1], out=e)
-        torch.add(a, b, out=v[1])
-        torch.sub(a, b, out=v[2])
-        torch.add(c, e, alpha=2, out=v[3])
-        torch.sub(c, e, alpha=2, out=v[4])
-        torch.add(c, torch.sub(d[0], d[2], out=a), alpha=4, out=v[0])
-        torch.sub(torch.sub(d[5], d[3], out=b), e, alpha=4, out=v[5])
-        m = [_plane(v[k], self.products[k]) for k in range(6)]
-        odd, even = m[1] - m[2], m[1].add_(m[2])
-        odd_twice, even_twice = m[3] - m[4], m[3].add_(m[4])
-        torch.add(odd, odd_twice, alpha=2, out=out[1::4])
-        torch.add(even, even_twice, alpha=4, out=out[2::4])
-        torch.add(m[0], even.add_(even_twice), out=out[0::4])
-        torch.add(m[5], odd.add_(odd_twice, alpha=8), out=out[3::4])
+    def _filtered(self, x: Tensor, out: Tensor, work: Tensor, weights: list[Tensor]) -> Pair:
+        """m n sections from m n + 2 by `TAPS`: sums of sections, convolutions in plane, sums of their results."""
+        sums = self.steps.spread(x, work)
+        products = [_plane(values, weight) for values, weight in zip(sums, weights, strict=True)]
+        return self.steps.join(products, out)
 
-    def _grey(self, x: Tensor, out: Tensor) -> None:
-        """n sections from n + 2 of one channel: three neighbouring sections are the channels of a 2D convolution."""
-        out.copy_(_plane(torch.stack([x[k : k + len(out), ..., 0] for k in range(3)], dim=-1), self.from_grey))
+    def _gathered(self, volume: Tensor) -> int:
+        """Values of three sections, if a convolution with strides has them as channels; otherwise 0."""
+        fits = 1 < self.inputs <= self.steps.gathers and self.stride != (1, 1, 1)
+        return 3 * volume[0].numel() if fits else 0
+
+    def _direct(self, volume: Tensor, begin: int, out: Tensor) -> None:
+        """Sections from `begin` on, without `TAPS`. Three neighbouring sections may be channels of a 2D convolution."""
+        deep, *plane = self.stride
+        grey = self.inputs == 1 and self.stride == (1, 1, 1)
+        if grey or self._gathered(volume):
+            last = (begin + len(out) - 1) * deep + 1
+            x = torch.cat([volume[begin * deep + tap : last + tap : deep] for tap in range(3)], dim=-1)
+            out.copy_(_plane(x, self.taps, plane))
+        else:
+            self._sections(volume, begin, out)
 
     def _sections(self, volume: Tensor, begin: int, out: Tensor) -> None:
         first = begin * self.stride[0]
@@ -175,25 +163,33 @@ class Convolution:
         out.copy_(found[0].permute(1, 2, 3, 0))
 
 
+def _products(weight: Tensor, size: int) -> list[Tensor]:
+    """Weights in plane (O, C, 3, 3) from those of a convolution (O, C, 3, 3, 3), one per product of `TAPS`."""
+    taps = torch.tensor(TAPS[size], dtype=torch.float64)
+    products = torch.einsum("kz,oczyx->kocyx", taps, weight.double())
+    return [plane_weight(w.float()) for w in products]
+
+
 def _step(depth: int, section: int, unit: int) -> int:
     """Sections of one step: the greatest divisor of the depth, a multiple of `unit`, of at most `STEP_VALUES`."""
     fitting = [n for n in range(unit, depth + 1, unit) if depth % n == 0 and n * section <= STEP_VALUES]
     return max(fitting, default=unit)
 
 
-def guide_map(conv: nn.Conv3d, norm: nn.GroupNorm, guide: Tensor) -> Tensor:
+def guide_map(steps: Steps, conv: nn.Conv3d, norm: nn.GroupNorm, guide: Tensor) -> Tensor:
     """GroupNorm of a (1, 3, 3) convolution of a guide (z, y, x, C), contiguous."""
     found = _plane(guide, plane_weight(conv.weight[:, :, 0]))
     moments = Moments()
-    moments.add(found)
+    moments.add(steps.moments(found), found)
     scale, shift = moments.affine(norm)
     return torch.addcmul(shift, found, scale)
 
 
-def upsampled(x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Tensor]:
-    """The sections (y, x, C) of a map (z, y, x, C) that is interpolated as `fgnet.blocks.resize` does.
+def upsampled(steps: Steps, x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Between]:
+    """The sections of a map (z, y, x, C) that is interpolated as `fgnet.blocks.resize` does.
 
     Args:
+        steps: by which sections are doubled in plane.
         x: the map, contiguous.
         shape: zyx wanted. Axes that stay or double are interpolated section by section.
         corners: see `NetworkConfig.align_corners`.
@@ -201,31 +197,13 @@ def upsampled(x: Tensor, shape: tuple[int, ...], corners: bool) -> Iterator[Tens
     factors = [wanted / given for wanted, given in zip(shape, x.shape, strict=False)]
     if factors != [1, 1, 1] and (corners or not set(factors) <= {1, 2}):
         x, factors = resize(x.permute(3, 0, 1, 2)[None], shape, corners)[0].permute(1, 2, 3, 0).contiguous(), [1, 1, 1]
-    planes = (_in_plane(section, factors[1] == 2, factors[2] == 2) for section in x)
+    planes = (steps.doubled(section, factors[1] == 2, factors[2] == 2) for section in x)
     if factors[0] == 1:
-        yield from planes
+        yield from ((plane, plane, 0.0) for plane in planes)
         return
     before = now = next(planes)
     for _ in range(len(x)):
         after = next(planes, now)
-        yield torch.lerp(now, before, 0.25)
-        yield torch.lerp(now, after, 0.25)
+        yield now, before, 0.25
+        yield now, after, 0.25
         before, now = now, after
-
-
-def _in_plane(section: Tensor, along_y: bool, along_x: bool) -> Tensor:
-    narrow = doubled(section, 1) if along_x else section
-    return doubled(narrow, 0) if along_y else narrow
-
-
-def doubled(x: Tensor, axis: int) -> Tensor:
-    """Linear interpolation to twice the length of an axis: each value is cut into two halves, the ends are repeated."""
-    n = x.shape[axis]
-    out = x.new_empty([2 * m if i == axis else m for i, m in enumerate(x.shape)])
-    first, second = (out.unflatten(axis, (n, 2)).select(axis + 1, half) for half in range(2))
-    low, high = x.narrow(axis, 0, n - 1), x.narrow(axis, 1, n - 1)
-    torch.lerp(high, low, 0.25, out=first.narrow(axis, 1, n - 1))
-    torch.lerp(low, high, 0.25, out=second.narrow(axis, 0, n - 1))
-    first.select(axis, 0).copy_(x.select(axis, 0))
-    second.select(axis, n - 1).copy_(x.select(axis, n - 1))
-    return out

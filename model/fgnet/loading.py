@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fgnet.errors import ModelError
 from fgnet.tiles import Predictor, check_tiles, crop_margin
 from fgnet.weights import MODES, TOYS, checkpoint_digest
+
+if TYPE_CHECKING:
+    from fgnet.cpu_kernels import Kernels
 
 
 class ToyPredictor:
@@ -41,6 +46,8 @@ def load_predictor(
     threads: int = 1,
     expect_sha256: str | None = None,
     definition: bool = False,
+    kernels: Kernels | None = None,
+    wide: bool = True,
 ) -> Predictor:
     """The predictor of a checkpoint.
 
@@ -52,6 +59,8 @@ def load_predictor(
         expect_sha256: what the file's bytes must hash to, in hexadecimal; None checks nothing.
         definition: whether to compute by `fgnet.network` alone on a CPU, without `fgnet.cpu_branch`: the arithmetic of
             earlier versions, equal but for rounding.
+        kernels: compiled functions for `fgnet.cpu_branch`, equal but for rounding; None for torch's.
+        wide: whether a GPU computes by `fgnet.gpu_layers`, equal to `fgnet.network` but for rounding.
 
     Raises:
         ModelError: an unknown mode, no such file, other bytes than expected, or keys or shapes that differ from the
@@ -66,4 +75,4 @@ def load_predictor(
         return ToyPredictor(checkpoint)
     from fgnet.predictor import load_network_predictor
 
-    return load_network_predictor(checkpoint, mode, device, threads, definition)
+    return load_network_predictor(checkpoint, mode, device, threads, definition, kernels, wide)

@@ -13,7 +13,10 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from fgnet.cpu_branch import CpuBranch, computes
+from fgnet.cpu_kernels import Kernels, KernelSteps
+from fgnet.cpu_steps import Steps, TorchSteps
 from fgnet.geometry import Geometry
+from fgnet.gpu_layers import for_gpu
 from fgnet.guide_cache import GuideCache
 from fgnet.network import FGNet, Logits, channels_last
 from fgnet.precision import computes_bfloat16
@@ -26,6 +29,7 @@ from fgnet.weights import locate, read_geometry, read_network
 #: every preset's tile, so that batches are filled up with copies at the faces of a volume only. The third number also
 #: holds for networks that `fgnet.cpu_branch` computes, whose encoders are small.
 CPU_BATCH, BATCH, GPU_BATCH = 4, 8, 32
+TORCH_STEPS = TorchSteps()
 
 
 def sections_a_call(geometry: Geometry, device: torch.device, mode: str, branch: bool = False) -> int:
@@ -52,11 +56,18 @@ class NetworkPredictor:
     `reference` but for rounding. `fast` is `exact` in bfloat16 (weights, guides, features) if the device computes
     in it. On a GPU, `reference` and `exact` are float32 throughout: cuDNN's TF32, which torch allows convolutions
     by default, is for `fast` only. On a CPU, float32 networks of the kind of `nano` have their refined branch computed
-    by `fgnet.cpu_branch`, in `exact` and `fast`.
+    by `fgnet.cpu_branch`, in `exact` and `fast`. On a GPU these two modes use the layers of `fgnet.gpu_layers`.
     """
 
     def __init__(
-        self, network: FGNet, geometry: Geometry, mode: str, device: str, threads: int, definition: bool = False
+        self,
+        network: FGNet,
+        geometry: Geometry,
+        mode: str,
+        device: str,
+        threads: int,
+        steps: Steps | None = TORCH_STEPS,
+        wide: bool = True,
     ) -> None:
         """Prepare a network for inference.
 
@@ -66,7 +77,8 @@ class NetworkPredictor:
             mode: one of `fgnet.weights.MODES`.
             device: as torch names it.
             threads: of torch in this process.
-            definition: whether to compute by `fgnet.network` alone, on a CPU, too.
+            steps: of `fgnet.cpu_branch`; None to compute by `fgnet.network` alone, on a CPU, too.
+            wide: whether a GPU computes `exact` and `fast` by `fgnet.gpu_layers`.
         """
         torch.set_num_threads(threads)
         self.network, self.geometry, self.mode = network.eval(), geometry, mode
@@ -74,15 +86,17 @@ class NetworkPredictor:
         if mode == "fast" and computes_bfloat16(self.device):
             self.network = copy.deepcopy(network).bfloat16()
         self.dtype = next(self.network.parameters()).dtype
-        self.branch = None if definition else self._cpu_branch()
+        self.branch = None if steps is None else self._cpu_branch(steps)
         batch = sections_a_call(geometry, self.device, mode, self.branch is not None)
         self.cache = GuideCache(self.network, batch=batch)
+        is_wide = wide and mode != "reference" and self.device.type == "cuda"
+        self.refining = for_gpu(self.network) if is_wide else self.network
 
-    def _cpu_branch(self) -> CpuBranch | None:
+    def _cpu_branch(self, steps: Steps) -> CpuBranch | None:
         plain = self.mode != "reference" and self.device.type == "cpu" and self.dtype == torch.float32
         if not plain or not computes(self.network.config, self.geometry):
             return None
-        return CpuBranch(self.network, self.geometry.margin)
+        return CpuBranch(self.network, self.geometry.margin, steps)
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
@@ -103,8 +117,10 @@ class NetworkPredictor:
         if self.mode == "reference":
             refined = self._both_branches(x).refined
         else:
-            refined = self.network.refine(x, self.cache.guides(x, tile))
-        probabilities = refined.float().sigmoid().contiguous().cpu().numpy()
+            refined = self.refining.refine(x, self.cache.guides(x, tile))
+        if self.device.type != "cpu":  # less to copy; on a CPU the last bit of a sigmoid depends on what lies beside it
+            return crop_margin(refined, self.geometry.margin).float().sigmoid().contiguous().cpu().numpy()
+        probabilities = refined.float().sigmoid().contiguous().numpy()
         return crop_margin(probabilities, self.geometry.margin)
 
     def _both_branches(self, x: Tensor) -> Logits:
@@ -128,7 +144,13 @@ def load_network(path: Path) -> FGNet:
 
 
 def load_network_predictor(
-    checkpoint: str, mode: str, device: str, threads: int, definition: bool = False
+    checkpoint: str,
+    mode: str,
+    device: str,
+    threads: int,
+    definition: bool = False,
+    kernels: Kernels | None = None,
+    wide: bool = True,
 ) -> NetworkPredictor:
     """The predictor of a checkpoint with weights; see `fgnet.loading.load_predictor`.
 
@@ -137,10 +159,14 @@ def load_network_predictor(
         mode: see `NetworkPredictor`.
         device: as torch names it.
         threads: of torch in this process.
-        definition: see `NetworkPredictor`.
+        definition: see `fgnet.loading.load_predictor`.
+        kernels: see `fgnet.loading.load_predictor`.
+        wide: see `NetworkPredictor`.
 
     Raises:
         ModelError: no such file, or keys or shapes that differ from the architecture.
     """
     network = load_network(locate(checkpoint)).to(device)
-    return NetworkPredictor(network, read_geometry(checkpoint, mode), mode, device, threads, definition)
+    steps = TORCH_STEPS if kernels is None else KernelSteps(kernels)
+    geometry = read_geometry(checkpoint, mode)
+    return NetworkPredictor(network, geometry, mode, device, threads, None if definition else steps, wide)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgnet.errors import ModelError
 from fgnet.geometry import Geometry, Triple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Voxels = TypeVar("Voxels", NDArray[np.float32], "Tensor")
 
 
 class Predictor(Protocol):
@@ -19,10 +24,11 @@ class Predictor(Protocol):
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]: ...
 
 
-def crop_margin(tiles: NDArray[np.float32], margin: Triple) -> NDArray[np.float32]:
+def crop_margin(tiles: Voxels, margin: Triple) -> Voxels:
     """Tiles without `margin` voxels (zyx) at each face of their last three axes; a view."""
     z, y, x = (slice(m, n - m) for m, n in zip(margin, tiles.shape[-3:], strict=True))
-    return tiles[..., z, y, x]
+    kept: Voxels = tiles[..., z, y, x]
+    return kept
 
 
 def check_tiles(tiles: NDArray[np.float32], geometry: Geometry) -> None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from fgnet import Geometry
 from fgnet.blocks import Conv3d, same
 from fgnet.config import GUIDANCE, NetworkConfig, preset
+from fgnet.cpu_kernels import KernelSteps
 from fgnet.describing import default_geometry
 from fgnet.encoder import SectionEncoder
 from fgnet.geometry import Triple
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from tiny_network import DEVICES, GEOMETRY, SMALL
 
 from fgnet_pipeline.core.geometry import Box, Grid, indices, vector, whole
+from fgnet_pipeline.kernels import cpu_steps
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 
 Array = NDArray[np.float32]
@@ -34,8 +36,12 @@ def volume(*shape: int) -> Array:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
+KERNELS = KernelSteps(cpu_steps)
+
+
 def on(device: str, network: FGNet, geometry: Geometry, mode: str) -> NetworkPredictor:
-    return NetworkPredictor(copy.deepcopy(network).to(device), geometry, mode, device, 1)
+    """As stage predict computes: with kernels, which are of use on a CPU."""
+    return NetworkPredictor(copy.deepcopy(network).to(device), geometry, mode, device, 1, KERNELS)
 
 
 def predict(raw: Array, box: Box, geometry: Geometry, predictor: NetworkPredictor) -> Array:
@@ -81,7 +87,7 @@ def test_a_block_encodes_every_section_of_an_xy_tile_exactly_once(network: FGNet
     watched = copy.deepcopy(network)
     watched.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
     raw, box = volume(96, 72, 96), Box((32, 24, 24), (64, 48, 72))
-    predictor = NetworkPredictor(watched.to(device), OVERLAPPING, "exact", device, 1)
+    predictor = NetworkPredictor(watched.to(device), OVERLAPPING, "exact", device, 1, KERNELS)
     predictor.cache.limit = 0
     predict(raw, box, OVERLAPPING, predictor)
     tiling = Tiling(OVERLAPPING.tile, OVERLAPPING.stride, OVERLAPPING.margin)
@@ -97,7 +103,7 @@ def test_sections_mirrored_at_the_face_of_a_volume_are_encoded_once(network: FGN
     watched = copy.deepcopy(network)
     watched.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
     raw = volume(48, 24, 24)
-    predictor = NetworkPredictor(watched, OVERLAPPING, "exact", "cpu", 1, definition=True)  # its calls are small
+    predictor = NetworkPredictor(watched, OVERLAPPING, "exact", "cpu", 1, steps=None)  # its calls are small
     predict(raw, whole((48, 24, 24)), OVERLAPPING, predictor)
     assert sections == [CPU_BATCH] * (48 // CPU_BATCH)
 
@@ -130,7 +136,7 @@ def test_calls_of_the_encoder_divide_the_tiles_of_every_preset(name: str, mode: 
 
 
 def test_fast_encodes_whole_batches_and_leaves_the_network_alone(network: FGNet) -> None:
-    predictor = NetworkPredictor(network, GEOMETRY, "fast", "cpu", 1)
+    predictor = NetworkPredictor(network, GEOMETRY, "fast", "cpu", 1, KERNELS)
     sections: list[int] = []
     predictor.network.encoder.register_forward_pre_hook(lambda _, inputs: sections.append(len(inputs[0])))
     predictor(volume(1, 32, 32, 32))

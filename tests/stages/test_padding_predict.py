@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from pipeline_tools import Command, read, state_of, write_config, write_volume
 from tiny_network import GEOMETRY, write_checkpoint
 
+from fgnet_pipeline.kernels import cpu_steps
 from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork
 from fgnet_pipeline.training.validation import predict_alone
 
 SHAPE = (24, 48, 56)
 NORMALISATION = (120.0, 40.0)
+#: How `load_predictor` is called for the number of an implementation.
+ARITHMETIC: dict[int, dict[str, Any]] = {
+    1: {"definition": True},
+    2: {"definition": True},
+    3: {},
+    4: {"kernels": cpu_steps},
+}
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +133,20 @@ def test_an_output_of_an_earlier_implementation_is_completed_by_it(
     assert command("verify", config)[0] == 0
     found = read(tmp_path / "out", "affinities")[:, 16:]
     former, present = (
-        predict_alone(raw, GEOMETRY, network_of(predictor, number >= 2, constants))[:, 16:]
-        for predictor in (fgnet.load_predictor(str(checkpoint), definition=True), fgnet.load_predictor(str(checkpoint)))
+        predict_alone(raw, GEOMETRY, network_of(fgnet.load_predictor(str(checkpoint), **by), number >= 2, constants))
+        for by in (ARITHMETIC[number], ARITHMETIC[IMPLEMENTATION])
     )
-    assert (found == former).all() and (former != present).any() and found[:, :, 30:].any() == (number == 1)
+    assert (found == former[:, 16:]).all() and found[:, :, 30:].any() == (number == 1)
+    assert (former[:, 16:] != present[:, 16:]).any()
+
+
+def test_new_affinities_are_of_the_newest_implementation(tmp_path: Path, checkpoint: Path, command: Command) -> None:
+    config = configured(tmp_path, checkpoint, tissue(), "out", [24, 48, 64])
+    assert command("predict", config)[0] == 0
+    stored = json.loads((state_of(tmp_path / "out") / "progress" / "predict" / "fingerprint.json").read_text())
+    network = network_of(fgnet.load_predictor(str(checkpoint), **ARITHMETIC[4]), True, stored["normalisation"])
+    assert stored["implementation"] == 4
+    assert (read(tmp_path / "out", "affinities") == predict_alone(tissue(), GEOMETRY, network)).all()
 
 
 def test_an_output_of_a_later_implementation_is_refused(tmp_path: Path, checkpoint: Path, command: Command) -> None:
