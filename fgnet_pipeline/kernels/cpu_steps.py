@@ -7,13 +7,10 @@ of the values: what is no number stays none, as in torch.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from fgnet_pipeline.kernels.compiled import njit
-from fgnet_pipeline.kernels.cpu_filtering import join_fours, join_sixes, spread_fours, spread_sixes
+from fgnet_pipeline.kernels.cpu_filtering import FUSED, Array, f4, join_fours, join_sixes, spread_fours, spread_sixes
 
 __all__ = [
     "guide_level",
@@ -28,10 +25,8 @@ __all__ = [
     "warm_up",
 ]
 
-Array = NDArray[np.float32]
 Between = tuple[Array, Array, float]
 Place = tuple[int, int, int]
-f4 = np.float32
 LOWEST = f4(-87)
 """exp of less is below the smallest normal number."""
 LOG2_E = f4(1.4426950408889634)
@@ -41,8 +36,6 @@ LN2_HIGH, LN2_LOW = f4(0.693359375), f4(-2.12194440e-4)
 A0, A1, A2 = f4(1.9875691500e-4), f4(1.3981999507e-3), f4(8.3334519073e-3)
 A3, A4, A5 = f4(4.1665795894e-2), f4(1.6666665459e-1), f4(5.0000001201e-1)
 """(exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2, highest power first: the polynomial of Cephes' expf."""
-#: A product and a sum may be rounded once. Sums over the channels of a voxel may be taken in another order.
-FUSED: Any = {"contract"}
 
 
 @njit(error_model="numpy", fastmath=FUSED, nogil=True)
@@ -147,6 +140,7 @@ def _between(near: Array, far: Array, share: float, place: Place, narrow: Array,
             pairs[x, 1, i] = voxels[x, i] + quarter * (voxels[high, i] - voxels[x, i])
 
 
+# The sums over the channels of a voxel may be taken in another order.
 @njit(error_model="numpy", fastmath=FUSED | {"reassoc"}, nogil=True)
 def join_level(near: Array, far: Array, share: float, skip: Array, factors: Array, eps: float, out: Array) -> None:
     """out = LayerNorm over channels of skip + near * (1 - share) + far * share, for one section.

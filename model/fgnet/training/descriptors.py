@@ -54,7 +54,8 @@ def local_shape_descriptors(labels: Tensor, sigma: Sigma, step: Triple = (1, 1, 
             held = values[(slice(None), *box)]
             held.copy_(torch.where(mask[box], found, held))
         for axis, repeats in enumerate(step):
-            values, computed = values.repeat_interleave(repeats, axis + 1), computed.repeat_interleave(repeats, axis)
+            if repeats > 1:
+                values, computed = (t.repeat_interleave(repeats, axis - 3) for t in (values, computed))
         described.copy_(values * ((patch > 0) & (patch == computed)))
     return result
 
