@@ -26,7 +26,7 @@ from fgnet_pipeline.kernels.contingency import conditional_entropies, contingenc
 from fgnet_pipeline.kernels.fragments.method import segment_fragments
 from fgnet_pipeline.kernels.padding import void_of, without_padding
 from fgnet_pipeline.kernels.region_graph import block_edges
-from fgnet_pipeline.stages.tile_network import TileNetwork
+from fgnet_pipeline.stages.tile_network import TileNetwork, padding_runs
 from fgnet_pipeline.store.input_identity import sample
 from fgnet_pipeline.training.validation import predict_alone
 
@@ -41,9 +41,8 @@ def predicted(raw: Volume, implementation: int, checkpoint: str) -> Volume:
     samples = sample(vector(raw.shape), lambda box: raw[box.slices()], "raw")
     kept = without_padding(samples) if implementation >= 2 else samples
     constants = fgnet.normalise.constants(kept, geometry.normalisation)
-    network = TileNetwork(
-        predictor, lambda tiles: fgnet.normalise.apply(tiles, *constants), geometry.margin, 3, implementation >= 2
-    )
+    runs = padding_runs(implementation, vector(geometry.margin))
+    network = TileNetwork(predictor, lambda tiles: fgnet.normalise.apply(tiles, *constants), geometry.margin, 3, runs)
     return predict_alone(raw, geometry, network)
 
 

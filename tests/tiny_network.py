@@ -41,10 +41,10 @@ GEOMETRY = Geometry((32, 32, 32), (16, 16, 16), (4, 4, 4), (10.0, 10.0, 10.0), a
 DEVICES = ("cpu", *(["cuda"] if torch.cuda.is_available() else []))
 
 
-def write_checkpoint(folder: Path) -> Path:
+def write_checkpoint(folder: Path, geometry: Geometry = GEOMETRY) -> Path:
     """Export the weights of an untrained network; returns the path of the file."""
     torch.manual_seed(0)
     network = FGNet(SMALL)
     path = folder / "test.safetensors"
-    export(path, network, network.state_dict(), GEOMETRY, half=False)
+    export(path, network, network.state_dict(), geometry, half=False)
     return path

@@ -1,21 +1,27 @@
-"""What models state: which shipped one fits the voxels of a volume, and the normalisation that a model measures.
+"""What models state: the geometry of the configured one, its normalisation, and which shipped one fits a volume.
 
 Headers of files are read, so torch is not needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fgnet_pipeline.core.config import Config
 from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Vector, vector
 from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.kernels.padding import without_padding
+from fgnet_pipeline.store.volume import Frame
+
+if TYPE_CHECKING:
+    import fgnet
 
 #: The fraction, per axis, by which a voxel size may differ from the model's.
 VOXEL_SIZE_TOLERANCE = 0.2
@@ -55,6 +61,50 @@ def is_near(trained: Sequence[float], voxel_size: Sequence[float]) -> bool:
         voxel_size: of the volume, nm, zyx.
     """
     return bool((np.abs(np.divide(voxel_size, trained) - 1) <= VOXEL_SIZE_TOLERANCE + 1e-9).all())
+
+
+@contextlib.contextmanager
+def as_input_errors() -> Iterator[None]:
+    """Turn errors of the model package into `InputError`, which names the same field and remedy."""
+    import fgnet
+
+    try:
+        yield
+    except fgnet.ModelError as error:
+        raise InputError(error.field, error.value, error.expected, error.remedy) from error
+
+
+def geometry_of(config: Config) -> fgnet.Geometry:
+    """The geometry of the configured model. The model package is imported here: other stages do without it."""
+    import fgnet
+
+    return fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+
+
+def has_weights(config: Config) -> bool:
+    """Whether the configured model is a network with weights, which needs torch."""
+    from fgnet.weights import TOYS
+
+    return config.model.checkpoint not in TOYS
+
+
+def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
+    """The geometry of the configured model, checked against the voxel size. Torch is not needed.
+
+    Raises:
+        InputError: the checkpoint is missing or is not one of ours, or the model was not trained for this voxel size.
+    """
+    with as_input_errors():
+        geometry = geometry_of(config)
+    fits = is_near(geometry.voxel_size, frame.voxel_size)
+    if not (fits or config.model.any_voxel_size or geometry.any_voxel_size):
+        raise InputError(
+            "volume.voxel_size",
+            list(frame.voxel_size),
+            f"{list(geometry.voxel_size)} nm within 20 % per axis, for which {config.model.checkpoint} was trained",
+            "use another model or level of the volume, or set model.any_voxel_size=true",
+        )
+    return geometry
 
 
 def shipped_models() -> list[ModelFacts]:

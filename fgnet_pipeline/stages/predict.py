@@ -6,7 +6,6 @@ Besides the room `training`, this is the only file that computes with the model 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,42 +19,29 @@ from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 from fgnet_pipeline.stages.job import Job
-from fgnet_pipeline.stages.model_choice import is_near, measured_normalisation
+from fgnet_pipeline.stages.model_choice import (
+    as_input_errors,
+    describe_model,
+    geometry_of,
+    has_weights,
+    measured_normalisation,
+)
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
-from fgnet_pipeline.stages.tile_network import TileNetwork, arithmetic_of, fills_padding, implementation_of
+from fgnet_pipeline.stages.tile_network import (
+    IMPLEMENTATION,
+    TileNetwork,
+    arithmetic_of,
+    implementation_of,
+    is_all_padding,
+    padding_runs,
+)
 from fgnet_pipeline.store.arrays import storage_shapes
 from fgnet_pipeline.store.input_identity import identity, sample
-from fgnet_pipeline.store.volume import Frame
 
 if TYPE_CHECKING:
     import fgnet
     from fgnet.tiles import Predictor
-
-
-@contextlib.contextmanager
-def _as_input_errors() -> Iterator[None]:
-    """Turn errors of the model package into `InputError`, which names the same field and remedy."""
-    import fgnet
-
-    try:
-        yield
-    except fgnet.ModelError as error:
-        raise InputError(error.field, error.value, error.expected, error.remedy) from error
-
-
-def _geometry_of(config: Config) -> fgnet.Geometry:
-    """The geometry of the configured model. The model package is imported here: other stages do without it."""
-    import fgnet
-
-    return fgnet.read_geometry(config.model.checkpoint, config.model.mode)
-
-
-def _has_weights(config: Config) -> bool:
-    """Whether the configured model is a network with weights, which needs torch."""
-    from fgnet.weights import TOYS
-
-    return config.model.checkpoint not in TOYS
 
 
 def _load(config: Config, device: str, implementation: int, digest: str | None = None) -> Predictor:
@@ -64,25 +50,6 @@ def _load(config: Config, device: str, implementation: int, digest: str | None =
 
     model, threads, arithmetic = config.model, config.schedule.threads, arithmetic_of(implementation)
     return fgnet.load_predictor(model.checkpoint, model.mode, device, threads, expect_sha256=digest, **arithmetic)
-
-
-def describe_model(config: Config, frame: Frame) -> fgnet.Geometry:
-    """The geometry of the configured model, checked against the voxel size. Torch is not needed.
-
-    Raises:
-        InputError: the checkpoint is missing or is not one of ours, or the model was not trained for this voxel size.
-    """
-    with _as_input_errors():
-        geometry = _geometry_of(config)
-    fits = is_near(geometry.voxel_size, frame.voxel_size)
-    if not (fits or config.model.any_voxel_size or geometry.any_voxel_size):
-        raise InputError(
-            "volume.voxel_size",
-            list(frame.voxel_size),
-            f"{list(geometry.voxel_size)} nm within 20 % per axis, for which {config.model.checkpoint} was trained",
-            "use another model or level of the volume, or set model.any_voxel_size=true",
-        )
-    return geometry
 
 
 def tiling_of(geometry: fgnet.Geometry) -> Tiling:
@@ -151,7 +118,7 @@ class PredictStage(Stage):
 
     def preload(self, config: Config) -> tuple[str, ...]:
         """Torch, the network and the kernels for a CPU, for models with weights."""
-        if not _has_weights(config):
+        if not has_weights(config):
             return ("fgnet",)
         kernels = "fgnet_pipeline.execution.processes.preload_predict"
         return ("torch", "fgnet.predictor", *([kernels] if config.model.device != "cuda" else []))
@@ -161,7 +128,7 @@ class PredictStage(Stage):
         if job.config.model.device != "auto":
             choose_device(job.config.model.device, 0)
         if first:
-            with _as_input_errors():
+            with as_input_errors():
                 _load(job.config, "cpu", implementation=1)  # without kernels: those who compute compile them
 
 
@@ -195,7 +162,10 @@ def predict_fingerprint(job: Job, stored: dict[str, Any] | None, format_version:
         "neighbourhood": [list(o) for o in geometry.neighbourhood],
         "context": list(tiling_of(geometry).context),
     }
-    if (implementation := implementation_of(stored)) > 1:
+    implementation = implementation_of(stored)
+    if has_weights(config) and is_all_padding(implementation, geometry.margin):
+        implementation = IMPLEMENTATION  # so the fingerprint differs, and the output is refused
+    if implementation > 1:
         fingerprint["implementation"] = implementation
     fingerprint["normalisation"] = _normalisation(job, geometry, values, stored, volume)
     return fingerprint
@@ -219,8 +189,8 @@ def stored_differences(job: Job, stored: dict[str, Any]) -> list[str]:
 def tiles_computed(job: Job) -> dict[str, Any] | None:
     """Count the tiles of all blocks (see `Stage.tiles`); None if the checkpoint is not on this machine."""
     try:
-        with _as_input_errors():
-            geometry = _geometry_of(job.config)
+        with as_input_errors():
+            geometry = geometry_of(job.config)
     except InputError:
         return None
     tiling, architecture = tiling_of(geometry), geometry.architecture
@@ -268,16 +238,16 @@ class Predict:
 
         assert job.raw is not None  # PredictStage.plan has checked it
         self.job, self.raw, self.volume, config, fingerprint = job, job.raw, job.bounds, job.config, task.fingerprint
-        geometry = _geometry_of(config)
+        geometry = geometry_of(config)
         self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
-        device = choose_device(config.model.device, worker) if _has_weights(config) else "cpu"
+        device = choose_device(config.model.device, worker) if has_weights(config) else "cpu"
         implementation = implementation_of(fingerprint)
         predictor = _load(config, device, implementation, fingerprint["model"])
         (shift, scale), margin = fingerprint["normalisation"], geometry.margin
         # Models without weights have no norms, which padding could spoil.
-        fill = fills_padding(implementation) and _has_weights(config)
+        runs = padding_runs(implementation, margin) if has_weights(config) else None
         self.network = TileNetwork(
-            predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, fill
+            predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, runs
         )
 
     def load(self, block: Block) -> npt.NDArray[Any]:

@@ -15,8 +15,11 @@ from fgnet_pipeline.kernels.padding import deep_in, filled, padding_of
 #: Arithmetic of the predict stage, part of its fingerprint. 1: padding is shown to the network as it is. 2: padding is
 #: replaced by mirrored tissue, and affinities deep in padding are 0. 3: as 2, and on a CPU `fgnet.cpu_branch` computes
 #: the networks that it can, by torch alone. 4: as 3, with the kernels of `fgnet_pipeline.kernels.cpu_steps`, and on
-#: a GPU `fgnet.gpu_layers` computes the refined branch. A fingerprint that states none is of the first.
-IMPLEMENTATION = 4
+#: a GPU `fgnet.gpu_layers` computes the refined branch. 5: as 4, and a run of equal values is padding only if it is at
+#: least `SHORTEST_RUN` long, however small the margins are. A fingerprint that states none is of the first.
+IMPLEMENTATION = 5
+#: Voxels. With small margins, dark or bright tissue holds runs that are longer than the margins.
+SHORTEST_RUN = 25
 Tiles = npt.NDArray[np.float32]
 
 
@@ -40,6 +43,33 @@ def fills_padding(implementation: int) -> bool:
     return implementation >= 2
 
 
+def padding_runs(implementation: int, margin: Vector) -> tuple[int, int] | None:
+    """The shortest runs of one value, along y and along x, that an arithmetic takes for padding.
+
+    Args:
+        implementation: see `IMPLEMENTATION`.
+        margin: voxels, zyx, by which an output of the model is smaller than its tile at each face.
+
+    Returns:
+        Voxels; None if padding is not replaced.
+    """
+    if not fills_padding(implementation):
+        return None
+    # A run longer than the margins to both sides of a voxel fills all that the model takes into account there.
+    y, x = (2 * m + 1 for m in margin[1:])
+    return (max(y, SHORTEST_RUN), max(x, SHORTEST_RUN)) if implementation >= 5 else (y, x)
+
+
+def is_all_padding(implementation: int, margin: Vector) -> bool:
+    """Whether an arithmetic takes every voxel for padding, so that all affinities are 0: a fault of numbers 2 to 4.
+
+    Args:
+        implementation: see `IMPLEMENTATION`.
+        margin: see `padding_runs`.
+    """
+    return min(padding_runs(implementation, margin) or (2,)) == 1
+
+
 def arithmetic_of(implementation: int) -> dict[str, Any]:
     """The arguments of `fgnet.load_predictor` by which an arithmetic computes a network.
 
@@ -58,7 +88,7 @@ class TileNetwork:
         normalise: raw tiles -> normalised tiles float32.
         margin: voxels, zyx, by which an output is smaller than its tile at each face.
         channels: C.
-        fill: whether padding is replaced.
+        runs: voxels along y and along x, see `padding_runs`.
     """
 
     def __init__(
@@ -67,10 +97,10 @@ class TileNetwork:
         normalise: Callable[[npt.NDArray[Any]], Tiles],
         margin: Vector,
         channels: int,
-        fill: bool,
+        runs: tuple[int, int] | None,
     ) -> None:
         self.predict, self.normalise = predict, normalise
-        self.margin, self.channels, self.fill = margin, channels, fill
+        self.margin, self.channels, self.runs = margin, channels, runs
 
     def __call__(self, tiles: npt.NDArray[Any]) -> Tiles:
         """Affinities of tiles.
@@ -81,14 +111,12 @@ class TileNetwork:
         Returns:
             float32 (B, C, \\*output) in [0, 1].
         """
-        if not self.fill:
+        if self.runs is None:
             return self.predict(self.normalise(tiles))
-        return np.stack([self._one(tile) for tile in tiles])
+        return np.stack([self._one(tile, self.runs) for tile in tiles])
 
-    def _one(self, tile: npt.NDArray[Any]) -> Tiles:
-        _, y, x = self.margin
-        # A run longer than the margins to both sides of a voxel fills all that the model takes into account there.
-        padding = padding_of(tile, (2 * y + 1, 2 * x + 1))
+    def _one(self, tile: npt.NDArray[Any], runs: tuple[int, int]) -> Tiles:
+        padding = padding_of(tile, runs)
         if not padding.any():
             return self.predict(self.normalise(tile[None]))[0]
         deep = deep_in(padding, self.margin)

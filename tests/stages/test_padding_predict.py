@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline_tools import Command, read, state_of, write_config, write_volume
 from tiny_network import GEOMETRY, write_checkpoint
 
 from fgnet_pipeline.kernels import cpu_steps
-from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork
+from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, TileNetwork, padding_runs
 from fgnet_pipeline.training.validation import predict_alone
 
 SHAPE = (24, 48, 56)
@@ -25,6 +26,7 @@ ARITHMETIC: dict[int, dict[str, Any]] = {
     2: {"definition": True},
     3: {},
     4: {"kernels": cpu_steps},
+    5: {"kernels": cpu_steps},
 }
 
 
@@ -34,10 +36,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("weights"))
 
 
-def network_of(predictor: Any, fill: bool = True, constants: tuple[float, float] = NORMALISATION) -> TileNetwork:
-    """The network as stage predict makes it."""
+def network_of(
+    predictor: Any, number: int = IMPLEMENTATION, constants: tuple[float, float] = NORMALISATION
+) -> TileNetwork:
+    """The network as stage predict makes it for the number of an implementation."""
+    margin = predictor.geometry.margin
     return TileNetwork(
-        predictor, lambda tiles: fgnet.normalise.apply(tiles, *constants), predictor.geometry.margin, 3, fill
+        predictor, lambda tiles: fgnet.normalise.apply(tiles, *constants), margin, 3, padding_runs(number, margin)
     )
 
 
@@ -128,24 +133,50 @@ def test_an_output_of_an_earlier_implementation_is_completed_by_it(
 ) -> None:
     raw = tissue()
     raw[:, 20:] = 255
+    raw[17:23, 2:18, 30:44] = 101  # longer than the margins, so padding for numbers 2 to 4
     config, constants = begun_by(number, tmp_path, checkpoint, raw, command)
     assert command("predict", config)[0] == 0
     assert command("verify", config)[0] == 0
     found = read(tmp_path / "out", "affinities")[:, 16:]
     former, present = (
-        predict_alone(raw, GEOMETRY, network_of(fgnet.load_predictor(str(checkpoint), **by), number >= 2, constants))
-        for by in (ARITHMETIC[number], ARITHMETIC[IMPLEMENTATION])
+        predict_alone(raw, GEOMETRY, network_of(fgnet.load_predictor(str(checkpoint), **ARITHMETIC[by]), by, constants))
+        for by in (number, IMPLEMENTATION)
     )
     assert (found == former[:, 16:]).all() and found[:, :, 30:].any() == (number == 1)
     assert (former[:, 16:] != present[:, 16:]).any()
+
+
+@pytest.mark.parametrize("margin", [0, 1])
+def test_tissue_is_not_padding_however_small_the_margins_are(tmp_path: Path, command: Command, margin: int) -> None:
+    """With no margin, a run of a single voxel once was longer than the margins, and every affinity was 0."""
+    geometry = dataclasses.replace(GEOMETRY, stride=(16, 16, 16), margin=(margin,) * 3)
+    thin = write_checkpoint(tmp_path, geometry)
+    raw = tissue()
+    raw[:, 4:6, 8:20] = 255  # a bright organelle
+    config = configured(tmp_path, thin, raw, "out", [24, 48, 64])
+    assert command("predict", config)[0] == 0
+    constants = json.loads((state_of(tmp_path / "out") / "progress" / "predict" / "fingerprint.json").read_text())
+    predictor = fgnet.load_predictor(str(thin), kernels=cpu_steps)
+    normalised = fgnet.normalise.apply(raw, *constants["normalisation"])
+    found = read(tmp_path / "out", "affinities")
+    assert (found == predict_alone(normalised, geometry, predictor)).all() and found.min() > 0
+
+
+def test_affinities_of_tissue_taken_for_padding_are_not_completed(tmp_path: Path, command: Command) -> None:
+    geometry = dataclasses.replace(GEOMETRY, stride=(16, 16, 16), margin=(4, 0, 0))
+    config, _ = begun_by(4, tmp_path, write_checkpoint(tmp_path, geometry), tissue(), command)
+    code, _, error = command("predict", config)
+    assert code == 2 and "--redo predict" in error and f"implementation: 4 -> {IMPLEMENTATION}" in error
+    assert command("predict", config, "--redo", "predict", "--yes")[0] == 0
+    assert read(tmp_path / "out", "affinities").min() > 0
 
 
 def test_new_affinities_are_of_the_newest_implementation(tmp_path: Path, checkpoint: Path, command: Command) -> None:
     config = configured(tmp_path, checkpoint, tissue(), "out", [24, 48, 64])
     assert command("predict", config)[0] == 0
     stored = json.loads((state_of(tmp_path / "out") / "progress" / "predict" / "fingerprint.json").read_text())
-    network = network_of(fgnet.load_predictor(str(checkpoint), **ARITHMETIC[4]), True, stored["normalisation"])
-    assert stored["implementation"] == 4
+    network = network_of(fgnet.load_predictor(str(checkpoint), **ARITHMETIC[5]), 5, stored["normalisation"])
+    assert stored["implementation"] == 5
     assert (read(tmp_path / "out", "affinities") == predict_alone(tissue(), GEOMETRY, network)).all()
 
 
