@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from fgnet.cpu_kernels import Kernels, KernelSteps
 from fgnet.cpu_steps import Steps, TorchSteps
 from fgnet.geometry import Geometry
 from fgnet.gpu_layers import for_gpu
-from fgnet.guide_cache import GuideCache
+from fgnet.guide_cache import GuideCache, digests
 from fgnet.network import FGNet, Logits, channels_last
 from fgnet.precision import computes_bfloat16
 from fgnet.tensors import compare_keys, read_weights
@@ -100,28 +101,39 @@ class NetworkPredictor:
 
     def __call__(self, tiles: NDArray[np.float32]) -> NDArray[np.float32]:
         check_tiles(tiles, self.geometry)
-        return np.concatenate([self._one(tile) for tile in tiles])
+        return np.concatenate([self._one(np.ascontiguousarray(tile)) for tile in tiles])
+
+    def _one(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.on_device(torch.from_numpy(tile).to(self.device), digests(tile)).cpu().numpy()
+        return found[None]
 
     @torch.inference_mode()
-    def _one(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=self.mode == "fast"):
-            return self._forward(tile)
+    def on_device(self, tile: Tensor, keys: Sequence[Hashable]) -> Tensor:
+        """Affinities of one tile, without a copy between host and device.
 
-    def _forward(self, tile: NDArray[np.float32]) -> NDArray[np.float32]:
-        x = torch.from_numpy(np.ascontiguousarray(tile))[None, None].to(self.device)
-        probabilities: NDArray[np.float32]
+        Args:
+            tile: float32 (z, y, x), normalised, on the device of the network.
+            keys: one per section, see `fgnet.guide_cache`.
+
+        Returns:
+            float32 (C, *geometry.output) on the same device.
+        """
+        with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=self.mode == "fast"):
+            return self._forward(tile[None, None], keys)
+
+    def _forward(self, x: Tensor, keys: Sequence[Hashable]) -> Tensor:
         if self.branch is not None:
-            probabilities = self.branch(x, self.cache.guides(x, tile))[None].numpy()
-            return probabilities
+            return self.branch(x, self.cache.guides(x, keys))
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
         if self.mode == "reference":
-            refined = self._both_branches(x).refined
+            refined = self._both_branches(x).refined[0]
         else:
-            refined = self.refining.refine(x, self.cache.guides(x, tile))
-        if self.device.type != "cpu":  # less to copy; on a CPU the last bit of a sigmoid depends on what lies beside it
-            return crop_margin(refined, self.geometry.margin).float().sigmoid().contiguous().cpu().numpy()
-        probabilities = refined.float().sigmoid().contiguous().numpy()
-        return crop_margin(probabilities, self.geometry.margin)
+            refined = self.refining.refine(x, self.cache.guides(x, keys))[0]
+        if (
+            self.device.type != "cpu"
+        ):  # less to compute; on a CPU the last bit of a sigmoid depends on what lies beside it
+            return crop_margin(refined, self.geometry.margin).float().sigmoid().contiguous()
+        return crop_margin(refined.float().sigmoid().contiguous(), self.geometry.margin)
 
     def _both_branches(self, x: Tensor) -> Logits:
         """What the authors' code evaluates: every section of the tile, the coarse branch and the refined one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from fgnet.guide_cache import GuideCache
+from fgnet.guide_cache import GuideCache, digests
 from fgnet.network import FGNet
 from fgnet.predictor import NetworkPredictor
 from tiny_network import GEOMETRY
@@ -47,7 +47,7 @@ def test_the_cache_stays_within_its_limit(network: FGNet) -> None:
     volume = stack(64)[:, :, :32]
 
     def look_up(cache: GuideCache, begin: int, end: int) -> list[torch.Tensor]:
-        return cache.guides(torch.from_numpy(volume[begin:end])[None, None], volume[begin:end])
+        return cache.guides(torch.from_numpy(volume[begin:end])[None, None], digests(volume[begin:end]))
 
     with torch.inference_mode():
         one = GuideCache(network)
@@ -66,5 +66,5 @@ def test_mirrored_and_repeated_sections_are_encoded_once(network: FGNet) -> None
     counts = encoded_sections(network)
     tile = stack(1)[:, :, :32].repeat(5, 0)
     with torch.inference_mode():
-        guides = GuideCache(network).guides(torch.from_numpy(tile)[None, None], tile)
+        guides = GuideCache(network).guides(torch.from_numpy(tile)[None, None], digests(tile))
     assert sum(counts) == 1 and all(torch.equal(g[:, :, 0], g[:, :, 4]) for g in guides)
