@@ -103,7 +103,8 @@ class BlockRunner:
         self.job, self.name, self.number, self.slot = job, name, number, slot
         self.task = job.plan.tasks[name]
         stage = stage_of(self.task)
-        self.lanes, self.stage = stage.lanes, stage.open(job, self.task, worker)
+        self.stage = stage.open(job, self.task, worker)
+        self.lanes: int = getattr(self.stage, "lanes", stage.lanes)
         self.records = RecordWriter(job.output.progress.root, name, log, label)
         self.computed = 0
         self._computing, self._counting = threading.Lock(), threading.Lock()

@@ -138,7 +138,7 @@ class Tiling:
         tiles = list(self.tiles(box, volume))
         for first in range(0, len(tiles), batch):
             group = tiles[first : first + batch]
-            inputs = [self._input(raw, origin, volume, tile) for tile in group]
+            inputs = [raw[self.sources(tile, origin, volume)] for tile in group]
             inputs += inputs[-1:] * (batch - len(group))
             outputs = network(np.stack(inputs))
             for tile, output in zip(group, outputs, strict=False):
@@ -154,21 +154,34 @@ class Tiling:
         tile: Box,
         output: npt.NDArray[np.float32],
     ) -> None:
-        shared = tile.intersect(box)
-        here, there = shared.slices(box.begin), shared.slices(tile.begin)
+        here, there = self.shared(tile, box)
         weights = self.weights[there]
         total[(slice(None), *here)] += output[(slice(None), *there)] * weights
         weight[here] += weights
 
-    def _input(self, raw: npt.NDArray[Any], origin: Vector, volume: Box, tile: Box) -> npt.NDArray[Any]:
+    @staticmethod
+    def shared(tile: Box, box: Box) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """What a tile yields for `box`: (slices of an array over the box, slices of the tile's output)."""
+        found = tile.intersect(box)
+        return found.slices(box.begin), found.slices(tile.begin)
+
+    def sources(self, tile: Box, origin: Vector, volume: Box) -> tuple[Any, ...]:
+        """Where the voxels of a network's input lie in an array, mirrored at the faces of the volume.
+
+        Args:
+            tile: what the tile yields, one of `tiles`.
+            origin: the voxel of the volume that is the first one of the array.
+            volume: extent of the volume.
+
+        Returns:
+            Along each axis a slice if the input lies inside the volume, otherwise the positions as int64 (n,), of
+            shapes that index an array together.
+        """
         wanted = tile.grow(self.margin, self.margin)
         if volume.contains(wanted):
-            return raw[wanted.slices(origin)]
-        sources = [
-            reflect(np.arange(b, e), n) - o
-            for b, e, n, o in zip(wanted.begin, wanted.end, volume.end, origin, strict=True)
-        ]
-        return raw[np.ix_(*sources)]
+            return wanted.slices(origin)
+        ends = zip(wanted.begin, wanted.end, volume.end, origin, strict=True)
+        return np.ix_(*(reflect(np.arange(b, e), n) - o for b, e, n, o in ends))
 
 
 def reflect(positions: npt.NDArray[np.int64], length: int) -> npt.NDArray[np.int64]:

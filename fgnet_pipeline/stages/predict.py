@@ -6,6 +6,7 @@ Besides the room `training`, this is the only file that computes with the model 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from fgnet_pipeline.core.geometry import Grid, vector
 from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.grey import to_grey
-from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
+from fgnet_pipeline.kernels.tiling import Tiling
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.model_choice import (
     as_input_errors,
@@ -30,18 +31,25 @@ from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
 from fgnet_pipeline.stages.stage import ArrayOutput, Stage
 from fgnet_pipeline.stages.tile_network import (
     IMPLEMENTATION,
+    HostBlocks,
     TileNetwork,
     arithmetic_of,
+    computes_on_device,
     implementation_of,
     is_all_padding,
     padding_runs,
 )
-from fgnet_pipeline.store.arrays import storage_shapes
+from fgnet_pipeline.store.arrays import storage_shapes, use_threads
 from fgnet_pipeline.store.input_identity import identity, sample
 
 if TYPE_CHECKING:
     import fgnet
     from fgnet.tiles import Predictor
+
+    from fgnet_pipeline.stages.device_blocks import DeviceBlocks
+
+#: Blocks that a worker with a GPU handles at a time: one is computed while others are read, copied and written.
+DEVICE_LANES = 4
 
 
 def _load(config: Config, device: str, implementation: int, digest: str | None = None) -> Predictor:
@@ -231,38 +239,56 @@ def choose_device(wanted: str, worker: int) -> str:
 
 
 class Predict:
-    """Predicts blocks in one worker. The model is loaded once."""
+    """Predicts blocks in one worker. The model is loaded once.
+
+    Attributes:
+        lanes: blocks that the worker handles at a time.
+    """
 
     def __init__(self, job: Job, task: Task, worker: int) -> None:
-        from fgnet.normalise import apply
-
         assert job.raw is not None  # PredictStage.plan has checked it
         self.job, self.raw, self.volume, config, fingerprint = job, job.raw, job.bounds, job.config, task.fingerprint
         geometry = geometry_of(config)
-        self.tiling, self.channels = tiling_of(geometry), len(geometry.neighbourhood)
+        self.tiling = tiling_of(geometry)
         device = choose_device(config.model.device, worker) if has_weights(config) else "cpu"
         implementation = implementation_of(fingerprint)
         predictor = _load(config, device, implementation, fingerprint["model"])
-        (shift, scale), margin = fingerprint["normalisation"], geometry.margin
-        # Models without weights have no norms, which padding could spoil.
-        runs = padding_runs(implementation, margin) if has_weights(config) else None
-        self.network = TileNetwork(
-            predictor, lambda raw: apply(to_grey(raw, config.volume.range), shift, scale), margin, self.channels, runs
-        )
+        runs = padding_runs(implementation, geometry.margin) if has_weights(config) else None
+        normalise = _normalising(config, fingerprint["normalisation"])
+        network = TileNetwork(predictor, normalise, geometry.margin, len(geometry.neighbourhood), runs)
+        self.blocks: HostBlocks | DeviceBlocks
+        if computes_on_device(implementation, device):
+            from fgnet.predictor import NetworkPredictor
 
-    def load(self, block: Block) -> npt.NDArray[Any]:
-        """The raw voxels (z, y, x) that the tiles of the block need."""
-        return self.raw.read(self.tiling.reads(block.write, self.volume))
+            from fgnet_pipeline.stages.device_blocks import DeviceBlocks
 
-    def compute(self, block: Block, loaded: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Affinities uint8 (C, z, y, x) of the write region; value / 255 is the affinity."""
-        begin, batch = self.tiling.reads(block.write, self.volume).begin, self.job.config.model.batch
-        affinities = self.tiling.predict(loaded, begin, self.volume, block.write, self.network, self.channels, batch)
-        return to_uint8(affinities)
+            assert isinstance(predictor, NetworkPredictor)  # models without weights compute on the host
+            self.blocks, self.lanes = DeviceBlocks(self.tiling, predictor, network, self.volume), DEVICE_LANES
+            use_threads(max(config.schedule.threads, DEVICE_LANES))
+        else:
+            self.blocks, self.lanes = HostBlocks(self.tiling, network, self.volume, config.model.batch), STAGE.lanes
 
-    def store(self, block: Block, computed: npt.NDArray[np.uint8]) -> Outcome:
-        """Write the affinities."""
-        return outcome_of_array(computed, self.job.write_block("affinities", block, computed))
+    def load(self, block: Block) -> Any:
+        """The raw voxels (z, y, x) that the tiles of the block need, where they are computed with."""
+        reads = self.tiling.reads(block.write, self.volume)
+        return self.blocks.load(self.raw.read(reads), reads.begin, block.write)
+
+    def compute(self, block: Block, loaded: Any) -> Any:
+        """Affinities of the write region, where they are computed."""
+        return self.blocks.compute(loaded, block.write)
+
+    def store(self, block: Block, computed: Any) -> Outcome:
+        """Write the affinities: uint8 (C, z, y, x), value / 255 is the affinity."""
+        affinities = self.blocks.finished(computed)
+        return outcome_of_array(affinities, self.job.write_block("affinities", block, affinities))
+
+
+def _normalising(config: Config, constants: Sequence[float]) -> Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]]:
+    """Raw voxels of any shape -> float32 as the network takes them."""
+    from fgnet.normalise import apply
+
+    shift, scale = constants
+    return lambda raw: apply(to_grey(raw, config.volume.range), shift, scale)
 
 
 STAGE = PredictStage()

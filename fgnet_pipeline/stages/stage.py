@@ -31,7 +31,8 @@ WORKER_BYTES = 450 << 20
 class BlockWorker(Protocol):
     """Computes the blocks of one task in one worker.
 
-    Loading, computing and storing are separate, so that they can overlap for different blocks.
+    Loading, computing and storing are separate, so that they can overlap for different blocks. An attribute `lanes`
+    replaces that of the stage.
     """
 
     def load(self, block: Block) -> Any:

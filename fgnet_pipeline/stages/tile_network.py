@@ -1,4 +1,4 @@
-"""The network of stage predict as a function of raw tiles: padding replaced, grey values normalised."""
+"""The network of stage predict as a function of raw tiles, padding replaced, grey values normalised; its versions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fgnet_pipeline.core.geometry import Vector
+from fgnet_pipeline.core.geometry import Box, Vector
 from fgnet_pipeline.kernels import cpu_steps
 from fgnet_pipeline.kernels.padding import deep_in, filled, padding_of
+from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 
 #: Arithmetic of the predict stage, part of its fingerprint. 1: padding is shown to the network as it is. 2: padding is
 #: replaced by mirrored tissue, and affinities deep in padding are 0. 3: as 2, and on a CPU `fgnet.cpu_branch` computes
 #: the networks that it can, by torch alone. 4: as 3, with the kernels of `fgnet_pipeline.kernels.cpu_steps`, and on
 #: a GPU `fgnet.gpu_layers` computes the refined branch. 5: as 4, and a run of equal values is padding only if it is at
-#: least `SHORTEST_RUN` long, however small the margins are. A fingerprint that states none is of the first.
+#: least `SHORTEST_RUN` long, however small the margins are; on a GPU, `stages.device_blocks` computes whole blocks. A
+#: fingerprint that states none is of the first.
 IMPLEMENTATION = 5
 #: Voxels. With small margins, dark or bright tissue holds runs that are longer than the margins.
 SHORTEST_RUN = 25
@@ -80,6 +82,11 @@ def arithmetic_of(implementation: int) -> dict[str, Any]:
     return {"definition": implementation < 3, "kernels": cpu_steps if latest else None, "wide": latest}
 
 
+def computes_on_device(implementation: int, device: str) -> bool:
+    """Whether an arithmetic computes whole blocks on a device of torch's."""
+    return implementation >= 5 and device.startswith("cuda")
+
+
 class TileNetwork:
     """Raw tiles -> affinities.
 
@@ -125,3 +132,37 @@ class TileNetwork:
         affinities = self.predict(self.normalise(filled(tile, padding)[None]))[0]
         affinities[:, deep] = 0
         return affinities
+
+
+class HostBlocks:
+    """Computes blocks in the memory of the host.
+
+    Args:
+        tiling: of the model.
+        network: raw tiles -> affinities.
+        volume: extent of the volume.
+        batch: tiles per call of the network.
+    """
+
+    def __init__(self, tiling: Tiling, network: TileNetwork, volume: Box, batch: int) -> None:
+        self.tiling, self.network, self.volume, self.batch = tiling, network, volume, batch
+
+    def load(self, raw: npt.NDArray[Any], origin: Vector, box: Box) -> tuple[npt.NDArray[Any], Vector]:
+        """Keep what `compute` needs of a block.
+
+        Args:
+            raw: (z, y, x), at least what `Tiling.reads` says.
+            origin: the voxel of the volume that is the first one of `raw`.
+            box: the block.
+        """
+        return raw, origin
+
+    def compute(self, loaded: tuple[npt.NDArray[Any], Vector], box: Box) -> npt.NDArray[np.uint8]:
+        """Affinities uint8 (C, z, y, x) of the block, from what `load` returned."""
+        raw, origin = loaded
+        channels = self.network.channels
+        return to_uint8(self.tiling.predict(raw, origin, self.volume, box, self.network, channels, self.batch))
+
+    def finished(self, computed: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """What `compute` returned."""
+        return computed
