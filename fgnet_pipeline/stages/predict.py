@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from fgnet_pipeline.stages.device_blocks import DeviceBlocks
 
 #: Blocks that a worker with a GPU handles at a time: one is computed while others are read, copied and written.
-DEVICE_LANES = 4
+DEVICE_LANES = 8
 
 
 def _load(config: Config, device: str, implementation: int, digest: str | None = None) -> Predictor:
