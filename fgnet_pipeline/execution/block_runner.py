@@ -19,6 +19,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Task
@@ -26,6 +27,7 @@ from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import attach_known_keys, stage_of
 from fgnet_pipeline.store.arrays import use_threads
+from fgnet_pipeline.store.records.progress import Progress
 from fgnet_pipeline.store.records.record import Record
 from fgnet_pipeline.store.records.writer import RecordWriter
 
@@ -172,6 +174,22 @@ class BlockRunner:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def refusals_noted(progress: Path, name: str, run: int) -> Iterator[None]:
+    """Note an `InputError` for the driver: a worker that opens the job or its stage cannot begin.
+
+    Args:
+        progress: the folder of records of the output.
+        name: the task.
+        run: number of the driver's run.
+    """
+    try:
+        yield
+    except InputError as error:
+        Progress(progress).refuse(name, run, error)
+        raise
 
 
 @contextmanager

@@ -158,6 +158,7 @@ class Passes:
 
         Raises:
             BlocksFailedError: blocks without a record remain after the last pass.
+            InputError: blocks without a record remain, since a worker could not begin.
         """
         remaining = all_left(self._job, self._names)
         self._report(summary(remaining))
@@ -166,7 +167,8 @@ class Passes:
                 return
             yield announce(self._job, remaining)
             remaining = all_left(self._job, self._names)
-            if any(self._job.output.progress.failures(name) for name in self._names):
+            progress = self._job.output.progress
+            if any(progress.failures(name) or progress.refusal(name) for name in self._names):
                 break
             # No block failed: the missing ones were lost with a worker that was killed before it wrote its records.
         require_done(self._job, self._names, self.trouble)

@@ -29,10 +29,14 @@ def require_done(job: Job, names: list[str], trouble: str | None) -> None:
     Raises:
         BlocksFailedError: some blocks are not done; the message names the first of those that failed, and its
             last line says how many failed, were lost and were not begun.
+        InputError: some blocks are not done, since a worker could not begin.
     """
     found = [missing for name in names if (missing := _missing(job, name)).blocks]
     if not found:
         return
+    for missing in found:
+        if (refusal := job.output.progress.refusal(missing.task)) is not None:
+            raise refusal
     sentences = [line for missing in found if missing.has_trouble for line in missing.lines()]
     if waiting := [f"{missing.task} {missing.blocks}" for missing in found if not missing.has_trouble]:
         sentences.append(f"not begun, since blocks that they read are not done: {', '.join(waiting)}")

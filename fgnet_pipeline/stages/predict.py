@@ -113,7 +113,8 @@ class PredictStage(Stage):
 
     def open(self, job: Job, task: Task, worker: int) -> Predict:
         """Load the model, once per worker."""
-        return Predict(job, task, worker)
+        with as_input_errors():
+            return Predict(job, task, worker)
 
     def array_attributes(self, task: Task) -> tuple[tuple[int, ...], dict[str, Any]]:
         """One axis of channels, and the offsets and the normalisation as attributes."""
