@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fgnet_pipeline.core.errors import BlocksFailedError, DamageError, StoreError
+from fgnet_pipeline.core.errors import BlocksFailedError, DamageError, InputError, StoreError, WorkerLostError
 from fgnet_pipeline.execution.resume import failed_blocks, left, ready
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.disk_errors import full_sentence, is_full, says_full
@@ -15,7 +15,7 @@ from fgnet_pipeline.store.records.record import Failure
 #: How many failed blocks an error message names, and how many lines of their traceback it shows.
 BLOCKS_NAMED, LINES_SHOWN = 3, 6
 #: Errors whose text says all there is to say.
-SENTENCES = (DamageError.__name__, StoreError.__name__)
+SENTENCES = tuple(error.__name__ for error in (DamageError, InputError, StoreError, WorkerLostError))
 
 
 def require_done(job: Job, names: list[str], trouble: str | None) -> None:

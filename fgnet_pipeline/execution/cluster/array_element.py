@@ -137,7 +137,7 @@ def _one_pass(runner: BlockRunner, blocks: list[Vector], stop: Stop) -> list[Vec
                 block = next(queue, None)
             if block is None:
                 return
-            if not runner.run(block):
+            if not runner.run_or_end(block):
                 if runner.is_superseded():
                     return
                 failed.append(block)
