@@ -7,6 +7,7 @@ PipelineError
 +-- DiskFullError      the disk of the output is full                    exit code 1
 +-- DamageError        stored data contradict themselves                 exit code 1
 +-- StoppedError       a worker was asked to stop (SIGTERM)              exit code 143
++-- WorkerLostError    a process can compute nothing more               exit code 1
 +-- StoreError         an object store refuses or does not answer        exit code 1
 
 `fgnet_pipeline.execution.cluster.interface` adds ClusterError.
@@ -76,6 +77,10 @@ class StoppedError(PipelineError):
     """A worker was asked to stop before its blocks were done. The blocks that it finished have their records."""
 
     exit_code = 143
+
+
+class WorkerLostError(PipelineError):
+    """A process can compute no more blocks, though another process could, for example because it has lost its GPU."""
 
 
 class StoreError(PipelineError, OSError):

@@ -6,6 +6,7 @@ and on the nodes of a cluster.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from fgnet_pipeline.core.errors import InputError, WorkerLostError
 from fgnet_pipeline.core.geometry import Box, Vector
 from fgnet_pipeline.core.plan import Plan
 from fgnet_pipeline.core.task import Task
@@ -26,6 +28,7 @@ from fgnet_pipeline.stages.configuration import validate
 from fgnet_pipeline.stages.job import Job, open_job
 from fgnet_pipeline.stages.registry import attach_known_keys, stage_of
 from fgnet_pipeline.store.arrays import use_threads
+from fgnet_pipeline.store.records.progress import Progress
 from fgnet_pipeline.store.records.record import Record
 from fgnet_pipeline.store.records.writer import RecordWriter
 
@@ -110,20 +113,39 @@ class BlockRunner:
         self._computing, self._counting = threading.Lock(), threading.Lock()
 
     def run(self, index: Vector) -> bool:
-        """Compute the block at `index` of the grid; False if it failed, which is then recorded with its traceback."""
+        """Compute the block at `index` of the grid; False if it failed, which is then recorded with its traceback.
+
+        Raises:
+            WorkerLostError: it failed, and so would every further block in this process.
+        """
         try:
             with self.slot():
                 self._run(index)
         except SupersededError:
             return False
-        except Exception:
+        except Exception as error:
             text = traceback.format_exc()
             with suppress(OSError):  # the log of a worker, on a disk that may be full
                 sys.stderr.write(f"{self.name} block {list(index)} failed:\n{text}\n")
                 sys.stderr.flush()
             self.records.fail(self.name, index, text[-TRACEBACK_CHARACTERS:])
+            if isinstance(error, WorkerLostError):
+                raise
             return False
         return True
+
+    def run_or_end(self, index: Vector) -> bool:
+        """As `run`, in a process that is this worker alone: it ends if it can compute nothing more.
+
+        It ends before the block is given back. So another process gets all blocks of its lanes, as after a kill; a
+        block that was given back would come to another lane of this process, and fail again.
+        """
+        try:
+            return self.run(index)
+        except WorkerLostError:
+            with suppress(OSError):
+                self.records.flush()
+            os._exit(1)
 
     def _run(self, index: Vector) -> None:
         started = time.perf_counter()
@@ -175,10 +197,24 @@ class BlockRunner:
 
 
 @contextmanager
+def refusals_noted(progress: Path, name: str, run: int) -> Iterator[None]:
+    """Note an `InputError` for the driver: a worker that opens the job or its stage cannot begin.
+
+    Args:
+        progress: the folder of records of the output.
+        name: the task.
+        run: number of the driver's run.
+    """
+    try:
+        yield
+    except InputError as error:
+        Progress(progress).refuse(name, run, error)
+        raise
+
+
+@contextmanager
 def logging_to(folder: Path, name: str) -> Iterator[str]:
     """Send this process's standard output and error to a log file of its own; yields the file's path."""
-    import os
-
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{socket.gethostname()}-{os.getpid()}.log"
     with path.open("ab", buffering=0) as stream:

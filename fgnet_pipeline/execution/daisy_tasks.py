@@ -141,7 +141,7 @@ def take_blocks(runner: BlockRunner, stop: Stop | None = None, listed: list[Vect
         with client.acquire_block() as block:
             if block is None:
                 return
-            if not runner.run(index_of(runner.task, block, listed)):
+            if not runner.run_or_end(index_of(runner.task, block, listed)):
                 mark_failed(block)
 
 

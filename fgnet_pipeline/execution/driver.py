@@ -57,7 +57,7 @@ def tasks_of(plan: Plan, stages: tuple[str, ...]) -> list[str]:
 
 
 def checked(
-    config: Config, stages: tuple[str, ...] | None, redo: str | None, forks: bool = False, small_region: bool = True
+    config: Config, stages: tuple[str, ...] | None, redo: str | None, here: bool = False, small_region: bool = True
 ) -> tuple[Job, list[str]]:
     """Do all checks that write nothing and ask no cluster.
 
@@ -65,7 +65,8 @@ def checked(
         config: a validated configuration.
         stages: what is about to run; None: all stages.
         redo: the stage whose results, and those of all later stages, are replaced; None for no stage.
-        forks: whether workers will be forked here; if so, the process that they are forked from starts meanwhile.
+        here: whether blocks will be computed on this machine. If workers will be forked, the process that they are
+            forked from starts meanwhile.
         small_region: whether a region of interest that is shorter than the model's context is accepted.
 
     Returns:
@@ -85,7 +86,7 @@ def checked(
     # Upstream tasks that do not run now must be finished.
     missing = {u for name in names for u in job.plan.tasks[name].upstream if u not in names}
     require_finished(job, sorted(missing), "run run_predict.py with this configuration first")
-    _check_ready(job, names, forks)
+    _check_ready(job, names, here)
     return job, names
 
 
@@ -158,6 +159,7 @@ class Passes:
 
         Raises:
             BlocksFailedError: blocks without a record remain after the last pass.
+            InputError: blocks without a record remain, since a worker could not begin.
         """
         remaining = all_left(self._job, self._names)
         self._report(summary(remaining))
@@ -166,7 +168,8 @@ class Passes:
                 return
             yield announce(self._job, remaining)
             remaining = all_left(self._job, self._names)
-            if any(self._job.output.progress.failures(name) for name in self._names):
+            progress = self._job.output.progress
+            if any(progress.failures(name) or progress.refusal(name) for name in self._names):
                 break
             # No block failed: the missing ones were lost with a worker that was killed before it wrote its records.
         require_done(self._job, self._names, self.trouble)
@@ -236,18 +239,21 @@ def require_finished(job: Job, upstream: Iterable[str], remedy: str) -> None:
             )
 
 
-def _check_ready(job: Job, names: list[str], forks: bool) -> None:
+def _check_ready(job: Job, names: list[str], here: bool) -> None:
     """Let every stage that has blocks to compute do its slow checks, e.g. load a model, before anything is written.
 
     Args:
         job: with its plan.
         names: the tasks that are about to run.
-        forks: whether workers will be forked here; if so, the process that they are forked from starts now.
+        here: see `checked`.
     """
+    forks = here and job.config.schedule.workers > 0
     for name in names:
         state, stage = left(job, name), stage_of(job.plan.tasks[name])
         if not state.todo.any():
             continue
         if forks and (modules := stage.preload(job.config)):
             fork_server([*modules, *packages_of(job.config.model_dump(mode="json"))])
+        if here:
+            stage.check_machine(job)
         stage.check_ready(job, first=not state.done.any())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fgnet_pipeline.core.errors import BlocksFailedError, DamageError, StoreError
+from fgnet_pipeline.core.errors import BlocksFailedError, DamageError, InputError, StoreError, WorkerLostError
 from fgnet_pipeline.execution.resume import failed_blocks, left, ready
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.store.disk_errors import full_sentence, is_full, says_full
@@ -15,7 +15,7 @@ from fgnet_pipeline.store.records.record import Failure
 #: How many failed blocks an error message names, and how many lines of their traceback it shows.
 BLOCKS_NAMED, LINES_SHOWN = 3, 6
 #: Errors whose text says all there is to say.
-SENTENCES = (DamageError.__name__, StoreError.__name__)
+SENTENCES = tuple(error.__name__ for error in (DamageError, InputError, StoreError, WorkerLostError))
 
 
 def require_done(job: Job, names: list[str], trouble: str | None) -> None:
@@ -29,10 +29,14 @@ def require_done(job: Job, names: list[str], trouble: str | None) -> None:
     Raises:
         BlocksFailedError: some blocks are not done; the message names the first of those that failed, and its
             last line says how many failed, were lost and were not begun.
+        InputError: some blocks are not done, since a worker could not begin.
     """
     found = [missing for name in names if (missing := _missing(job, name)).blocks]
     if not found:
         return
+    for missing in found:
+        if (refusal := job.output.progress.refusal(missing.task)) is not None:
+            raise refusal
     sentences = [line for missing in found if missing.has_trouble for line in missing.lines()]
     if waiting := [f"{missing.task} {missing.blocks}" for missing in found if not missing.has_trouble]:
         sentences.append(f"not begun, since blocks that they read are not done: {', '.join(waiting)}")

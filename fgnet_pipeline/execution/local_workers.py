@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.core.geometry import Vector
-from fgnet_pipeline.execution.block_runner import BlockRunner, WorkerSpec, logging_to
+from fgnet_pipeline.execution.block_runner import BlockRunner, WorkerSpec, logging_to, refusals_noted
 from fgnet_pipeline.execution.daisy_tasks import (
     Hands,
     Watcher,
@@ -140,6 +140,7 @@ class _Orders:
         places: path of the file of places that workers share; None if the stage has a number of workers of its own.
         count: how many places.
         listed: the blocks that daisy counts, if it was given a list.
+        progress: the folder of records of the output.
     """
 
     spec: WorkerSpec
@@ -149,6 +150,7 @@ class _Orders:
     places: str | None
     count: int
     listed: list[Vector] | None
+    progress: Path
 
 
 class _Spawner:
@@ -181,11 +183,22 @@ class _Spawner:
                 process.join()
             if process.exitcode != 0 and not self._alive.stopping:
                 code = process.exitcode
+                if self._is_refused(orders):
+                    self._alive.end()
+                    return
                 raise RuntimeError(
                     f"a worker of {name} ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}"
                 )
 
         return spawn
+
+    def _is_refused(self, orders: _Orders) -> bool:
+        """Whether a worker could not begin, as all others of its task could not.
+
+        One that replaces a dead worker is replaced again: others of its task work, so what keeps it off may pass.
+        """
+        first = orders.number < self._work.workers_of(orders.name)
+        return first and self._work.job.output.progress.refusal(orders.name) is not None
 
     def _orders(self, name: str, context: str) -> _Orders:
         schedule, work = self._work.job.config.schedule, self._work
@@ -193,7 +206,8 @@ class _Spawner:
         self._started[name] += 1
         has_own = schedule.of(stage_of(work.job.plan.tasks[name]).schedule).workers is not None
         places = None if has_own else self._places
-        return _Orders(work.spec, name, number, context, places, schedule.workers, work.listed.get(name))
+        listed, progress = work.listed.get(name), work.job.output.progress.root
+        return _Orders(work.spec, name, number, context, places, schedule.workers, listed, progress)
 
 
 def work_on_blocks(orders: _Orders) -> None:
@@ -201,6 +215,11 @@ def work_on_blocks(orders: _Orders) -> None:
     _end_with_parent()
     obey_driver()
     connect_to(orders.context)
+    with refusals_noted(orders.progress, orders.name, orders.spec.run):
+        _work_on_blocks(orders)
+
+
+def _work_on_blocks(orders: _Orders) -> None:
     job, name = orders.spec.open_job(), orders.name
     with logging_to(job.output.logs, name) as log:
         options: dict[str, Any] = {}

@@ -53,7 +53,7 @@ def run(
         BlocksFailedError: Some blocks failed; all others are done.
     """
     started, schedule = time.time(), config.schedule
-    job, names = checked(config, stages, redo, schedule.is_local and schedule.workers > 0, small_region)
+    job, names = checked(config, stages, redo, schedule.is_local, small_region)
     # Told after all checks, so that a refusal stands alone.
     sentences = opening(job)
     if not schedule.is_local:

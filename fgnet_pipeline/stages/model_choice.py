@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,13 @@ def geometry_of(config: Config) -> fgnet.Geometry:
     import fgnet
 
     return fgnet.read_geometry(config.model.checkpoint, config.model.mode)
+
+
+def is_smaller_in_exact(config: Config) -> bool:
+    """Whether the tiles of mode `exact` have fewer voxels than those of the configured mode."""
+    import fgnet
+
+    return prod(fgnet.read_geometry(config.model.checkpoint, "exact").tile) < prod(geometry_of(config).tile)
 
 
 def has_weights(config: Config) -> bool:

@@ -6,7 +6,8 @@ Besides the room `training`, this is the only file that computes with the model 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +20,19 @@ from fgnet_pipeline.core.plan import differences
 from fgnet_pipeline.core.task import Block, Task
 from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.kernels.tiling import Tiling
+from fgnet_pipeline.stages.devices import (
+    choose_device,
+    compute_one_tile,
+    errors_while_computing,
+    errors_while_opening,
+)
 from fgnet_pipeline.stages.job import Job
 from fgnet_pipeline.stages.model_choice import (
     as_input_errors,
     describe_model,
     geometry_of,
     has_weights,
+    is_smaller_in_exact,
     measured_normalisation,
 )
 from fgnet_pipeline.stages.outcome import Outcome, outcome_of_array
@@ -113,7 +121,8 @@ class PredictStage(Stage):
 
     def open(self, job: Job, task: Task, worker: int) -> Predict:
         """Load the model, once per worker."""
-        return Predict(job, task, worker)
+        with as_input_errors():
+            return Predict(job, task, worker)
 
     def array_attributes(self, task: Task) -> tuple[tuple[int, ...], dict[str, Any]]:
         """One axis of channels, and the offsets and the normalisation as attributes."""
@@ -131,10 +140,13 @@ class PredictStage(Stage):
         kernels = "fgnet_pipeline.execution.processes.preload_predict"
         return ("torch", "fgnet.predictor", *([kernels] if config.model.device != "cuda" else []))
 
-    def check_ready(self, job: Job, first: bool) -> None:
-        """Check that the device exists, and before the first block that the model can be loaded."""
+    def check_machine(self, job: Job) -> None:
+        """Check that the device exists."""
         if job.config.model.device != "auto":
             choose_device(job.config.model.device, 0)
+
+    def check_ready(self, job: Job, first: bool) -> None:
+        """Check before the first block that the model can be loaded."""
         if first:
             with as_input_errors():
                 _load(job.config, "cpu", implementation=1)  # without kernels: those who compute compile them
@@ -218,26 +230,6 @@ def _normalisation(
     return list(measured_normalisation(values, job.config.volume.range, geometry.normalisation))
 
 
-def choose_device(wanted: str, worker: int) -> str:
-    """Choose the torch device of a worker.
-
-    Args:
-        wanted: `auto`, `cpu` or `cuda`.
-        worker: number of the worker; worker i gets GPU i modulo the number of GPUs.
-
-    Raises:
-        InputError: `cuda` is wanted, but torch sees no CUDA device.
-    """
-    if wanted == "cpu":
-        return "cpu"
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0 and wanted == "cuda":
-        raise InputError("model.device", "cuda", "a CUDA device that torch can see", "use model.device=auto or cpu")
-    return f"cuda:{worker % count}" if count else "cpu"
-
-
 class Predict:
     """Predicts blocks in one worker. The model is loaded once.
 
@@ -247,10 +239,17 @@ class Predict:
 
     def __init__(self, job: Job, task: Task, worker: int) -> None:
         assert job.raw is not None  # PredictStage.plan has checked it
-        self.job, self.raw, self.volume, config, fingerprint = job, job.raw, job.bounds, job.config, task.fingerprint
-        geometry = geometry_of(config)
-        self.tiling = tiling_of(geometry)
+        self.job, self.raw, self.volume, config = job, job.raw, job.bounds, job.config
+        self._geometry = geometry_of(config)
+        self.tiling = tiling_of(self._geometry)
         device = choose_device(config.model.device, worker) if has_weights(config) else "cpu"
+        with errors_while_opening(device, self.tiling.tile, config.model.mode, is_smaller_in_exact(config)):
+            self._open(device, task.fingerprint)
+        self._errors = partial(errors_while_computing, device, task.grid.block_shape)
+
+    def _open(self, device: str, fingerprint: Mapping[str, Any]) -> None:
+        """Load the network, and have a GPU compute one tile."""
+        config, geometry = self.job.config, self._geometry
         implementation = implementation_of(fingerprint)
         predictor = _load(config, device, implementation, fingerprint["model"])
         runs = padding_runs(implementation, geometry.margin) if has_weights(config) else None
@@ -267,19 +266,25 @@ class Predict:
             use_threads(max(config.schedule.threads, DEVICE_LANES))
         else:
             self.blocks, self.lanes = HostBlocks(self.tiling, network, self.volume, config.model.batch), STAGE.lanes
+        if device != "cpu":
+            compute_one_tile(predictor)
 
     def load(self, block: Block) -> Any:
         """The raw voxels (z, y, x) that the tiles of the block need, where they are computed with."""
         reads = self.tiling.reads(block.write, self.volume)
-        return self.blocks.load(self.raw.read(reads), reads.begin, block.write)
+        raw = self.raw.read(reads)
+        with self._errors():
+            return self.blocks.load(raw, reads.begin, block.write)
 
     def compute(self, block: Block, loaded: Any) -> Any:
         """Affinities of the write region, where they are computed."""
-        return self.blocks.compute(loaded, block.write)
+        with self._errors():
+            return self.blocks.compute(loaded, block.write)
 
     def store(self, block: Block, computed: Any) -> Outcome:
         """Write the affinities: uint8 (C, z, y, x), value / 255 is the affinity."""
-        affinities = self.blocks.finished(computed)
+        with self._errors():
+            affinities = self.blocks.finished(computed)
         return outcome_of_array(affinities, self.job.write_block("affinities", block, affinities))
 
 

@@ -226,6 +226,16 @@ class Stage(ABC):
             InputError: the stage cannot work here.
         """
 
+    def check_machine(self, job: Job) -> None:  # noqa: B027 (most stages need nothing of a machine)
+        """Check what a stage needs of the machine that computes its blocks. It is called before a run on this machine.
+
+        Args:
+            job: the opened job.
+
+        Raises:
+            InputError: something is missing here.
+        """
+
     def check_voxels(self, block: Block, voxels: npt.NDArray[Any]) -> Contradiction | None:
         """Find a fault in the stored voxels of a block alone. The caller compares the checksum.
 

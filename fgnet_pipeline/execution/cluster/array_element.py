@@ -8,12 +8,13 @@ elements never have a block in common. Elements of an older submission see that 
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 from fgnet_pipeline.core.errors import BlocksFailedError, InputError, PipelineError, StoppedError
 from fgnet_pipeline.core.geometry import Vector
 from fgnet_pipeline.core.signals import Stop, stop_on_signal
-from fgnet_pipeline.execution.block_runner import BlockRunner
+from fgnet_pipeline.execution.block_runner import BlockRunner, refusals_noted
 from fgnet_pipeline.execution.cluster.lookup import cluster_of
 from fgnet_pipeline.execution.cluster.submission import Submission, read_submission
 from fgnet_pipeline.execution.processes.lanes import serve_in_lanes
@@ -43,12 +44,15 @@ def run_share(path: Path, name: str, index: int | None = None) -> int:
         known = ", ".join(submission.work)
         raise InputError("--task", name, f"one of {known}", f"these are the tasks that {path} has work for")
     spec = submission.spec
-    job = spec.open_job()
+    noted = partial(refusals_noted, path.parent, name, spec.run)
+    with noted():
+        job = spec.open_job()
     cluster = cluster_of(job.config)
     index = _share(submission, path, name, cluster.own_number() if index is None else index)
     label = f"run{spec.run}-share{index}-"
     with (
         stop_on_signal() as stop,
+        noted(),
         BlockRunner(job, name, spec.run, index, cluster.own_log(job.output.logs), label=label) as runner,
     ):
         _require_latest(runner, path)
@@ -133,7 +137,7 @@ def _one_pass(runner: BlockRunner, blocks: list[Vector], stop: Stop) -> list[Vec
                 block = next(queue, None)
             if block is None:
                 return
-            if not runner.run(block):
+            if not runner.run_or_end(block):
                 if runner.is_superseded():
                     return
                 failed.append(block)

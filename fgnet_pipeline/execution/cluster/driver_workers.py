@@ -10,12 +10,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fgnet_pipeline.core.errors import InputError, PipelineError, StoppedError
 from fgnet_pipeline.core.signals import stop_on_signal
-from fgnet_pipeline.execution.block_runner import BlockRunner
+from fgnet_pipeline.execution.block_runner import BlockRunner, refusals_noted
 from fgnet_pipeline.execution.cluster.interface import Cluster, ClusterError, JobArray, Request
 from fgnet_pipeline.execution.cluster.lookup import cluster_of
 from fgnet_pipeline.execution.cluster.submission import Submission, path_of, read_submission
@@ -161,7 +162,9 @@ def serve_driver(submission: Path, name: str, connect: Path) -> int:
     spec = read_submission(submission).spec
     if name not in {task.name for task in spec.tasks}:
         raise InputError("--task", name, "a task of the submission", "see the script that submitted this")
-    job = spec.open_job()
+    noted = partial(refusals_noted, submission.parent, name, spec.run)
+    with noted():
+        job = spec.open_job()
     cluster = cluster_of(job.config)
     _reach(connect, cluster.host_key)
     gone: list[RuntimeError] = []
@@ -173,7 +176,7 @@ def serve_driver(submission: Path, name: str, connect: Path) -> int:
             gone.append(error)
 
     number, log = cluster.own_number() or 0, cluster.own_log(job.output.logs)
-    with stop_on_signal() as stop, BlockRunner(job, name, spec.run, number, log) as runner:
+    with stop_on_signal() as stop, noted(), BlockRunner(job, name, spec.run, number, log) as runner:
         serve_in_lanes(take, runner.lanes)
         computed = runner.computed
     if gone:

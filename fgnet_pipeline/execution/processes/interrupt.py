@@ -35,7 +35,7 @@ class Workers:
     """The worker processes of a driver.
 
     Attributes:
-        stopping: whether the driver was interrupted.
+        stopping: whether the driver was interrupted, or ended the workers for another reason.
     """
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fgnet_pipeline.core.errors import InputError
 from fgnet_pipeline.core.geometry import Box, Vector
 from fgnet_pipeline.store.atomic_files import read_json, write_json
 from fgnet_pipeline.store.records.columns import open_record_file
@@ -79,9 +80,22 @@ class Progress:
                     found[failure.block] = failure
         return found
 
+    def refuse(self, stage: str, run: int, error: InputError) -> None:
+        """Note that a worker of a run cannot begin with `stage`, as far as the disk takes the note."""
+        value = error.value if isinstance(error.value, str | int | float | list | None) else str(error.value)
+        with contextlib.suppress(OSError):
+            write_json(self.root / stage / "refused.json", {**vars(error), "value": value, "run": run})
+
+    def refusal(self, stage: str) -> InputError | None:
+        """The latest note of `refuse` in the latest run; None without one."""
+        found = read_json(self.root / stage / "refused.json")
+        if not isinstance(found, dict) or found["run"] != self.driver():
+            return None
+        return InputError(found["field"], found["value"], found["expected"], found["remedy"])
+
     def forget_failures(self) -> None:
-        """Remove the failures of all tasks."""
-        for path in self.root.glob("*/failed-*.jsonl"):
+        """Remove the failures and refusals of all tasks."""
+        for path in itertools.chain(self.root.glob("*/failed-*.jsonl"), self.root.glob("*/refused.json")):
             path.unlink(missing_ok=True)
 
     def forget(self, stage: str) -> None:
