@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from fgnet.tensors import sent_to
 from torch import Tensor
 
 from fgnet_pipeline.core.geometry import Box, Vector
@@ -133,8 +134,7 @@ class DeviceBlocks:
         return result
 
     def _copied(self, values: npt.NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(values)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self._up is not None else tensor
+        return sent_to(torch.from_numpy(values), self.device)
 
     def _used_elsewhere(self, stream: torch.cuda.Stream | None, *tensors: Tensor | None) -> torch.cuda.Event | None:
         """Tell torch that tensors of a stream (None: the one of the kernels) are read in another; None on a CPU."""
@@ -149,7 +149,7 @@ class DeviceBlocks:
 
     def _sources(self, tile: Box, origin: Vector) -> tuple[Any, ...]:
         found = self.tiling.sources(tile, origin, self.volume)
-        return found if isinstance(found[0], slice) else tuple(torch.from_numpy(f).to(self.device) for f in found)
+        return found if isinstance(found[0], slice) else tuple(self._copied(positions) for positions in found)
 
     def _may_be_padded(self, voxels: Tensor) -> Tensor:
         """Whether a tile may hold padding, as a bool on the device; `kernels.padding` says exactly."""

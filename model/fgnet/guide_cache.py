@@ -17,26 +17,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgnet.network import FGNet
+from fgnet.tensors import sent_to
 
 #: If tiles follow one another along z, no more than one tile's guides are needed, and the cache may be small.
 DEFAULT_BYTES = 1 << 24
 
 
 class GuideCache:
-    """The guides used last.
+    """The guides used last, in one tensor per level, so that a few kernels store and fetch those of a whole tile.
 
     Attributes:
         network: whose encoder and fusion make guides.
         limit: bytes of guides that are kept at most; those of the last tile are kept in any case.
         batch: sections per call of the encoder.
-        held: bytes of the guides kept now.
-        entries: key of a section -> its three guides (C, y/s, x/s), least recently used first.
+        rows: key of a section -> its row in every level, least recently used first.
+        levels: three tensors (rows, C, y/s, x/s), s = 4, 8, 16; none before the first section.
     """
 
     def __init__(self, network: FGNet, limit: int = DEFAULT_BYTES, batch: int = 1) -> None:
         self.network, self.limit, self.batch = network, limit, batch
-        self.held = 0
-        self.entries: OrderedDict[Hashable, list[Tensor]] = OrderedDict()
+        self.rows: OrderedDict[Hashable, int] = OrderedDict()
+        self.levels: list[Tensor] = []
+
+    @property
+    def held(self) -> int:
+        """Bytes of the tensors."""
+        return sum(level.numel() * level.element_size() for level in self.levels)
 
     def guides(self, x: Tensor, keys: Sequence[Hashable]) -> list[Tensor]:
         """Three guides (1, C, z, y/s, x/s), s = 4, 8, 16, as `FGNet.guides` makes them.
@@ -45,31 +51,47 @@ class GuideCache:
             x: (1, 1, z, y, x) on the network's device.
             keys: one for each of the z sections.
         """
-        sections = x[0, 0]
-        missing = {k: s for k, s in zip(keys, sections, strict=True) if k not in self.entries}
-        for batch in self._batches(list(missing)):
-            self._encode(batch, torch.stack([missing[k] for k in batch]))
+        sections = dict(zip(keys, x[0, 0], strict=True))
+        missing = [key for key in sections if key not in self.rows]
         for key in keys:
-            self.entries.move_to_end(key)
-        levels = [torch.stack([self.entries[k][level] for k in keys], dim=1)[None] for level in range(3)]
-        self._shrink(len(set(keys)))
-        return [g.contiguous(memory_format=torch.channels_last_3d) for g in levels]
+            if key in self.rows:
+                self.rows.move_to_end(key)
+        for first in range(0, len(missing), self.batch):
+            batch = missing[first : first + self.batch]
+            filled = batch + batch[-1:] * (self.batch - len(batch))
+            guides = self.network.guides(torch.stack([sections[key] for key in filled])[None, None])
+            self._store(batch, guides, len(sections))
+        rows = sent_to(torch.tensor([self.rows[key] for key in keys]), x.device)
+        fetched = (level.index_select(0, rows).transpose(0, 1)[None] for level in self.levels)
+        return [guide.contiguous(memory_format=torch.channels_last_3d) for guide in fetched]
 
-    def _batches(self, keys: list[Hashable]) -> list[list[Hashable]]:
-        filled = keys + keys[-1:] * (-len(keys) % self.batch)
-        return [filled[i : i + self.batch] for i in range(0, len(filled), self.batch)]
+    def _store(self, keys: list[Hashable], guides: list[Tensor], needed: int) -> None:
+        """Keep the guides (1, C, batch, y/s, x/s) of sections in the place of those not used for longest.
 
-    def _encode(self, keys: list[Hashable], sections: Tensor) -> None:
-        levels = self.network.guides(sections[None, None])
-        for i, key in enumerate(keys):
-            if key not in self.entries:
-                self.entries[key] = [g[0, :, i].clone() for g in levels]
-                self.held += sum(g.numel() * g.element_size() for g in self.entries[key])
+        Args:
+            keys: of the first sections of the batch; the others are copies.
+            guides: of the batch.
+            needed: sections of the tile, which have room together.
+        """
+        self._make_room(guides, needed)
+        for key in keys:
+            free = len(self.rows)
+            if free == len(self.levels[0]):
+                _, free = self.rows.popitem(last=False)
+            self.rows[key] = free
+        rows = sent_to(torch.tensor([self.rows[key] for key in keys]), guides[0].device)
+        for level, guide in zip(self.levels, guides, strict=True):
+            level.index_copy_(0, rows, guide[0, :, : len(keys)].transpose(0, 1))
 
-    def _shrink(self, keep: int) -> None:
-        while self.held > self.limit and len(self.entries) > keep:
-            _, dropped = self.entries.popitem(last=False)
-            self.held -= sum(g.numel() * g.element_size() for g in dropped)
+    def _make_room(self, guides: list[Tensor], needed: int) -> None:
+        """Make tensors with a row for each section of a tile, and for as many as the limit allows."""
+        if self.levels and len(self.levels[0]) >= needed:
+            return
+        section = sum(guide[0, :, 0].numel() * guide.element_size() for guide in guides)
+        former, count = self.levels, max(needed, self.limit // section)
+        self.levels = [guide.new_empty((count, *guide[0, :, 0].shape)) for guide in guides]
+        for level, kept in zip(self.levels, former, strict=False):
+            level[: len(kept)] = kept
 
 
 def digests(tile: NDArray[np.float32]) -> list[Hashable]:

@@ -12,6 +12,11 @@ from torch import Tensor
 from fgnet.errors import ModelError
 
 
+def sent_to(values: Tensor, device: torch.device) -> Tensor:
+    """Values of the host on a device. To a GPU they go from pinned memory, so that the call waits for no kernel."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
 def compare_keys(
     given: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, field: str = "model.checkpoint"
 ) -> None:

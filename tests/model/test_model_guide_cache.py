@@ -50,16 +50,29 @@ def test_the_cache_stays_within_its_limit(network: FGNet) -> None:
         return cache.guides(torch.from_numpy(volume[begin:end])[None, None], digests(volume[begin:end]))
 
     with torch.inference_mode():
-        one = GuideCache(network)
+        one = GuideCache(network, limit=0)
         look_up(one, 0, 1)
         size = one.held
         cache = GuideCache(network, limit=20 * size)
         for z in range(0, 64, 8):
             look_up(cache, z, z + 8)
-            assert cache.held == len(cache.entries) * size <= 20 * size
+            assert cache.held == 20 * size and len(cache.rows) == min(z + 8, 20)
         tight = GuideCache(network, limit=size)
         guides = look_up(tight, 0, 8)
     assert guides[0].shape == (1, 8, 8, 8, 8) and tight.held == 8 * size
+
+
+def test_sections_in_any_order_have_their_own_guides(network: FGNet) -> None:
+    """Against the network alone, for tiles of changing depth and with as little room as a tile needs."""
+    volume, rng = stack(40)[:, :, :32], np.random.default_rng(1)
+    with torch.inference_mode():
+        cache = GuideCache(network, limit=0, batch=4)
+        for _ in range(25):
+            places = rng.integers(0, 40, rng.integers(1, 13))
+            x = torch.from_numpy(volume[places])[None, None]
+            for found, expected in zip(cache.guides(x, places.tolist()), network.guides(x), strict=True):
+                assert torch.allclose(found, expected, atol=1e-5)
+        assert len(cache.levels[0]) == len(cache.rows) <= 12
 
 
 def test_mirrored_and_repeated_sections_are_encoded_once(network: FGNet) -> None:
