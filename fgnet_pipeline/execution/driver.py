@@ -15,6 +15,7 @@ from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.failures import require_done
 from fgnet_pipeline.execution.last_run import begun_values
 from fgnet_pipeline.execution.processes.fork_server import fork_server
+from fgnet_pipeline.execution.processes.loaded_modules import modules_of
 from fgnet_pipeline.execution.region import check_region
 from fgnet_pipeline.execution.resume import Left, blocks_where, check_fresh, left, lost, prepare
 from fgnet_pipeline.execution.work import Work
@@ -23,7 +24,6 @@ from fgnet_pipeline.stages.registry import clear_block, from_stage_on, plan_job,
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.disk_errors import disk_errors
 from fgnet_pipeline.store.driver_lock import DriverLock
-from fgnet_pipeline.store.object_store import packages_of
 
 PREDICT = ("predict",)
 #: Passes over the missing blocks before a run without failures gives up.
@@ -244,10 +244,9 @@ def _check_ready(job: Job, names: list[str], forks: bool) -> None:
         names: the tasks that are about to run.
         forks: whether workers will be forked here; if so, the process that they are forked from starts now.
     """
-    for name in names:
-        state, stage = left(job, name), stage_of(job.plan.tasks[name])
-        if not state.todo.any():
-            continue
-        if forks and (modules := stage.preload(job.config)):
-            fork_server([*modules, *packages_of(job.config.model_dump(mode="json"))])
-        stage.check_ready(job, first=not state.done.any())
+    waiting = [name for name in names if left(job, name).todo.any()]
+    stages = [stage_of(job.plan.tasks[name]) for name in waiting]
+    if forks and any(stage.preload(job.config) for stage in stages):
+        fork_server(modules_of(stages, job.config))
+    for name, stage in zip(waiting, stages, strict=True):
+        stage.check_ready(job, first=not left(job, name).done.any())
