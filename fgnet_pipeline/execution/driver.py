@@ -15,6 +15,7 @@ from fgnet_pipeline.execution.block_runner import WorkerSpec
 from fgnet_pipeline.execution.failures import require_done
 from fgnet_pipeline.execution.last_run import begun_values
 from fgnet_pipeline.execution.processes.fork_server import fork_server
+from fgnet_pipeline.execution.processes.loaded_modules import modules_of
 from fgnet_pipeline.execution.region import check_region
 from fgnet_pipeline.execution.resume import Left, blocks_where, check_fresh, left, lost, prepare
 from fgnet_pipeline.execution.work import Work
@@ -23,7 +24,6 @@ from fgnet_pipeline.stages.registry import clear_block, from_stage_on, plan_job,
 from fgnet_pipeline.store.arrays import use_threads
 from fgnet_pipeline.store.disk_errors import disk_errors
 from fgnet_pipeline.store.driver_lock import DriverLock
-from fgnet_pipeline.store.object_store import packages_of
 
 PREDICT = ("predict",)
 #: Passes over the missing blocks before a run without failures gives up.
@@ -247,13 +247,11 @@ def _check_ready(job: Job, names: list[str], here: bool) -> None:
         names: the tasks that are about to run.
         here: see `checked`.
     """
-    forks = here and job.config.schedule.workers > 0
-    for name in names:
-        state, stage = left(job, name), stage_of(job.plan.tasks[name])
-        if not state.todo.any():
-            continue
-        if forks and (modules := stage.preload(job.config)):
-            fork_server([*modules, *packages_of(job.config.model_dump(mode="json"))])
+    waiting = [name for name in names if left(job, name).todo.any()]
+    stages = [stage_of(job.plan.tasks[name]) for name in waiting]
+    if here and job.config.schedule.workers and any(stage.preload(job.config) for stage in stages):
+        fork_server(modules_of(stages, job.config))
+    for name, stage in zip(waiting, stages, strict=True):
         if here:
             stage.check_machine(job)
-        stage.check_ready(job, first=not state.done.any())
+        stage.check_ready(job, first=not left(job, name).done.any())

@@ -46,11 +46,11 @@ from fgnet_pipeline.execution.processes.interrupt import (
     serve_interruptibly,
 )
 from fgnet_pipeline.execution.processes.lanes import serve_in_lanes
+from fgnet_pipeline.execution.processes.loaded_modules import modules_of
 from fgnet_pipeline.execution.processes.machine_slots import Slots
 from fgnet_pipeline.execution.tally import Tally
 from fgnet_pipeline.execution.work import Observer, Work
 from fgnet_pipeline.stages.registry import stage_of
-from fgnet_pipeline.store.object_store import packages_of
 
 LOCALHOST = "127.0.0.1"
 
@@ -104,8 +104,7 @@ def _run_here(work: Work, observer: Observer | None) -> str | None:
 def _run_in_processes(work: Work, observer: Observer | None) -> str | None:
     """Hand out blocks to worker processes, which daisy asks for as they are needed."""
     stages = [stage_of(work.job.plan.tasks[name]) for name in work.todo]
-    modules = [module for stage in stages for module in stage.preload(work.job.config)]
-    fork = fork_server([*modules, *packages_of(work.spec.config)])  # here, so that it does not write where daisy does
+    fork = fork_server(modules_of(stages, work.job.config))  # here, so that it does not write where daisy does
     alive = Workers()
     with _places() as places:
         spawner = _Spawner(work, fork, alive, places)

@@ -16,13 +16,15 @@ from fgnet_pipeline.execution.driver import (
     tasks_of,
 )
 from fgnet_pipeline.execution.last_run import announcement
+from fgnet_pipeline.execution.processes.fork_server import compiles
+from fgnet_pipeline.execution.processes.loaded_modules import modules_of
 from fgnet_pipeline.execution.region import is_empty
 from fgnet_pipeline.execution.resume import finish
 from fgnet_pipeline.execution.submitted_elsewhere import refuse_while_submitted
 from fgnet_pipeline.execution.work import Observer, Work
-from fgnet_pipeline.kernels.compiled import was_compiled
 from fgnet_pipeline.stages.inputs_understood import inputs_understood
 from fgnet_pipeline.stages.job import Job
+from fgnet_pipeline.stages.registry import stage_of
 
 __all__ = ["PREDICT", "open_planned", "run", "tasks_of"]
 
@@ -90,7 +92,8 @@ def _make_passes(job: Job, names: list[str], observer: Observer | None, report: 
     """Compute the blocks that are left, pass by pass; the output is held."""
     passes = Passes(job, names, report)
     for number, work in enumerate(passes):
-        if number == 0 and not was_compiled():
+        stages = [stage_of(job.plan.tasks[name]) for name in work.todo]
+        if number == 0 and compiles(modules_of(stages, job.config)):
             report("compiling kernels, once per installation: the first blocks start in about a minute")
         passes.trouble = workers_of(job.config)(work, observer)
     finish(job)

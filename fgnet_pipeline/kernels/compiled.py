@@ -91,12 +91,15 @@ def is_kept() -> bool:
 
 
 @cache
-def was_compiled() -> bool:
-    """Whether compiled code of a kernel of the watershed was there at the first call; numba is not imported.
+def was_compiled(file: str = "fragments/flood.py") -> bool:
+    """Whether compiled code of a file of kernels was there at the first call; numba is not imported.
 
     It tells a user what a first run waits for. Code older than its source does not count.
+
+    Args:
+        file: relative to the folder of kernels.
     """
-    source = PACKAGE / "fragments" / "flood.py"
+    source = PACKAGE / file
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(chosen) if chosen else _own_folder()
     found = [] if folder is None else list(folder.rglob(f"{source.stem}.*.nbi"))

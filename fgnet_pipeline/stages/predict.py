@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     import fgnet
     from fgnet.tiles import Predictor
 
-    from fgnet_pipeline.stages.device_blocks import DeviceBlocks
+    from fgnet_pipeline.stages.with_torch.device_blocks import DeviceBlocks
 
 #: Blocks that a worker with a GPU handles at a time: one is computed while others are read, copied and written.
 DEVICE_LANES = 8
@@ -259,7 +259,7 @@ class Predict:
         if computes_on_device(implementation, device):
             from fgnet.predictor import NetworkPredictor
 
-            from fgnet_pipeline.stages.device_blocks import DeviceBlocks
+            from fgnet_pipeline.stages.with_torch.device_blocks import DeviceBlocks
 
             assert isinstance(predictor, NetworkPredictor)  # models without weights compute on the host
             self.blocks, self.lanes = DeviceBlocks(self.tiling, predictor, network, self.volume), DEVICE_LANES

@@ -17,8 +17,8 @@ from fgnet_pipeline.kernels.tiling import Tiling, to_uint8
 #: replaced by mirrored tissue, and affinities deep in padding are 0. 3: as 2, and on a CPU `fgnet.cpu_branch` computes
 #: the networks that it can, by torch alone. 4: as 3, with the kernels of `fgnet_pipeline.kernels.cpu_steps`, and on
 #: a GPU `fgnet.gpu_layers` computes the refined branch. 5: as 4, and a run of equal values is padding only if it is at
-#: least `SHORTEST_RUN` long, however small the margins are; on a GPU, `stages.device_blocks` computes whole blocks. A
-#: fingerprint that states none is of the first.
+#: least `SHORTEST_RUN` long, however small the margins are; on a GPU, `with_torch.device_blocks` computes whole blocks.
+#: A fingerprint that states none is of the first.
 IMPLEMENTATION = 5
 #: Voxels. With small margins, dark or bright tissue holds runs that are longer than the margins.
 SHORTEST_RUN = 25

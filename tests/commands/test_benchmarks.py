@@ -18,7 +18,9 @@ from fgnet_pipeline.store.records.progress import Progress
 
 SCRIPTS = sorted((CHECKOUT / "benchmarks").glob("*.py"))
 #: Imported by other scripts; they have no command of their own.
-LIBRARIES = ("no_op_stages.py", "plain_unet.py", "fault_runs.py", "fault_kills.py", "fault_damage.py")
+LIBRARIES = (
+    "no_op_stages.py", "plain_unet.py", "fault_runs.py", "fault_kills.py", "fault_damage.py", "gpu_samples.py",
+)  # fmt: skip
 each = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pipeline_tools import standard_config
 
-from fgnet_pipeline.execution.run import run
+from fgnet_pipeline.execution.run import PREDICT, run
 from fgnet_pipeline.kernels import compiled
 from fgnet_pipeline.stages.configuration import load_config
 
@@ -43,6 +43,23 @@ def test_code_that_is_younger_than_its_source_counts(folder: Path) -> None:
     assert not compiled.was_compiled.__wrapped__()
     os.utime(kept, (source + 1, source + 1))
     assert compiled.was_compiled.__wrapped__()
+
+
+def test_the_file_of_kernels_can_be_named(folder: Path) -> None:
+    (compiled.PACKAGE / "cpu_steps.py").touch()
+    (compiled.PACKAGE / "__pycache__").mkdir()
+    (folder / "flood.flood-112.py311.nbi").touch()
+    assert compiled.was_compiled() and not compiled.was_compiled("cpu_steps.py")
+    (compiled.PACKAGE / "__pycache__" / "cpu_steps.moments-80.py311.nbi").touch()
+    assert not compiled.was_compiled("cpu_steps.py"), "what the first call found"
+    assert compiled.was_compiled.__wrapped__("cpu_steps.py")
+
+
+def test_a_run_without_kernels_does_not_say_so(folder: Path, tmp_path: Path, small_raw: str) -> None:
+    said: list[str] = []
+    run(load_config(standard_config(tmp_path, small_raw), ["schedule.workers=0"]), PREDICT, report=said.append)
+    assert any("blocks to do: predict" in line for line in said)
+    assert not any("compiling" in line for line in said)
 
 
 @pytest.mark.parametrize("kept", [False, True])

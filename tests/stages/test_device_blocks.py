@@ -23,9 +23,9 @@ from fgnet_pipeline.kernels.grey import to_grey
 from fgnet_pipeline.kernels.tiling import reflect, to_uint8
 from fgnet_pipeline.stages import predict
 from fgnet_pipeline.stages.configuration import load_config
-from fgnet_pipeline.stages.device_blocks import DeviceBlocks, _to_uint8
 from fgnet_pipeline.stages.predict import tiling_of
 from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, HostBlocks, TileNetwork, computes_on_device, padding_runs
+from fgnet_pipeline.stages.with_torch.device_blocks import DeviceBlocks, _to_uint8
 
 SHAPE = (24, 40, 48)
 OVERLAPPING = dataclasses.replace(GEOMETRY, stride=(8, 24, 24))

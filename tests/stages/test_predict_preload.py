@@ -10,8 +10,11 @@ import pytest
 from pipeline_tools import write_config
 
 from fgnet_pipeline.core.config_file import load_config
+from fgnet_pipeline.execution.processes.fork_server import KERNELS as RUN_KERNELS
+from fgnet_pipeline.execution.processes.loaded_modules import modules_of
 from fgnet_pipeline.stages.configuration import choices
 from fgnet_pipeline.stages.predict import STAGE
+from fgnet_pipeline.stages.registry import stages
 
 KERNELS = "fgnet_pipeline.execution.processes.preload_predict"
 
@@ -30,6 +33,15 @@ def test_kernels_are_loaded_for_a_network_that_may_run_on_a_cpu(
         model={"checkpoint": checkpoint, "device": device},
     )
     assert (KERNELS in STAGE.preload(load_config(path, None, choices()))) == kernels
+
+
+def test_a_run_that_only_predicts_loads_no_kernels_of_later_stages(tmp_path: Path) -> None:
+    path = write_config(
+        tmp_path / "c.toml", volume={"path": "raw.zarr"}, output={"path": "out"}, model={"device": "cuda"}
+    )
+    config = load_config(path, None, choices())
+    assert modules_of([STAGE], config) == ["torch", "fgnet.predictor"]
+    assert modules_of(list(stages().values()), config) == [RUN_KERNELS, "torch", "fgnet.predictor"]
 
 
 def test_no_kernel_is_left_to_the_first_block() -> None:

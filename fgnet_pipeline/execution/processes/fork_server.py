@@ -25,8 +25,12 @@ from fgnet_pipeline.kernels.compiled import was_compiled
 PRELOADED = [
     "fgnet_pipeline.execution.local_workers",
     "fgnet_pipeline.commands.cli",
-    "fgnet_pipeline.execution.processes.preload",
+    "fgnet_pipeline.execution.processes.preload_stages",
 ]
+#: The module that loads the kernels of a run from affinities on.
+KERNELS = "fgnet_pipeline.execution.processes.preload"
+#: Modules that load kernels, and a file of kernels whose compiled code tells whether they were compiled before.
+COMPILING = {KERNELS: "fragments/flood.py", "fgnet_pipeline.execution.processes.preload_predict": "cpu_steps.py"}
 
 
 def fork_server(modules: Iterable[str] = ()) -> BaseContext:
@@ -41,8 +45,13 @@ def fork_server(modules: Iterable[str] = ()) -> BaseContext:
     Returns:
         The context that starts such processes.
     """
-    was_compiled()  # before the server compiles
+    compiles(COMPILING)  # before the server compiles
     return server_with([*PRELOADED, *modules])
+
+
+def compiles(modules: Iterable[str]) -> bool:
+    """Whether some of these modules had to compile kernels when this process first asked or started the server."""
+    return not all([was_compiled(COMPILING[module]) for module in modules if module in COMPILING])
 
 
 def server_with(modules: list[str]) -> BaseContext:
@@ -114,7 +123,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def start_early(file: Path, overrides: Iterable[str]) -> None:
-    """Start the server without the imports of single stages and return at once, if workers will be forked.
+    """Start the server with the kernels from affinities on and return at once, if workers will be forked.
 
     The unchecked file says whether there will be workers: the code that checks it takes a fifth of a second to import.
     A wrong guess costs a process that ends with this one, or a later start.
@@ -124,7 +133,7 @@ def start_early(file: Path, overrides: Iterable[str]) -> None:
         overrides: of the command line, as `section.key=value`.
     """
     if _will_fork(file, overrides):
-        fork_server()
+        fork_server([KERNELS])
 
 
 def _will_fork(file: Path, overrides: Iterable[str]) -> bool:

@@ -1,29 +1,24 @@
-"""Everything a worker needs, imported and compiled once by the process that workers are forked from.
+"""Kernels of a run from affinities on, compiled or loaded once by the process that workers are forked from.
 
-This is the one module that does work at import: it finds all stages, and runs every compiled kernel on a few voxels, so
-that no worker has to import, load or compile them again. Whatever is loaded is left out of garbage collection, which
-would copy it in every worker.
+It does its work at import: it runs every kernel on a few voxels, so that no worker has to import, load or compile them
+again. A run that only predicts does without it.
 """
 
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
 
 import numpy as np
-import pyarrow.parquet
 
-from fgnet_pipeline.core.errors import InputError
-from fgnet_pipeline.execution.processes.without_pandas import forgo_pandas
+from fgnet_pipeline.execution.processes import preload_stages
 from fgnet_pipeline.kernels.agglomeration.agglomerate import agglomerate
 from fgnet_pipeline.kernels.agglomeration.merge_tree import lut
 from fgnet_pipeline.kernels.fragments.components import fragment_table, relabel_components
 from fgnet_pipeline.kernels.fragments.method import methods, segment_fragments
 from fgnet_pipeline.kernels.region_graph import block_edges
 from fgnet_pipeline.kernels.relabel import id_range, relabel
-from fgnet_pipeline.stages.configuration import choices
 
-__all__ = ["pyarrow"]
+__all__ = ["preload_stages"]
 
 
 def warm_up() -> None:
@@ -44,8 +39,5 @@ def warm_up() -> None:
     id_range(ids)
 
 
-forgo_pandas()
-with suppress(InputError):  # the driver reports a stage of another distribution that does not fit
-    choices()
 warm_up()
 gc.freeze()

@@ -42,7 +42,7 @@ def test_a_server_started_early_serves_the_workers(tmp_path: Path) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """What was started: an item per fork server, which takes too much time to start for real."""
     calls: list[object] = []
-    monkeypatch.setattr(processes, "fork_server", lambda: calls.append("server"))
+    monkeypatch.setattr(processes, "fork_server", lambda _: calls.append("server"))
     return calls
 
 
