@@ -5,8 +5,8 @@ Torch is imported inside the functions: models without weights do without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,8 +50,7 @@ def compute_one_tile(predictor: Predictor) -> None:
     predictor(np.broadcast_to(sections, (1, z, y, x)))
 
 
-@contextmanager
-def errors_while_opening(device: str, tile: Vector, mode: str, smaller_in_exact: bool) -> Iterator[None]:
+def errors_while_opening(device: str, tile: Vector, mode: str, smaller_in_exact: bool) -> AbstractContextManager[None]:
     """Turn errors of a GPU, while a worker loads the network and computes one tile, into sentences.
 
     Args:
@@ -61,27 +60,22 @@ def errors_while_opening(device: str, tile: Vector, mode: str, smaller_in_exact:
         smaller_in_exact: whether mode `exact` has smaller tiles.
 
     Raises:
-        InputError: the GPU has too little memory, or does not work.
+        InputError: in the context: the GPU has too little memory, or does not work.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if device == "cpu":
-            raise
-        if _lacks_memory(error):
-            exact = "use model.mode=exact, whose tiles are smaller, or " if smaller_in_exact else "use "
-            expected = f"memory for one tile of {_shape(tile)} voxels in mode {mode}, which needs {_memory(device)}"
-            remedy = f"{FREE_MEMORY}; otherwise {exact}model.device=cpu"
-            raise InputError("model.device", device, expected, remedy) from error
-        if _is_lost(device):
-            expected = f"a GPU that works ({_first_line(error)})"
-            remedy = "see nvidia-smi and the log of the kernel (dmesg), or use model.device=cpu"
-            raise InputError("model.device", device, expected, remedy) from error
-        raise
+
+    def no_memory() -> InputError:
+        exact = "use model.mode=exact, whose tiles are smaller, or " if smaller_in_exact else "use "
+        expected = f"memory for one tile of {_shape(tile)} voxels in mode {mode}, which needs {_memory(device)}"
+        return InputError("model.device", device, expected, f"{FREE_MEMORY}; otherwise {exact}model.device=cpu")
+
+    def lost(reason: str) -> InputError:
+        remedy = "see nvidia-smi and the log of the kernel (dmesg), or use model.device=cpu"
+        return InputError("model.device", device, f"a GPU that works ({reason})", remedy)
+
+    return _translated(device, no_memory, lost)
 
 
-@contextmanager
-def errors_while_computing(device: str, block_shape: Vector) -> Iterator[None]:
+def errors_while_computing(device: str, block_shape: Vector) -> AbstractContextManager[None]:
     """Turn errors of a GPU, while a worker computes a block, into sentences.
 
     Args:
@@ -89,21 +83,32 @@ def errors_while_computing(device: str, block_shape: Vector) -> Iterator[None]:
         block_shape: of the stage, in voxels, zyx.
 
     Raises:
-        InputError: the GPU has too little memory for the block.
-        WorkerLostError: this process cannot use the GPU any more.
+        InputError: in the context: the GPU has too little memory for the block.
+        WorkerLostError: in the context: this process cannot use the GPU any more.
     """
+
+    def no_memory() -> InputError:
+        expected = f"blocks that fit into the memory of {device}; these need {_memory(device)}"
+        remedy = f"{FREE_MEMORY}; otherwise set smaller blocks, for which predict begins anew (--redo predict)"
+        return InputError("schedule.predict.block_shape", list(block_shape), expected, remedy)
+
+    def lost(reason: str) -> WorkerLostError:
+        return WorkerLostError(f"the GPU {device} was lost ({reason}); the log of the kernel (dmesg) may say why")
+
+    return _translated(device, no_memory, lost)
+
+
+@contextmanager
+def _translated(device: str, no_memory: Callable[[], Exception], lost: Callable[[str], Exception]) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
         if device == "cpu":
             raise
         if _lacks_memory(error):
-            expected = f"blocks that fit into the memory of {device}; these need {_memory(device)}"
-            remedy = f"{FREE_MEMORY}; otherwise set smaller blocks, for which predict begins anew (--redo predict)"
-            raise InputError("schedule.predict.block_shape", list(block_shape), expected, remedy) from error
+            raise no_memory() from error
         if _is_lost(device):
-            sentence = f"the GPU {device} was lost ({_first_line(error)}); the log of the kernel (dmesg) may say why"
-            raise WorkerLostError(sentence) from error
+            raise lost(_first_line(error)) from error
         raise
 
 
