@@ -48,8 +48,30 @@ class Conv3d(nn.Conv3d):
         return mixed and x.shape[2] == 2 and self.kernel_size[0] > 1
 
 
-def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    """GroupNorm with the greatest number of groups that divides the channels and is at most `groups`."""
+class FrozenNorm(nn.Module):
+    """A norm with constant statistics, see `fgnet.frozen`: v * weight + bias per channel, whatever the tile holds."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (-1, *(1 for _ in x.shape[2:]))
+        return torch.addcmul(self.bias.view(shape), x, self.weight.view(shape))
+
+
+Norm = nn.GroupNorm | FrozenNorm
+
+
+def group_norm(channels: int, groups: int) -> Norm:
+    """GroupNorm with the greatest number of groups that divides the channels and is at most `groups`.
+
+    Args:
+        channels: of the features.
+        groups: at most; 0 for a norm with constant statistics.
+    """
+    if groups == 0:
+        return FrozenNorm(channels)
     while channels % groups:
         groups -= 1
     return nn.GroupNorm(groups, channels)

@@ -75,7 +75,7 @@ class NetworkConfig:
         guidance: how they take it, one of `GUIDANCE`.
         coarse_channels: channels of the coarse head.
         coarse_convs: number of its convolutions.
-        groups: of every norm at most.
+        groups: of every norm at most; 0: norms have constant statistics (`fgnet.frozen`).
         neighbourhood: one zyx offset in voxels per channel of the affinities.
         auxiliary: further offsets, predicted in training only.
         descriptors: whether local shape descriptors are predicted, in training only.

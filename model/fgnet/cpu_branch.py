@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fgnet.blocks import ChannelNorm, DenseBlock
+from fgnet.blocks import ChannelNorm, DenseBlock, Norm
 from fgnet.config import NetworkConfig
 from fgnet.cpu_layers import (
     Buffers,
@@ -48,12 +48,12 @@ def computes(config: NetworkConfig, geometry: Geometry) -> bool:
 
 
 class _Layer:
-    """Convolution, GroupNorm, ELU: what `fgnet.blocks.conv_norm_elu` builds."""
+    """Convolution, norm, ELU: what `fgnet.blocks.conv_norm_elu` builds."""
 
     def __init__(self, modules: nn.Module, steps: Steps) -> None:
         assert isinstance(modules, nn.Sequential)
         conv, norm, _ = modules
-        assert isinstance(conv, nn.Conv3d) and isinstance(norm, nn.GroupNorm)
+        assert isinstance(conv, nn.Conv3d) and isinstance(norm, Norm)
         self.conv, self.norm, self.steps = Convolution(conv, steps), norm, steps
 
     def __call__(self, volume: Tensor, buffers: Buffers, name: str) -> Tensor:
@@ -73,7 +73,7 @@ class _Dense:
     def __init__(self, block: nn.Module, steps: Steps) -> None:
         assert isinstance(block, DenseBlock)
         first, second, norm = block.body[:3], block.body[3], block.body[4]
-        assert isinstance(second, nn.Conv3d) and isinstance(norm, nn.GroupNorm)
+        assert isinstance(second, nn.Conv3d) and isinstance(norm, Norm)
         self.first, self.second = _Layer(first, steps), Convolution(second, steps)
         self.norm, self.steps = norm, steps
 

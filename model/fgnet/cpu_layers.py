@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fgnet.blocks import resize
+from fgnet.blocks import FrozenNorm, Norm, resize
 from fgnet.cpu_steps import Between, Pair, Steps
 
 #: Values of a volume that one step of a convolution takes at most, unless the least step holds more: 4 MiB.
@@ -73,8 +73,10 @@ class Moments:
         self.squares.append(pair[1])
         self.count += sections[..., 0].numel()
 
-    def affine(self, norm: nn.GroupNorm) -> Pair:
+    def affine(self, norm: Norm) -> Pair:
         """Scale and shift per channel (C,), float32: the norm of v is v * scale + shift."""
+        if isinstance(norm, FrozenNorm):
+            return norm.weight.detach(), norm.bias.detach()
         wide = norm.num_channels // norm.num_groups
         totals = [torch.stack(parts).double().sum(0) for parts in (self.sums, self.squares)]
         mean, square = (t.view(-1, norm.num_groups, wide).sum((0, 2)) / (self.count * wide) for t in totals)
@@ -84,7 +86,7 @@ class Moments:
         return scale.float(), shift.float()
 
 
-def norm_elu(steps: Steps, volume: Tensor, moments: Moments, norm: nn.GroupNorm) -> None:
+def norm_elu(steps: Steps, volume: Tensor, moments: Moments, norm: Norm) -> None:
     """GroupNorm and ELU of a volume, in place."""
     scale, shift = (v.repeat(volume.shape[2]) for v in moments.affine(norm))
     for section in inner(volume):
@@ -176,7 +178,7 @@ def _step(depth: int, section: int, unit: int) -> int:
     return max(fitting, default=unit)
 
 
-def guide_map(steps: Steps, conv: nn.Conv3d, norm: nn.GroupNorm, guide: Tensor) -> Tensor:
+def guide_map(steps: Steps, conv: nn.Conv3d, norm: Norm, guide: Tensor) -> Tensor:
     """GroupNorm of a (1, 3, 3) convolution of a guide (z, y, x, C), contiguous."""
     found = _plane(guide, plane_weight(conv.weight[:, :, 0]))
     moments = Moments()

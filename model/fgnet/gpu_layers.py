@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fgnet.blocks import FrozenNorm
 from fgnet.network import FGNet
 
 
@@ -106,8 +107,29 @@ def _replace(module: nn.Module | None) -> None:
     for name, child in module._modules.items():
         if isinstance(child, nn.GroupNorm):
             module._modules[name] = WideGroupNorm(child)
-        elif isinstance(child, nn.Conv3d) and PlanewiseDepthwise.computes(child):
-            module._modules[name] = PlanewiseDepthwise(child)
+        elif isinstance(child, nn.Conv3d):
+            conv = _folded(module, name, child)
+            module._modules[name] = PlanewiseDepthwise(conv) if PlanewiseDepthwise.computes(conv) else conv
         elif child is not None:
             module._modules[name] = copy.copy(child)
             _replace(module._modules[name])
+
+
+def _folded(module: nn.Module, name: str, conv: nn.Conv3d) -> nn.Conv3d:
+    """A convolution that also computes the frozen norm of its result, which is taken out of `module`."""
+    after = str(int(name) + 1) if name.isdigit() else f"{name}_norm"
+    norm = module._modules.get(after)
+    if not isinstance(norm, FrozenNorm):
+        return conv
+    module._modules[after] = nn.Identity()
+    weight, bias = conv.weight.float(), torch.zeros_like(norm.bias) if conv.bias is None else conv.bias
+    folded = copy.copy(conv)
+    folded._parameters = {
+        "weight": _like(conv.weight, weight * norm.weight.float().view(-1, 1, 1, 1, 1)),
+        "bias": _like(conv.weight, bias.float() * norm.weight.float() + norm.bias.float()),
+    }
+    return folded
+
+
+def _like(weight: Tensor, values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.detach().to(weight.dtype), requires_grad=False)

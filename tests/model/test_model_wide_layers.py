@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 import torch
-from fgnet.blocks import Conv3d, same
+from fgnet.blocks import Conv3d, FrozenNorm, same
 from fgnet.config import NetworkConfig, preset
 from fgnet.gpu_layers import PlanewiseDepthwise, WideGroupNorm, for_gpu
 from fgnet.network import FGNet, channels_last
@@ -102,3 +102,15 @@ def test_the_refined_branch_is_that_of_the_definition(config: NetworkConfig) -> 
     assert (PlanewiseDepthwise in kinds) == (config is CONVNEXT)
     assert not {WideGroupNorm, PlanewiseDepthwise} & {type(module) for module in network.modules()}
     assert wide.get_parameter("fine.stem.0.0.weight") is network.get_parameter("fine.stem.0.0.weight")
+
+
+@pytest.mark.parametrize("config", [SMALL, CONVNEXT], ids=["dense", "convnext"])
+@torch.inference_mode()
+def test_frozen_norms_are_computed_by_convolutions(config: NetworkConfig) -> None:
+    network = channels_last(with_random_weights(FGNet(dataclasses.replace(config, groups=0))).eval())
+    wide = for_gpu(network)
+    x = volume(1, 1, 32, 64, 64, layout=torch.channels_last_3d)
+    guides = network.guides(x)
+    torch.testing.assert_close(wide.refine(x, guides), network.refine(x, guides), atol=2e-3, rtol=2e-3)
+    assert FrozenNorm not in {type(module) for part in (wide.fine, wide.decoder) for module in part.modules()}
+    assert FrozenNorm in {type(module) for module in network.modules()}
