@@ -51,6 +51,8 @@ docs: install
 
 # numba compiles a cached kernel again if its own file changes, but not if it calls a function of another file that
 # changes. So the cache is deleted.
+# Many tests start processes, and each would compile all our modules anew if the environment forbids to keep them compiled.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: check
 	find fgnet_pipeline/kernels -name '*.nb[ci]' -delete
 	$(BIN)/python tests/compile_kernels.py

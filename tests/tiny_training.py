@@ -30,7 +30,7 @@ cycles = [2]
 warm_up = 1
 [[optimise.phases]]
 begin = 0
-patch = [32, 32, 32]
+patch = [16, 32, 32]
 batch = 1
 [output]
 path = "out"

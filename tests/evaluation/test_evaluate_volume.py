@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_tools import fgnet, write_volume
+from pipeline_tools import Command, Refused, write_volume
 from scipy import ndimage
 
 from fgnet_pipeline.core.errors import InputError
@@ -212,18 +212,19 @@ def test_bad_input_is_refused_by_name(case: str) -> None:
     assert caught.value.field == name
 
 
-def test_the_command_takes_a_protocol(tmp_path: Path) -> None:
+def test_the_command_takes_a_protocol(tmp_path: Path, command: Command, refused: Refused) -> None:
     segmentation, labels = blobs(1, (3, 40, 44)), blobs(2, (3, 40, 44))
     frame = {"voxel_size": [40, 4, 4], "offset": [0, 0, 0], "axis_names": ["z", "y", "x"], "units": ["nm"] * 3}
     paths = [
         write_volume(tmp_path / name, data, frame) for name, data in (("s.zarr", segmentation), ("l.zarr", labels))
     ]
-    found = json.loads(fgnet("evaluate", *paths, "--protocol", "snemi", "--json").stdout)
+    code, said, told = command("evaluate", *paths, "--protocol", "snemi", "--json")
+    assert code == 0, told
+    found = json.loads(said)
     expected = Comparison(segmentation, labels, labels_voxel_size=(40, 4, 4), protocol=protocol_of("snemi")).scores()
     assert found.pop("worst")["splits"] and "oracle" not in found
     assert found == expected.to_dict() and found["protocol"] == "snemi"
-    done = fgnet("evaluate", *paths, "--protocol", "cremi", check=False)
-    assert done.returncode == 2 and "ignored border" in done.stderr
+    assert "ignored border" in refused("evaluate", *paths, "--protocol", "cremi")
 
 
 def test_a_new_protocol_is_one_object_that_is_found_by_its_name(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pipeline_tools import Command, Refused, fgnet, read, write_volume
+from pipeline_tools import Command, Refused, read, write_volume
 from planted_run import OFFSET, VOXEL_SIZE, run_planted
 
 from fgnet_pipeline.evaluation.comparison import open_comparison
@@ -184,7 +184,7 @@ def test_options_that_do_not_go_together_are_refused(tubes: tuple[str, str], tmp
 
 
 def test_damaged_fragments_leave_the_oracle_out(
-    copied_run: tuple[Path, Path], refused: Refused, tmp_path: Path
+    copied_run: tuple[Path, Path], command: Command, refused: Refused, tmp_path: Path
 ) -> None:
     """The scores of the segmentation need no fragments. What does need them ends with one sentence."""
     _, out = copied_run
@@ -192,13 +192,13 @@ def test_damaged_fragments_leave_the_oracle_out(
         if shard.is_file():
             shard.write_bytes(shard.read_bytes()[:40])
     labels = write_volume(tmp_path / "labels", np.ones((40, 50, 60), np.uint8))
-    done = fgnet("evaluate", out / "segmentation", labels, "--json")
-    found = json.loads(done.stdout)
-    assert found["voxels"] == 40 * 50 * 60 and "oracle" not in found and done.stderr == ""
+    code, said, told = command("evaluate", out / "segmentation", labels, "--json")
+    found = json.loads(said)
+    assert code == 0 and found["voxels"] == 40 * 50 * 60 and "oracle" not in found and told == ""
     assert any("no oracle" in sentence and "fragments" in sentence for sentence in found["warnings"])
-    given = fgnet("evaluate", out / "segmentation", labels, "--fragments", out / "fragments", check=False)
-    assert given.returncode == 2 and given.stderr.startswith("error: --fragments") and given.stderr.count("\n") == 1
+    given = refused("evaluate", out / "segmentation", labels, "--fragments", out / "fragments")
+    assert given.startswith("error: --fragments") and given.count("\n") == 1
     assert "fragments" in refused("sweep", out, labels)
     page = tmp_path / "r.html"
-    reported = fgnet("report", out, "--labels", labels, "--to", page)
-    assert reported.returncode == 0 and "no scores: fragments" in page.read_text()
+    assert command("report", out, "--labels", labels, "--to", page)[0] == 0
+    assert "no scores: fragments" in page.read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_tools import assert_same_output, files_of, read, records, script, standard_config, write_config
+from pipeline_tools import Command, assert_same_output, files_of, read, records, standard_config, write_config
 from tree_tools import global_tree, segmented
 
 from fgnet_pipeline.execution.run import run
@@ -76,7 +76,11 @@ def test_the_octree_does_not_change_the_segmentation(raw: str, reference: Path, 
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_workers_do_not_change_a_byte(raw: str, reference: Path, tmp_path: Path, workers: int) -> None:
-    script("run_predict.py", standard_config(tmp_path, raw), "--workers", workers)
-    script("run_agglomerate.py", tmp_path / "config.toml", "--workers", workers)
+def test_workers_do_not_change_a_byte(
+    raw: str, reference: Path, tmp_path: Path, command: Command, workers: int
+) -> None:
+    config = standard_config(tmp_path, raw)
+    for part in ("predict", "agglomerate"):
+        code, _, said = command(part, config, "--workers", workers)
+        assert code == 0, said
     assert_same_output(reference, tmp_path / "out.zarr")

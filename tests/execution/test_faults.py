@@ -16,7 +16,6 @@ from pipeline_tools import (
     assert_same_output,
     records,
     run_on_cells,
-    script,
     standard_config,
     state_of,
     wait_for_records,
@@ -52,7 +51,7 @@ def finished_once(out: Path, stage: str, before: list[dict]) -> bool:
 
 @pytest.mark.parametrize("name, stage, count", [("run_predict.py", "predict", 5), ("run_agglomerate.py", "edges", 3)])
 def test_a_run_after_a_killed_driver_repeats_no_finished_block(
-    undisturbed: Path, tmp_path: Path, name: str, stage: str, count: int
+    undisturbed: Path, tmp_path: Path, command: Command, name: str, stage: str, count: int
 ) -> None:
     config, out = configured(tmp_path, undisturbed), tmp_path / "out.zarr"
     if name == "run_agglomerate.py":
@@ -63,7 +62,8 @@ def test_a_run_after_a_killed_driver_repeats_no_finished_block(
     process.wait()
     # At once: workers of the dead driver may still be finishing a block.
     before = records(out, stage)
-    script(name, config, "--workers", 2)
+    code, _, said = command(name.removeprefix("run_").removesuffix(".py"), config, "--workers", 2)
+    assert code == 0, said
     assert finished_once(out, stage, before)
     assert len(records(out, stage)) >= BLOCKS
     run(load_config(config), stages_after("predict"))

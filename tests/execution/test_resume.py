@@ -16,7 +16,6 @@ from pipeline_tools import (
     files_of,
     read,
     records,
-    script,
     standard_config,
     state_of,
     write_volume,
@@ -37,10 +36,11 @@ def test_a_second_run_does_nothing(raw: str, copied: Path) -> None:
     assert files == files_of(copied, "segmentation")
 
 
-def test_another_threshold_redoes_lut_and_relabelling_only(raw: str, copied: Path) -> None:
+def test_another_threshold_redoes_lut_and_relabelling_only(raw: str, copied: Path, command: Command) -> None:
     config = standard_config(copied.parent, raw)
     first = read(copied, "segmentation")
-    script("run_agglomerate.py", config, "--set", "agglomerate.threshold=0.9")
+    code, _, said = command("agglomerate", config, "--set", "agglomerate.threshold=0.9")
+    assert code == 0, said
     assert len(records(copied, "fragments")) == len(records(copied, "edges")) == 27
     assert len(records(copied, "relabel")) == 2 * 27
     assert len(np.unique(read(copied, "segmentation"))) > len(np.unique(first))

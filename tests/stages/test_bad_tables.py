@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from damage_tools import Change, Table, flip, repeat_first, rewrite, truncate
-from pipeline_tools import Command, assert_same_output, read, script, standard_config, state_of, write_volume
+from pipeline_tools import Command, assert_same_output, read, standard_config, state_of, write_volume
 
 from fgnet_pipeline.execution.run import run
 from fgnet_pipeline.stages.configuration import load_config
@@ -130,15 +130,17 @@ def test_a_table_of_other_fragments_is_named(
     assert_named(text, state_of(out) / "tables" / kind, stage, "other fragments")
 
 
-def test_the_redo_that_is_advised_restores_every_byte(finished_run: Path, copied_run: tuple[Path, Path]) -> None:
-    """The script says what to do; done so, every byte is as it was."""
+def test_the_redo_that_is_advised_restores_every_byte(
+    finished_run: Path, copied_run: tuple[Path, Path], command: Command
+) -> None:
+    """The command says what to do; done so, every byte is as it was."""
     config, out = copied_run
     rewrite(out, "edges", (0, 2, 2), set_first("count", lambda t: 0))
     (state_of(out) / "tables" / "fragments" / "1" / "0" / "0.parquet").write_bytes(b"PAR1")
     forget(out, "agglomerate")
-    done = script("run_agglomerate.py", config, "--workers", 2, check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "--redo edges" in done.stderr and "--redo fragments" in done.stderr
+    code, _, said = command("agglomerate", config, "--workers", 2)
+    assert code == 1 and "Traceback" not in said
+    assert "--redo edges" in said and "--redo fragments" in said
     run(load_config(config), stages_after("predict"), redo="fragments")
     assert_same_output(finished_run / "out.zarr", out)
 

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline_tools import files_of, read, run_on_cells, script, state_of, write_config
+from pipeline_tools import Command, files_of, read, run_on_cells, state_of, write_config
 from scipy import ndimage
 from tree_tools import assert_same_tree, global_tree, run_in_random_order, segmented, stored_tree
 
@@ -35,7 +35,9 @@ def test_a_serial_run_makes_the_tree_of_one_agglomeration(reference: Path) -> No
 
 
 @pytest.mark.parametrize("leaf, workers", [(1, 3), (2, 0), (3, 2), (4, 4), (8, 1)])
-def test_leaves_and_workers_do_not_change_the_tree(reference: Path, tmp_path: Path, leaf: int, workers: int) -> None:
+def test_leaves_and_workers_do_not_change_the_tree(
+    reference: Path, tmp_path: Path, command: Command, leaf: int, workers: int
+) -> None:
     out = tmp_path / "out.zarr"
     shutil.copytree(reference / "out.zarr", out)
     before = stored_tree(out)
@@ -44,7 +46,8 @@ def test_leaves_and_workers_do_not_change_the_tree(reference: Path, tmp_path: Pa
     for kind in ("merges", "residual", "lut"):
         for folder in (state_of(out) / "tables").glob(f"{kind}-*"):
             shutil.rmtree(folder)
-    script("run_agglomerate.py", reference / "config.toml", *options, "--redo", "agglomerate")
+    code, _, said = command("agglomerate", reference / "config.toml", *options, "--redo", "agglomerate")
+    assert code == 0, said
     assert_same_tree(stored_tree(out), before)
     assert files_of(out, "segmentation") == files_of(reference / "out.zarr", "segmentation")
 

@@ -15,7 +15,6 @@ from pipeline_tools import (
     Command,
     Refused,
     assert_same_output,
-    fgnet,
     files_of,
     records,
     standard_config,
@@ -78,8 +77,10 @@ def test_status_counts_its_blocks(copied: Path, command: Command) -> None:
     assert [s["done"] for s in status["stages"] if s["stage"] == "outlines"] == [BLOCKS]
 
 
-def test_verify_reads_back_what_it_wrote(toy_run: Path, environment: dict[str, str]) -> None:
-    verified = json.loads(fgnet("verify", toy_run / "config.toml", "--json", env=environment).stdout)
+def test_verify_reads_back_what_it_wrote(toy_run: Path, toy_here: None, command: Command) -> None:
+    code, said, told = command("verify", toy_run / "config.toml", "--json")
+    assert code == 0, told
+    verified = json.loads(said)
     assert verified["ok"]
     assert verified["checked"]["outlines"] == {"blocks": BLOCKS, "read": BLOCKS, "left": 0, "stale": 0}
 
@@ -90,7 +91,7 @@ def test_a_second_run_and_a_redo_do_as_much_as_they_must(copied: Path, command: 
 
 
 def test_a_run_after_a_kill_repeats_no_finished_block(
-    affinities: Path, tmp_path: Path, environment: dict[str, str]
+    affinities: Path, tmp_path: Path, environment: dict[str, str], toy_here: None, command: Command
 ) -> None:
     config, out = write_after_prediction(tmp_path, affinities), tmp_path / "out.zarr"
     script = [sys.executable, str(CHECKOUT / "workflows" / "run_agglomerate.py"), str(config), "--workers", "2"]
@@ -99,7 +100,8 @@ def test_a_run_after_a_kill_repeats_no_finished_block(
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = [tuple(record["block"]) for record in records(out, "outlines")]
-    fgnet("run", config, env=environment)
+    code, _, said = command("run", config)
+    assert code == 0, said
     after = [tuple(record["block"]) for record in records(out, "outlines")]
     assert all(after.count(block) == 1 for block in before) and len(set(after)) == BLOCKS
     assert_outlines(out)

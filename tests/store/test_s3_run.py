@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from pipeline_tools import cells, fgnet, files_of, records, standard_config, write_config, write_volume
+from pipeline_tools import Command, cells, fgnet, files_of, records, standard_config, write_config, write_volume
 from required import skip_or_fail
 
 from fgnet_pipeline.core.errors import DamageError, InputError
@@ -230,7 +230,7 @@ def test_arrays_of_a_folder_can_move_to_a_bucket(server: str, raw: Path, referen
     assert_same(server, "moved.zarr", tmp_path / "state", reference)
 
 
-def test_lab_inputs_mask_and_scores(server: str, raw: Path, reference: Path, tmp_path: Path) -> None:
+def test_lab_inputs_mask_and_scores(server: str, raw: Path, reference: Path, tmp_path: Path, command: Command) -> None:
     """affinities.path, fragments.path and volume.mask from the bucket; evaluate reads from it, too."""
     for name in ("affinities", "fragments"):
         upload(server, reference / name, f"given/{name}")
@@ -249,8 +249,9 @@ def test_lab_inputs_mask_and_scores(server: str, raw: Path, reference: Path, tmp
     }  # fmt: skip
     run(load_config(local, [f"{key}={path}" for key, path in local_paths.items()]))
     assert objects(server, "lab", "given.zarr/segmentation/") == files_of(tmp_path / "local.zarr", "segmentation")
-    remote = fgnet("evaluate", "s3://lab/given.zarr/segmentation", "s3://lab/given/fragments", "--json").stdout
-    assert remote == fgnet("evaluate", tmp_path / "local.zarr/segmentation", reference / "fragments", "--json").stdout
+    code, remote, told = command("evaluate", "s3://lab/given.zarr/segmentation", "s3://lab/given/fragments", "--json")
+    assert code == 0, told
+    assert remote == command("evaluate", tmp_path / "local.zarr/segmentation", reference / "fragments", "--json")[1]
 
 
 def test_names_and_units_of_axes_are_added_to_an_array(server: str, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_documented_configuration_loads(tmp_path: Path) -> None:
         ('preset = "nano"', 'preset = "huge"', "architecture"),
         ("batch = 1", "batch = 1\nbatches = 2", "batches"),
         ("warm_up = 1", "warmup = 1", "warmup"),
-        ("patch = [32, 32, 32]", "patch = [32, 48, 32]", "patch"),
+        ("patch = [16, 32, 32]", "patch = [32, 48, 32]", "patch"),
         ("tile = [32, 32, 32]", "tile = [33, 32, 32]", "geometry.tile"),
         ("stride = [24, 24, 24]", "stride = [30, 24, 24]", "stride"),
         ("cycles = [2]", "cycles = [4, 2]", "optimise.cycles"),

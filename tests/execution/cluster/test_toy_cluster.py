@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 from cluster_tools import assert_same_after_prediction, wait_for, write_after_prediction
 from installed import install_source
-from pipeline_tools import CHECKOUT, fgnet, state_of
+from pipeline_tools import CHECKOUT, Command, Refused, fgnet, state_of
+
+from fgnet_pipeline.execution.cluster.lookup import systems
 
 SOURCE = CHECKOUT / "tests" / "execution" / "cluster" / "toy"
 TOY = ("--set", "schedule.cluster=toy")
@@ -27,42 +31,61 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**install_source(SOURCE, folder), "TOY_CLUSTER": str(folder / "jobs"), "PATH": path}
 
 
-def test_there_is_no_such_cluster_if_it_is_not_installed(local: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def toy_here(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The toy is installed in this process, and in those that it starts, until the test ends."""
+    for name in ("PYTHONPATH", "TOY_CLUSTER", "PATH"):
+        monkeypatch.setenv(name, environment[name])
+    monkeypatch.syspath_prepend(environment["PYTHONPATH"].split(os.pathsep)[0])
+    systems.cache_clear()
+    yield
+    systems.cache_clear()
+
+
+def test_there_is_no_such_cluster_if_it_is_not_installed(local: Path, tmp_path: Path, refused: Refused) -> None:
     config = write_after_prediction(tmp_path, local, backend="array")
-    refused = fgnet("submit", config, *TOY, check=False)
-    assert refused.returncode == 2
-    assert re.search(r"schedule\.cluster = 'toy': expected one of [\w, ]*slurm", refused.stderr)
+    said = refused("submit", config, *TOY)
+    assert re.search(r"schedule\.cluster = 'toy': expected one of [\w, ]*slurm", said)
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_what_is_asked_before_anything_is_written(local: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+def test_what_is_asked_before_anything_is_written(
+    local: Path, tmp_path: Path, toy_here: None, command: Command, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = write_after_prediction(tmp_path, local, backend="array")
-    shown = json.loads(fgnet("submit", config, *TOY, "--dry-run", "--json", env=environment).stdout)["jobs"]
+    shown = document(command("submit", config, *TOY, "--dry-run", "--json"))["jobs"]
     assert [job["command"][:-1] for job in shown[:3]] == [
         ["toy"],
         ["toy", "--after-failure-of=FRAGMENTS"],
         ["toy", "--after=FRAGMENTS", "--after=FRAGMENTS-SECOND"],
     ]
-    plan = json.loads(fgnet("plan", config, *TOY, "--json", env=environment).stdout)
+    plan = document(command("plan", config, *TOY, "--json"))
     assert {stage["memory_limit_bytes"] for stage in plan["stages"]} == {3 * 2**30}
-    broken = fgnet("submit", config, *TOY, env={**environment, "TOY_CLUSTER": str(tmp_path / "none")}, check=False)
-    assert broken.returncode == 2 and "TOY_CLUSTER" in broken.stderr
+    monkeypatch.setenv("TOY_CLUSTER", str(tmp_path / "none"))
+    assert "TOY_CLUSTER" in refused("submit", config, *TOY)
     assert not (tmp_path / "out.zarr").exists()
 
 
+def document(done: tuple[object, str, str]) -> dict[str, Any]:
+    """What a command printed that succeeded."""
+    code, said, told = done
+    assert code == 0, told
+    return json.loads(said)
+
+
 def test_submitted_watched_and_finished(
-    local: Path, expected: Path, tmp_path: Path, environment: dict[str, str]
+    local: Path, expected: Path, tmp_path: Path, toy_here: None, command: Command
 ) -> None:
     config = write_after_prediction(tmp_path, local, backend="array")
-    sent = json.loads(fgnet("submit", config, *TOY, "--json", env=environment).stdout)["jobs"]
+    sent = document(command("submit", config, *TOY, "--json"))["jobs"]
     tasks = ["fragments", "fragments", "edges", "agglomerate-0", "lut-0", "relabel", "finish"]
     assert [job["task"] for job in sent] == tasks
-    refused = fgnet("submit", config, *TOY, env=environment, check=False)
-    assert refused.returncode == 2
-    assert f"$TOY_CLUSTER/{sent[-1]['job']}/cancel" in refused.stderr
+    code, _, told = command("submit", config, *TOY)
+    assert code == 2
+    assert f"$TOY_CLUSTER/{sent[-1]['job']}/cancel" in told
 
     def status() -> dict[str, Any]:
-        return json.loads(fgnet("status", config, *TOY, "--json", env=environment).stdout)
+        return document(command("status", config, *TOY, "--json"))
 
     wait_for(lambda: not status()["running"], "the jobs to end")
     found = status()
@@ -77,14 +100,15 @@ def test_submitted_watched_and_finished(
     }
     assert sum(stage["left"] for stage in found["stages"]) == 0
     assert_same_after_prediction(expected, tmp_path / "out.zarr")
-    assert json.loads(fgnet("submit", config, *TOY, "--json", env=environment).stdout)["jobs"] == []
+    assert document(command("submit", config, *TOY, "--json"))["jobs"] == []
 
 
 def test_workers_that_take_blocks_from_a_driver(
-    local: Path, expected: Path, tmp_path: Path, environment: dict[str, str]
+    local: Path, expected: Path, tmp_path: Path, environment: dict[str, str], toy_here: None, command: Command
 ) -> None:
     config = write_after_prediction(tmp_path, local, backend="slurm")
-    fgnet("run", config, *TOY, env=environment)
+    code, _, said = command("run", config, *TOY)
+    assert code == 0, said
     assert_same_after_prediction(expected, tmp_path / "out.zarr")
     logs = state_of(tmp_path / "out.zarr") / "logs"
     jobs = {path: json.loads(path.read_text()) for path in Path(environment["TOY_CLUSTER"]).glob("*/job.json")}
