@@ -77,6 +77,21 @@ def group_norm(channels: int, groups: int) -> Norm:
     return nn.GroupNorm(groups, channels)
 
 
+def affine_of(norm: nn.GroupNorm, mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift per channel (C,), float32, of a norm with given statistics: the norm of v is v * scale + shift.
+
+    Args:
+        norm: its groups, weight, bias and eps count.
+        mean: float64 (groups,), of the values.
+        square: float64 (groups,), mean of their squares.
+    """
+    wide = norm.num_channels // norm.num_groups
+    deviation = ((square - mean**2).clamp(min=0) + norm.eps).sqrt()
+    scale = norm.weight.detach().double() / deviation.repeat_interleave(wide)
+    shift = norm.bias.detach().double() - mean.repeat_interleave(wide) * scale
+    return scale.float(), shift.float()
+
+
 def conv_norm_elu(
     inputs: int, outputs: int, kernel: Triple, groups: int, stride: Triple = (1, 1, 1), padding: Padding = "zeros"
 ) -> nn.Sequential:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fgnet.blocks import FrozenNorm, Norm, resize
+from fgnet.blocks import FrozenNorm, Norm, affine_of, resize
 from fgnet.cpu_steps import Between, Pair, Steps
 
 #: Values of a volume that one step of a convolution takes at most, unless the least step holds more: 4 MiB.
@@ -80,14 +80,11 @@ class Moments:
         wide = norm.num_channels // norm.num_groups
         totals = [torch.stack(parts).double().sum(0) for parts in (self.sums, self.squares)]
         mean, square = (t.view(-1, norm.num_groups, wide).sum((0, 2)) / (self.count * wide) for t in totals)
-        deviation = ((square - mean**2).clamp_(min=0) + norm.eps).sqrt_()
-        scale = norm.weight.double() / deviation.repeat_interleave(wide)
-        shift = norm.bias.double() - mean.repeat_interleave(wide) * scale
-        return scale.float(), shift.float()
+        return affine_of(norm, mean, square)
 
 
 def norm_elu(steps: Steps, volume: Tensor, moments: Moments, norm: Norm) -> None:
-    """GroupNorm and ELU of a volume, in place."""
+    """Norm and ELU of a volume, in place."""
     scale, shift = (v.repeat(volume.shape[2]) for v in moments.affine(norm))
     for section in inner(volume):
         steps.norm_elu(section, scale, shift, section)
@@ -179,7 +176,7 @@ def _step(depth: int, section: int, unit: int) -> int:
 
 
 def guide_map(steps: Steps, conv: nn.Conv3d, norm: Norm, guide: Tensor) -> Tensor:
-    """GroupNorm of a (1, 3, 3) convolution of a guide (z, y, x, C), contiguous."""
+    """Norm of a (1, 3, 3) convolution of a guide (z, y, x, C), contiguous."""
     found = _plane(guide, plane_weight(conv.weight[:, :, 0]))
     moments = Moments()
     moments.add(steps.moments(found), found)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from fgnet.blocks import affine_of
 from fgnet.network import FGNet, channels_last
 
 
@@ -21,24 +22,20 @@ class _Statistics:
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         self.norm, self.count = norm, 0
-        self.mean, self.square = torch.zeros(norm.num_groups).double(), torch.zeros(norm.num_groups).double()
+        self.mean = torch.zeros(norm.num_groups, dtype=torch.float64, device=norm.weight.device)
+        self.square = self.mean.clone()
 
     def add(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Count the input of one call; a hook of the norm."""
         for sample in inputs[0].double():
             groups = sample.reshape(self.norm.num_groups, -1)
-            self.mean += groups.mean(1).cpu()
-            self.square += groups.square().mean(1).cpu()
+            self.mean += groups.mean(1)
+            self.square += groups.square().mean(1)
             self.count += 1
 
     def affine(self) -> tuple[Tensor, Tensor]:
         """Scale and shift per channel (C,), float32: the norm of v is v * scale + shift."""
-        mean, square = self.mean / self.count, self.square / self.count
-        deviation = ((square - mean**2).clamp(min=0) + self.norm.eps).sqrt()
-        wide = self.norm.num_channels // self.norm.num_groups
-        scale = self.norm.weight.detach().double().cpu() / deviation.repeat_interleave(wide)
-        shift = self.norm.bias.detach().double().cpu() - mean.repeat_interleave(wide) * scale
-        return scale.float(), shift.float()
+        return affine_of(self.norm, self.mean / self.count, self.square / self.count)
 
 
 @torch.no_grad()

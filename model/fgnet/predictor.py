@@ -129,9 +129,8 @@ class NetworkPredictor:
             refined = self._both_branches(x).refined[0]
         else:
             refined = self.refining.refine(x, self.cache.guides(x, keys))[0]
-        if (
-            self.device.type != "cpu"
-        ):  # less to compute; on a CPU the last bit of a sigmoid depends on what lies beside it
+        # Less to compute if cropped first; but on a CPU the last bit of a sigmoid depends on what lies beside it.
+        if self.device.type != "cpu":
             return crop_margin(refined, self.geometry.margin).float().sigmoid().contiguous()
         return crop_margin(refined.float().sigmoid().contiguous(), self.geometry.margin)
 
