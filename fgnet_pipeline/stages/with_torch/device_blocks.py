@@ -91,7 +91,8 @@ class DeviceBlocks:
             voxels = self._copied(_signed(raw))
             values = None if _has_table(raw.dtype) else self._copied(self.host.normalise(raw))
             tiles = list(self.tiling.tiles(box, self.volume))
-            flags = [self._may_be_padded(voxels[self._sources(tile, origin)]) for tile in tiles]
+            sources = (self.tiling.sources(tile, origin, self.volume) for tile in tiles)
+            flags = [self._may_be_padded(voxels[self._indices(found)]) for found in sources]
             padded = torch.stack(flags).tolist()  # waits for the copies, on a GPU in this stream alone
             ready = self._used_elsewhere(self._up, voxels, values)
         return OnDevice(raw, origin, voxels, values, tiles, padded, ready)
@@ -147,8 +148,8 @@ class DeviceBlocks:
                 tensor.record_stream(read_in)
         return made_in.record_event()
 
-    def _sources(self, tile: Box, origin: Vector) -> tuple[Any, ...]:
-        found = self.tiling.sources(tile, origin, self.volume)
+    def _indices(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What `Tiling.sources` found, as it indexes an array on the device."""
         return found if isinstance(found[0], slice) else tuple(self._copied(positions) for positions in found)
 
     def _may_be_padded(self, voxels: Tensor) -> Tensor:
@@ -163,20 +164,15 @@ class DeviceBlocks:
         return torch.from_numpy(self.host(raw[None])[0]).to(self.device)
 
     def _by_device(self, block: OnDevice, tile: Box) -> Tensor:
-        sources = self._sources(tile, block.origin)
+        found = self.tiling.sources(tile, block.origin, self.volume)
+        sources = self._indices(found)
         if block.values is not None:
             values = block.values[sources]
         else:
             bits = 8 * block.raw.itemsize
             indices = block.voxels[sources].int() & (2**bits - 1)
             values = self._table(block.raw.dtype).index_select(0, indices.flatten()).view(indices.shape)
-        return self.predictor.on_device(values.contiguous(), self._keys(tile))
-
-    def _keys(self, tile: Box) -> list[Hashable]:
-        """The sections of a tile by their place: that of the tile in plane, and the section of the volume."""
-        z, *_ = self.tiling.sources(tile, (0, 0, 0), self.volume)
-        sections = range(z.start, z.stop) if isinstance(z, slice) else z.ravel().tolist()
-        return [(*tile.begin[1:], section) for section in sections]
+        return self.predictor.on_device(values.contiguous(), _keys(tile, found[0], block.origin[0]))
 
     def _table(self, dtype: np.dtype[Any]) -> Tensor:
         """The normalised value of every value of a type of at most 16 bits, in the order of its unsigned bits."""
@@ -184,6 +180,18 @@ class DeviceBlocks:
             unsigned = np.arange(2 ** (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
             self._tables[dtype] = torch.from_numpy(self.host.normalise(unsigned.view(dtype))).to(self.device)
         return self._tables[dtype]
+
+
+def _keys(tile: Box, sections: Any, first: int) -> list[Hashable]:
+    """The sections of a tile by their place: that of the tile in plane, and the section of the volume.
+
+    Args:
+        tile: what it yields.
+        sections: where its sections lie in an array, the first part of `Tiling.sources`.
+        first: the section of the volume that is the first one of the array.
+    """
+    found = range(sections.start, sections.stop) if isinstance(sections, slice) else sections.ravel().tolist()
+    return [(*tile.begin[1:], first + section) for section in found]
 
 
 def _has_table(dtype: np.dtype[Any]) -> bool:
