@@ -13,7 +13,6 @@ weights that are written.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
@@ -23,11 +22,13 @@ import numpy as np
 import torch
 import zarr
 from fgnet import normalise
+from fgnet.cpu_kernels import KernelSteps
 from fgnet.frozen import frozen
 from fgnet.network import FGNet
 from fgnet.predictor import NetworkPredictor, load_network
 from fgnet.training.checkpoints import export
 from fgnet.weights import locate, read_recommended, read_trained_on
+from throughput import clock
 from torch import Tensor, nn
 
 from fgnet_pipeline.stages.tile_network import IMPLEMENTATION, arithmetic_of
@@ -78,29 +79,20 @@ def spread(network: FGNet, given: list[Tensor]) -> None:
 
 def seconds(networks: dict[str, FGNet], geometry: fgnet.Geometry, mode: str, device: str, turns: int) -> None:
     """Print seconds per tile as stage predict computes it, of all networks in turns."""
-    steps = arithmetic_of(IMPLEMENTATION)["kernels"]
-    from fgnet.cpu_kernels import KernelSteps
-
+    steps = KernelSteps(arithmetic_of(IMPLEMENTATION)["kernels"])
     predictors = {
-        name: NetworkPredictor(network.to(device), geometry, mode, device, 1, KernelSteps(steps))
+        name: NetworkPredictor(network.to(device), geometry, mode, device, 1, steps)
         for name, network in networks.items()
     }
     tile, taken = torch.randn(geometry.tile, device=device), {name: [] for name in networks}  # type: ignore[var-annotated]
     for turn in range(turns + 1):
         for name, predictor in predictors.items():
-            begin = _clock(device)
+            begin = clock(device)
             predictor.on_device(tile, [(turn, z) for z in range(geometry.tile[0])])
-            taken[name].append(_clock(device) - begin)
+            taken[name].append(clock(device) - begin)
     print("| model | seconds per tile |\n|---|---|")
     for name, values in taken.items():
         print(f"| {name} | {median(values[1:]):.3f} |")  # the first one compiles
-
-
-def _clock(device: str) -> float:
-    if device == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def main() -> None:
